@@ -8,7 +8,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from ..smtp.providers import load_catalogue
-from .meaning import Meaning
+from .meaning import NOT_HANDED_OUT, Meaning
 from .providers.catalogue import ADAPTERS
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def source_name(source: str) -> str:
 
 def title(event: BounceEvent | MessageOutcome) -> str:
     """Return what was reported, with its enhanced code or the reply code."""
+    if event.meaning is Meaning.UNKNOWN and getattr(event, "kind", "") == NOT_HANDED_OUT:
+        return str(_("The server did not hand out an email of the mailbox"))
     code = event.status or (str(event.reply_code) if event.reply_code else "")
     words = str(_TITLES[event.meaning])
     return f"{words} ({code})" if code and event.meaning is not Meaning.DELIVERED else words

@@ -40,6 +40,9 @@ _STATES = (
 RANKS = {meaning: len(_STATES) - place for place, meaning in enumerate(_STATES)}
 BOUNCES = (Meaning.HARD, Meaning.BLOCKED, Meaning.SOFT)
 REASON_CHARS = 300
+NOT_HANDED_OUT = (
+    "email-not-handed-out"  # kind of an event of unknown meaning: a mailbox's server gave out no such email
+)
 _CLOCK_SKEW = timedelta(days=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_TEXT_CHARS = 2000

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..affiliates import suppressions
 from ..bounces import breaker, outcomes
+from ..bounces.mailbox import trouble
 from ..domains import changes
 from ..enrolment import sign_up_brake
 from ..jobs.registry import add_cleanup, add_work_source
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Register the pages, jobs and listeners of the incidents."""
-    from . import alerts, bounces, detection, message_events, monitor, sign_ups, views_policy, webhooks  # noqa: F401 - views_policy adds its pages
+    from . import (  # noqa: F401 - views_policy adds its pages
+        alerts,
+        bounces,
+        detection,
+        mailbox,
+        message_events,
+        monitor,
+        sign_ups,
+        views_policy,
+        webhooks,
+    )
     from .views import blueprint
 
     app.register_blueprint(blueprint)
@@ -32,5 +43,6 @@ def install(app: Flask) -> None:
     add_cleanup(app, webhooks.delete_ended)
     sign_up_brake.add_listener(app, sign_ups.on_limit)
     breaker.add_listener(app, bounces.on_breaker)
+    trouble.add_listener(app, mailbox.on_mailbox_state)
     changes.add_listener(app, detection.on_domain_change)
     login_probe.add_listener(app, detection.on_login_probe)

@@ -30,6 +30,7 @@ KIND_LABELS = {
     IncidentKind.WORKER: "Worker",
     IncidentKind.BOUNCES: lazy_gettext("Bounces"),
     IncidentKind.SIGN_UPS: lazy_gettext("Sign-ups"),
+    IncidentKind.MAILBOX: lazy_gettext("Mailbox for bounces"),
 }
 _TIMELINE_TEXTS = {
     TimelineKind.OPENED: "It began.",

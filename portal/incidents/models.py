@@ -22,6 +22,7 @@ class IncidentKind(StrEnum):
     WORKER = "worker"  # no worker was running
     SIGN_UPS = "sign-ups"  # a limit of the sign-up form took effect
     BOUNCES = "bounces"  # too many bounces or complaints, or a receiver that blocks
+    MAILBOX = "mailbox"  # the mailbox for bounces cannot be read
 
 
 class EndReason(StrEnum):
@@ -33,6 +34,8 @@ class EndReason(StrEnum):
     REPLACED = "replaced"  # other settings became live and work
     OVER = "over"  # the failure did not return in time
     DECIDED = "decided"  # the owner decided what happens
+    READABLE = "readable"  # the mailbox for bounces is read again
+    REMOVED = "removed"  # the owner removed the mailbox for bounces
 
 
 class TimelineKind(StrEnum):

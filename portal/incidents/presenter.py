@@ -21,6 +21,8 @@ END_LABELS = {
     EndReason.REPLACED: "Other settings, which work, have taken over.",
     EndReason.OVER: "It ended by itself.",
     EndReason.DECIDED: lazy_gettext("You have decided what happens to these addresses."),
+    EndReason.READABLE: lazy_gettext("The mailbox for bounces is read again."),
+    EndReason.REMOVED: lazy_gettext("The mailbox for bounces was removed, so it is not read any more."),
 }
 _WORD = re.compile(r"[^\s<>()\"',;]+")
 _NOTHING_LOST = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
@@ -31,6 +33,9 @@ _MEANWHILE = {
     IncidentKind.DOMAIN: "This does not stop emails from leaving, but they may not arrive.",
     IncidentKind.WORKER: _NOTHING_LOST,
     IncidentKind.SIGN_UPS: lazy_gettext("Your affiliates and your emails are not affected."),
+    IncidentKind.MAILBOX: lazy_gettext(
+        "This does not stop emails. Bounces stay in the mailbox and are read afterwards."
+    ),
     IncidentKind.BOUNCES: lazy_gettext(
         "This does not stop emails. The delivery log shows what became of each."
     ),
@@ -42,6 +47,7 @@ _PAST_TITLES = {
     IncidentKind.WORKER: "no email could leave for a while",
     IncidentKind.BOUNCES: lazy_gettext("too many emails came back"),
     IncidentKind.SIGN_UPS: lazy_gettext("very many people signed up at once"),
+    IncidentKind.MAILBOX: lazy_gettext("your mailbox for bounces was not read"),
 }
 
 
@@ -97,6 +103,8 @@ def title(incident: Incident, waiting: int) -> str:
             return str(_("too many emails come back"))
         case IncidentKind.SIGN_UPS:
             return str(_("very many people sign up at once"))
+        case IncidentKind.MAILBOX:
+            return str(_("your mailbox for bounces is not read"))
     return "no email could leave for a while"
 
 

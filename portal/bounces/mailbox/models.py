@@ -17,7 +17,8 @@ class BounceMailbox(Base):
 
     Mails are read in the order of their UIDs: ``last_uid`` is the last one that was looked at under ``uid_validity``, both
     None before the first reading. ``next_read_at`` is also the lease of the worker that reads. ``problem`` is the code of the
-    last failure, empty after a reading that succeeded.
+    last failure, empty after a reading that succeeded. ``failing_uid`` is the mail that the server did not hand out in the
+    last ``uid_failures`` readings.
     """
 
     __tablename__ = "bounce_mailbox"
@@ -37,11 +38,14 @@ class BounceMailbox(Base):
     last_uid: Mapped[int | None]
     problem: Mapped[str] = mapped_column(String(40), default="")
     failures: Mapped[int] = mapped_column(default=0)  # in a row
+    failing_uid: Mapped[int | None]
+    uid_failures: Mapped[int] = mapped_column(default=0)
     next_read_at: Mapped[datetime] = mapped_column(index=True)
     last_read_at: Mapped[datetime | None]  # successfully
     last_tried_at: Mapped[datetime | None]
     last_report_at: Mapped[datetime | None]
     mails: Mapped[int] = mapped_column(default=0)  # whose headers were read
     reports: Mapped[int] = mapped_column(default=0)  # bounces and complaints among them
+    skipped: Mapped[int] = mapped_column(default=0)  # that the server did not hand out
     saved_by: Mapped[str] = mapped_column(String(100))
     saved_at: Mapped[datetime]

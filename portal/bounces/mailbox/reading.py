@@ -1,7 +1,8 @@
 """Reads the mailboxes of accounts: new mails by UID, headers first, then the beginning of what they show to be of use.
 
 The job has a budget of mails, bytes and time, so that a full mailbox or a slow server costs the other accounts nothing: it goes
-on where it stopped. Nothing in the mailbox is changed. No transaction is open while the server is asked.
+on where it stopped. A mail that the server does not hand out in several readings is passed over. Nothing in the mailbox is
+changed. No transaction is open while the server is asked.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from ...security_log import SecurityEvent, record
 from ...smtp.failure import SubmissionFailure
 from ...smtp.server import Secret
 from ...vault import DecryptionError
+from ..meaning import NOT_HANDED_OUT, Meaning, Report
 from ..parsing.mime import MAX_BYTES
-from ..recording import record_events
-from . import finding, problems
+from ..recording import event_key, record_event, record_events
+from . import finding, problems, trouble
 from .candidates import Expected, MailKind, kind_of
 from .credentials import OpenedMailbox, open_mailbox
 from .finding import MailContent, expected_by
@@ -45,6 +47,7 @@ _FIRST_MAILS = 500  # of a mailbox that is read for the first time, the newest o
 _MAILS_PER_READING = 500
 _REPORTS_PER_READING = 20
 _HEADERS_AT_ONCE = 50
+_TRIES_OF_MAIL = 3  # readings that ended at it
 _JOBS_PER_SWEEP = 50
 _BYTES_PER_READING = 8 * 1024 * 1024  # of mails that were fetched
 _HEADER_BYTES = 64 * 1024  # of a test email
@@ -60,6 +63,9 @@ class _Reading:
     found: MailContent = field(default_factory=MailContent)
     fetched_bytes: int = 0
     has_more: bool = False
+    fetching: tuple[
+        int, ...
+    ] = ()  # the mails that the server is asked for; those that it did not hand out, after a failure
     problem: str = ""
 
 
@@ -81,7 +87,7 @@ def read(mailbox_id: int) -> None:
     if mailbox is None:
         return
     account_id, generation = mailbox.account_id, mailbox.generation
-    known = (mailbox.uid_validity, mailbox.last_uid)
+    known = (mailbox.uid_validity, mailbox.last_uid, mailbox.uid_failures)
     expected = expected_by(account_id, mailbox.username, now=utcnow())
     try:
         opened = open_mailbox(mailbox)
@@ -111,7 +117,11 @@ def _claim(mailbox_id: int, now: datetime) -> BounceMailbox | None:
 
 
 def _read(
-    opened: OpenedMailbox, expected: Expected, uid_validity: int | None, last_uid: int | None
+    opened: OpenedMailbox,
+    expected: Expected,
+    uid_validity: int | None,
+    last_uid: int | None,
+    uid_failures: int,
 ) -> _Reading:
     result = _Reading()
     try:
@@ -124,7 +134,9 @@ def _read(
             is_new = result.uid_validity != uid_validity or last_uid is None
             result.last_uid = max(0, newest - _FIRST_MAILS) if is_new else last_uid or 0
             if newest > result.last_uid:
-                _read_up_to(mailbox, newest, expected, result)
+                _read_up_to(
+                    mailbox, newest, expected, result, at_once=1 if uid_failures else _HEADERS_AT_ONCE
+                )
     except ImapFailure as failure:
         result.problem = failure.code
     except SubmissionFailure as failure:
@@ -146,22 +158,29 @@ def _log_in(mailbox: ImapSession, opened: OpenedMailbox, token: AccessToken | No
         mailbox.log_in_with_token(opened.username, fresh.secret)
 
 
-def _read_up_to(mailbox: ImapSession, newest: int, expected: Expected, result: _Reading) -> None:
+def _read_up_to(
+    mailbox: ImapSession, newest: int, expected: Expected, result: _Reading, *, at_once: int
+) -> None:
+    """Read some mails, ``at_once`` headers in one request: a single one shows which mail the server does not hand out."""
     end = min(newest, result.last_uid + UID_SPAN)
     uids = mailbox.uids_between(result.last_uid + 1, end)
-    taken = uids[:_MAILS_PER_READING]
-    for start in range(0, len(taken), _HEADERS_AT_ONCE):
-        part = taken[start : start + _HEADERS_AT_ONCE]
+    taken = uids[: _MAILS_PER_READING if at_once > 1 else _HEADERS_AT_ONCE]
+    for start in range(0, len(taken), at_once):
+        part = taken[start : start + at_once]
+        result.fetching = tuple(part)
         for summary in sorted(mailbox.summaries(part), key=lambda one: one.uid):
             if (
                 len(result.found.reports) >= _REPORTS_PER_READING
                 or result.fetched_bytes >= _BYTES_PER_READING
             ):
-                result.has_more = True
+                result.has_more, result.fetching = True, ()
                 return
+            result.fetching = (summary.uid,)
             _read_mail(mailbox, summary, expected, result)
             result.mails += 1
             result.last_uid = max(result.last_uid, summary.uid)
+        result.last_uid = max(result.last_uid, part[-1])
+    result.fetching = ()
     # A mail that was deleted since the search has no summary, and a span may be empty.
     result.last_uid = end if len(taken) == len(uids) else taken[-1]
     result.has_more = result.last_uid < newest
@@ -191,8 +210,12 @@ def _store(mailbox_id: int, generation: int, result: _Reading) -> None:
     if mailbox is None:
         db.session.rollback()
         return
+    is_passed_over = False
     if result.uid_validity is not None:
+        if mailbox.uid_validity != result.uid_validity:
+            mailbox.failing_uid, mailbox.uid_failures = None, 0
         mailbox.uid_validity, mailbox.last_uid = result.uid_validity, result.last_uid
+        is_passed_over = _passes_over(mailbox, result, now)
     mailbox.mails += result.mails
     if result.found.reports:
         record_events(mailbox.account_id, SOURCE, result.found.reports, now=now)
@@ -201,13 +224,42 @@ def _store(mailbox_id: int, generation: int, result: _Reading) -> None:
     mailbox.problem = result.problem
     if result.problem:
         mailbox.failures += 1
-        mailbox.next_read_at = now + min(EVERY * 2 ** min(mailbox.failures - 1, 10), _LONGEST_PAUSE)
+        pause = min(EVERY * 2 ** min(mailbox.failures - 1, 10), _LONGEST_PAUSE)
+        mailbox.next_read_at = now + (EVERY if is_passed_over else pause)
     else:
         mailbox.failures, mailbox.last_read_at = 0, now
         mailbox.next_read_at = now if result.has_more else now + EVERY
     account_id = mailbox.account_id
+    trouble.report(mailbox, now=now)
     db.session.commit()
     for text in result.found.test_emails:
         with suppress(HeadersRefused):  # another email of ours than a test, or one that is kept no more
             store_headers(account_id, text, now=now, is_found=True)
         db.session.rollback()
+
+
+def _passes_over(mailbox: BounceMailbox, result: _Reading, now: datetime) -> bool:
+    """Count the readings that ended at the same mail; return whether it is passed over, which is listed for the owner.
+
+    A failure while several headers were asked for may be that of any of them, so it counts for none: the next reading asks
+    for single ones.
+    """
+    if not result.problem:
+        mailbox.failing_uid, mailbox.uid_failures = None, 0
+    if not result.fetching:
+        return False
+    uid = result.fetching[0] if len(result.fetching) == 1 else None
+    is_same = uid is not None and uid == mailbox.failing_uid
+    mailbox.failing_uid, mailbox.uid_failures = uid, mailbox.uid_failures + 1 if is_same else 1
+    if uid is None or mailbox.uid_failures < _TRIES_OF_MAIL:
+        return False
+    mailbox.last_uid, mailbox.failing_uid, mailbox.uid_failures = uid, None, 0
+    mailbox.skipped += 1
+    raw = (
+        f"Folder: {mailbox.folder}\nUIDVALIDITY: {mailbox.uid_validity}\nUID: {uid}\n\n"
+        f"The server did not hand out this email in {_TRIES_OF_MAIL} readings ({result.problem}), so it was passed over."
+    )
+    key = event_key("skipped", mailbox.id, mailbox.generation, mailbox.uid_validity, uid)
+    skipped = Report(Meaning.UNKNOWN, key, kind=NOT_HANDED_OUT, raw=raw)
+    record_event(mailbox.account_id, SOURCE, skipped, now=now)
+    return True

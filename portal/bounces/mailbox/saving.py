@@ -14,7 +14,7 @@ from ...jobs import notify
 from ...oauth import grants, tokens
 from ...oauth.models import Purpose
 from ...settings.credentials import prepare_password
-from . import credentials
+from . import credentials, trouble
 from .models import BounceMailbox
 from .reading import JOB
 
@@ -137,6 +137,7 @@ def remove(account_id: int, *, now: datetime) -> bool:
     if mailbox is None:
         db.session.rollback()
         return False
+    trouble.report_removal(mailbox, now=now)
     db.session.delete(mailbox)
     db.session.flush()
     _end_unused_and_commit(account_id, now)
@@ -175,7 +176,8 @@ def _store(mailbox: BounceMailbox | None, wanted: BounceMailbox, now: datetime) 
     changed = {name: getattr(wanted, name) for name in _SAVED}
     changed |= {"problem": "", "failures": 0}
     if mailbox is None or not _is_same_login(mailbox, wanted) or mailbox.folder != wanted.folder:
-        changed |= {"uid_validity": None, "last_uid": None, "last_read_at": None, "last_tried_at": None}
+        changed |= dict.fromkeys(("uid_validity", "last_uid", "failing_uid", "last_read_at", "last_tried_at"))
+        changed["uid_failures"] = 0
     fresh = {"account_id": wanted.account_id, "generation": 0, "mails": 0, "reports": 0}
     statement = insert(BounceMailbox).values(fresh | changed)
     statement = statement.on_conflict_do_update(
