@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 from sqlalchemy import select
 
 from portal.bounces.mailbox import reading, saving
@@ -27,7 +30,7 @@ from tests.bounces.mails import notification, status_fields
 from tests.bounces.support import GRACE, outcome, send
 from tests.bounces.test_mailbox import PAGE, about, fields, mailbox_of, read, text_of
 from tests.conftest import make_config
-from tests.oauth.conftest import CLIENT, MAILBOX, SECRET, TENANT, grants
+from tests.oauth.conftest import CLIENT, MAILBOX, SECRET, TENANT, grants, service_account_key
 from tests.oauth.issuer import Issuer
 from tests.oauth.test_consent import Consent
 from tests.smtp import badserver
@@ -151,6 +154,39 @@ def test_a_mailbox_of_microsoft_is_read_by_an_app(brightleaf, owner, provider):
     assert read(brightleaf).problem == ""
     (grant,) = grants()
     assert (grant.purpose, grant.flow) == ("read", "app-only")
+
+
+def test_a_mailbox_of_google_is_read_by_a_service_account(brightleaf, owner, provider):
+    page, key = f"{PAGE}/connect/service-account", service_account_key()
+    for refused, sentence in (
+        ({"mailbox": "", "key": key}, "Enter the mailbox to which bounces come."),
+        ({"mailbox": MAILBOX, "key": ""}, "Paste the JSON key, or choose its file."),
+        ({"mailbox": MAILBOX, "key": "{}"}, "This is no key of a service account"),
+    ):
+        answer = owner.submit(page, refused)
+        assert answer.status_code == 422
+        assert sentence in unescape(answer.get_data(as_text=True))
+        assert "PRIVATE KEY" not in answer.get_data(as_text=True)
+    assert grants() == []
+    assert owner.submit(page, {"mailbox": MAILBOX, "key": key}).status_code == 303
+    sent = send(brightleaf)
+    provider.script.mails = {4: about(sent, notification(status_fields(GRACE)))}
+    row = read(brightleaf)
+    assert (row.problem, row.reports, row.host) == ("", 1, "imap.gmail.com")
+    assert outcome(sent.id).meaning is Meaning.HARD
+    assert provider.script.token_log_ins == [(MAILBOX, True)]
+    ((path, form),) = provider.issuer.requests
+    claims = jwt.decode(form["assertion"], RSAKey.import_key(json.loads(key)["private_key"])).claims
+    assert (path, claims["sub"], claims["scope"]) == ("/token", MAILBOX, "https://mail.google.com/")
+    (grant,) = grants()
+    assert (grant.purpose, grant.flow) == ("read", "service-account")
+    shown = text_of(owner)
+    assert "Permission of Google" in shown
+    assert 'href="/settings/bounces/mailbox/connect/service-account"' in shown
+    assert f'value="{MAILBOX}"' in owner.get(page).get_data(as_text=True)
+    owner.submit(f"{PAGE}/remove", {}, page=PAGE)
+    (grant,) = grants()
+    assert (grant.ended_at is not None, grant.sealed_secret) == (True, None)
 
 
 def test_what_is_wrong_is_stated_beside_its_field(brightleaf, owner, provider):

@@ -29,6 +29,7 @@ LOGGED_IN = [
     "/settings/bounces/events",
     "/settings/bounces/mailbox",
     "/settings/bounces/mailbox/connect/app",
+    "/settings/bounces/mailbox/connect/service-account",
     "/settings/bounces/mailbox/connect/microsoft",
     "/automated-emails",
     "/automated-emails/new-sign-up",

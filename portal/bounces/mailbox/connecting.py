@@ -1,7 +1,8 @@
 """Connects the mailbox for bounces without a password, by a grant of its own: the grant for sending is never widened.
 
 Sources: learn.microsoft.com, "Authenticate an IMAP, POP or SMTP connection using OAuth" and "POP, IMAP, and SMTP settings for
-Outlook.com"; developers.google.com, "IMAP for Gmail".
+Outlook.com"; developers.google.com, "IMAP for Gmail" and "OAuth 2.0 mechanism", whose scope
+https://mail.google.com/ is that of IMAP and SMTP alike.
 """
 
 from __future__ import annotations
@@ -64,6 +65,17 @@ def connect_app(login: LoggedIn, values: AppOnly, *, now: datetime) -> None:
     valid = connect.valid_app_only(values, now=now)
     owner_limits.count(saving.READ_LIMIT, login.account_id, now=now)
     _save(grants.new_app_only(login.account_id, valid, Purpose.READ), login.name, now)
+
+
+def connect_service_account(login: LoggedIn, mailbox: str, key: str, *, now: datetime) -> None:
+    """Save a mailbox that is read by Google's domain-wide delegation, and read it at once. Commits.
+
+    Raises InvalidSettings and owner_limits.LimitReached.
+    """
+    valid = connect.valid_key(key)
+    owner_limits.count(saving.READ_LIMIT, login.account_id, now=now)
+    grant = grants.new_service_account(login.account_id, valid, mailbox=mailbox, purpose=Purpose.READ)
+    _save(grant, login.name, now)
 
 
 def _save(grant: OAuthGrant, by: str, now: datetime) -> None:

@@ -17,6 +17,8 @@ from .forms import FolderForm, MailboxForm
 if TYPE_CHECKING:
     from .models import BounceMailbox
 
+# The pages that connect a mailbox again; by consent, the page depends on the provider.
+_PAGES = {Flow.APP_ONLY: "connect_mailbox.app", Flow.SERVICE_ACCOUNT: "connect_mailbox.service_account"}
 blueprint = Blueprint("bounce_mailbox", __name__, url_prefix="/settings/bounces/mailbox")
 
 
@@ -103,9 +105,10 @@ def _page(
     refused: bool = False,
 ) -> str:
     grant = saving.grant_of(mailbox) if mailbox else None
-    again = ""
+    again_url = ""
     if grant is not None:
-        again = "app" if grant.flow is Flow.APP_ONLY else connecting.way_of(grant)
+        page = _PAGES.get(grant.flow)
+        again_url = url_for(page) if page else url_for("connect_mailbox.show", way=connecting.way_of(grant))
     folder = folder_form or FolderForm(formdata=None, data={"read_folder": mailbox.folder} if mailbox else {})
     return render_template(
         "bounces/mailbox.html",
@@ -113,7 +116,7 @@ def _page(
         folder_form=folder,
         wrong_form=(folder if folder_form else form) if refused else None,
         grant=grant,
-        again=again,
+        again_url=again_url,
         issuer=issuers.issuer_of(grant).name if grant else "",
         ways=connecting.ways(),
         mailbox=mailbox,

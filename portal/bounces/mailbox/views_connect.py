@@ -1,4 +1,4 @@
-"""The pages that connect the mailbox for bounces without a password: by consent, or by an app of Microsoft's."""
+"""The pages that connect the mailbox for bounces without a password: by consent, an app of Microsoft's, or a service account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...oauth.exchange import exchange_lines
 from ...oauth.grants import AppOnly
 from ...oauth.models import Flow, Purpose
 from ...settings.connecting import connect
-from ...settings.connecting.views import MicrosoftForm, show_errors
+from ...settings.connecting.views import GoogleForm, MicrosoftForm, show_errors, taken_key
 from ...settings.connecting.views_consent import ConsentForm, sentences_of
 from ...settings.validation import InvalidSettings
 from ...web.fields import mailbox_field, required
@@ -42,6 +42,12 @@ class ReadConsentForm(ConsentForm):
 
 class ReadAppForm(MicrosoftForm):
     """Mailbox and app of Microsoft's that reads it."""
+
+    mailbox = mailbox_field(_("Mailbox"), required(_NO_MAILBOX))
+
+
+class ReadServiceAccountForm(GoogleForm):
+    """Mailbox of a Google Workspace, and the key of the service account that reads it."""
 
     mailbox = mailbox_field(_("Mailbox"), required(_NO_MAILBOX))
 
@@ -127,6 +133,32 @@ def save_app() -> Any:
     return redirect(url_for("bounce_mailbox.show"), 303)
 
 
+@blueprint.get("/service-account")
+@login_required
+def service_account() -> Any:
+    known, values = _present_grant(), {}
+    if known is not None and known.flow is Flow.SERVICE_ACCOUNT:
+        values = {"mailbox": known.mailbox}
+    return _service_account_page(ReadServiceAccountForm(formdata=None, data=values))
+
+
+@blueprint.post("/service-account")
+@login_required
+def save_service_account() -> Any:
+    form = ReadServiceAccountForm()
+    key = taken_key(form)
+    if not key:
+        return _service_account_page(form, refused=True), 422
+    try:
+        connecting.connect_service_account(current_user, form.mailbox.data or "", key, now=utcnow())
+    except InvalidSettings as error:
+        return _service_account_page(form, error, refused=True), 422
+    except LimitReached as error:
+        return _service_account_page(form, problem=str(error)), 429
+    flash(str(_("The mailbox is saved and is read now.")), "success")
+    return redirect(url_for("bounce_mailbox.show"), 303)
+
+
 def _available(way: str) -> issuers.ConsentWay:
     return issuers.available_ways(Purpose.READ).get(f"{issuers.READ_PREFIX}{way}") or abort(404)
 
@@ -185,6 +217,22 @@ def _app_page(
         "bounces/mailbox_app.html",
         form=form,
         lines=lines.imap,
+        loose_errors=show_errors(form, error),
+        form_errors=refused,
+        problem=problem,
+    )
+
+
+def _service_account_page(
+    form: ReadServiceAccountForm,
+    error: InvalidSettings | None = None,
+    *,
+    refused: bool = False,
+    problem: str = "",
+) -> str:
+    return render_template(
+        "bounces/mailbox_service_account.html",
+        form=form,
         loose_errors=show_errors(form, error),
         form_errors=refused,
         problem=problem,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...accounts.models import Owner
     from ...accounts.sessions import LoggedIn
     from ...oauth.grants import AppOnly
+    from ...oauth.service_account import ServiceAccountKey
 
 _CARDS = {issuers.MICROSOFT: "microsoft365", issuers.GOOGLE: "gmail"}  # of the ways without a person
 CONSENT_LABELS = {
@@ -95,11 +96,15 @@ def connect_google(owner: Owner, mailbox: str, key: str, *, now: datetime) -> Sm
 
     Raises InvalidSettings.
     """
+    return _save(owner, grants.new_service_account(owner.account_id, valid_key(key), mailbox=mailbox), now)
+
+
+def valid_key(text: str) -> ServiceAccountKey:
+    """Return the key of a service account's JSON file. Raises InvalidSettings."""
     try:
-        found = read_key(key)
+        return read_key(text)
     except InvalidKey as error:
         raise InvalidSettings({"key": str(error)}) from None
-    return _save(owner, grants.new_service_account(owner.account_id, found, mailbox=mailbox), now)
 
 
 def consent_ways() -> list[tuple[str, str]]:

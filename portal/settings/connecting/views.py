@@ -124,12 +124,8 @@ def google() -> Any:
 @login_required
 def save_google() -> Any:
     form = GoogleForm()
-    key = _key_text(form)
-    valid = form.validate()
-    form.key.data = ""  # a private key is never shown again
-    if valid and not key:
-        form.key.errors, valid = [_("Paste the JSON key, or choose its file.")], False
-    if not valid:
+    key = taken_key(form)
+    if not key:
         return _google_page(form, refused=True), 422
     try:
         connect.connect_google(current_user, form.mailbox.data, key, now=utcnow())
@@ -152,6 +148,16 @@ def disconnect(grant_id: int) -> Any:
 
 def _status(error: InvalidSettings) -> int:
     return 429 if isinstance(error, CheckLimitReached) else 422
+
+
+def taken_key(form: GoogleForm) -> str:
+    """Validate a submitted form; return its key, and take it out of the form. Empty if the form is refused."""
+    key = _key_text(form)
+    valid = form.validate()
+    form.key.data = ""  # a private key is never shown again
+    if valid and not key:
+        form.key.errors = [_("Paste the JSON key, or choose its file.")]
+    return key if valid else ""
 
 
 def _key_text(form: GoogleForm) -> str:
