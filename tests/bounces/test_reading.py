@@ -56,6 +56,43 @@ class Words(NamedTuple):
             "hard",
             "unknown-domain",
         ),
+        # Refusals that say nothing about the mailbox, with codes or words that look as if they did.
+        Words("smtp; 550 Administrative prohibition - envelope blocked", "5.4.1", "blocked", "policy"),
+        Words("smtp; 541 5.4.1 Mail rejected by destination domain", "5.4.1", "soft", "unreachable"),
+        Words(
+            "smtp; 550 5.4.1 Recipient address rejected: Access denied.", "5.4.1", "hard", "unknown-mailbox"
+        ),
+        Words(
+            "smtp; 550 permanent failure for one or more recipients (ada@receiver.example:blocked)",
+            "5.0.0",
+            "blocked",
+            "policy",
+        ),
+        Words("Sie sind nicht berechtigt, an diesen Empfänger zu senden.", "5.0.0", "blocked", "policy"),
+        Words("", "5.4.5", "blocked", "rate"),
+        Words(
+            "smtp; 554 IP=192.0.2.1 - A problem occurred. Ask your postmaster for help or to contact tosa@rx.receiver.example",
+            "5.0.0",
+            "blocked",
+            "reputation",
+        ),
+        Words("smtp; 550 5.1.1 Adresse de destinataire non valide", "5.1.1", "hard", "unknown-mailbox"),
+        Words("smtp; 550 local server don't exists that user", "5.0.0", "hard", "unknown-mailbox"),
+        *(
+            Words(words, "5.0.0", "hard", "unknown-mailbox")
+            for words in (
+                "Het e-mailadres dat u hebt ingevoerd, kan niet worden gevonden.",
+                "Impossibile trovare l'indirizzo di posta elettronica immesso.",
+                "Não foi possível encontrar o endereço de email que você inseriu.",
+                "Nie można odnaleźć wprowadzonego adresu e-mail.",
+                "Det gick inte att hitta den e-postadress som du angav.",
+                "Den mailadresse, du angav, blev ikke fundet.",
+                "E-mailovou adresu, kterou jste zadali, nelze najít.",
+                "입력한 전자 메일 주소를 찾을 수 없습니다.",
+                "Benutzer ada (ada@receiver.example) nicht im Domino-Verzeichnis aufgeführt",
+            )
+        ),
+        Words("La boîte aux lettres du destinataire est pleine.", "5.0.0", "soft", "mailbox-full"),
         Words(
             "smtp; 551 5.1.6 recipient no longer on server: ada@receiver.example", "5.1.6", "hard", "moved"
         ),

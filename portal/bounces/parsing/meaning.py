@@ -27,6 +27,7 @@ _MAX_WORDS_CHARS = 1500
 STATUS = re.compile(r"(?<![\w.:\-/])#?([245]\.\d{1,3}\.\d{1,3})(?![\w.]*\d)")
 REPLY_CODE = re.compile(r"(?<![\w.:\-/@])([245][0-5]\d)(?=[\s\-#:'\"<,]|$)")
 _UNAVAILABLE = re.compile(r"\bmailbox unavailable", re.IGNORECASE)
+_RECIPIENT = re.compile(r"\brecipient", re.IGNORECASE)
 _UNAVAILABLE_CODES = frozenset({"", "0.0", "5.0", "1.0", "2.0"})
 _SYNTAX = frozenset({"500", "501", "502", "503", "504"})  # of commands
 _K, _C, _O = DiagnosisKind, BounceCause, BounceClass
@@ -105,6 +106,7 @@ _STATUS: Mapping[str, tuple[BounceClass, BounceCause]] = MappingProxyType({
     "4.2": (_O.SOFT, _C.UNREACHABLE),
     "4.3": (_O.SOFT, _C.UNREACHABLE),
     "4.4": (_O.HARD, _C.UNKNOWN_DOMAIN),
+    "4.5": (_O.BLOCKED, _C.RATE),  # congestion; at Google the sender's daily limit
     "4.6": (_O.SOFT, _C.LOOP),
     "4.7": (_O.SOFT, _C.UNREACHABLE),
     "4.310": (_O.HARD, _C.UNKNOWN_DOMAIN),
@@ -191,10 +193,10 @@ def _by_words(words: str, status: str, reply_code: str) -> RefusalMeaning | None
         diagnosis = explain_reply("", "", text)
     except ExplainError:
         return None
-    return _of_case(diagnosis, status, reply_code)
+    return _of_case(diagnosis, words, status, reply_code)
 
 
-def _of_case(diagnosis: Diagnosis, status: str, reply_code: str) -> RefusalMeaning | None:
+def _of_case(diagnosis: Diagnosis, words: str, status: str, reply_code: str) -> RefusalMeaning | None:
     code, kind = diagnosis.code, diagnosis.kind
     if (
         (code.startswith("code-") and not code.startswith("code-recipient"))
@@ -203,10 +205,13 @@ def _of_case(diagnosis: Diagnosis, status: str, reply_code: str) -> RefusalMeani
     ):
         return None
     if code in _REFUSALS or code.startswith("code-recipient"):
-        # "Rejected" means that the address is unknown, unless the code means another thing.
+        # "Rejected" means that the address is unknown, unless the code means another thing. X.4.1 is such a code unless the
+        # recipient is named: Microsoft 365 refuses unknown ones with it.
         subject = status.partition(".")[2]
-        is_address = subject in _ADDRESS_CODES | {"1.0", "4.1"} or (
-            status in _VAGUE_REFUSALS and code in _REFUSALS
+        is_address = (
+            subject in _ADDRESS_CODES | {"1.0"}
+            or (subject == "4.1" and bool(_RECIPIENT.search(words)))
+            or (status in _VAGUE_REFUSALS and code in _REFUSALS)
         )
         return (
             RefusalMeaning(BounceClass.HARD, BounceCause.UNKNOWN_MAILBOX)

@@ -20,8 +20,10 @@ _MAX_CHARS = 1500
 _PHRASES: Mapping[tuple[BounceClass, BounceCause], tuple[str, ...]] = MappingProxyType({
     (BounceClass.BLOCKED, BounceCause.POLICY): (
         "groups.google.com support", "permission to post", "not a registered gateway user", "not a member of * list",
-        "not allowed to post",
+        "not allowed to post", "administrative prohibition", "envelope blocked", "one or more recipients @ blocked",
+        "one or more recipients * blocked", "nicht berechtigt an diesen empfänger",
     ),
+    (BounceClass.BLOCKED, BounceCause.RATE): ("a limit for sending mail",),
     (BounceClass.SOFT, BounceCause.SERVER): (
         "pipe to", "procmail", "unknown mailer error", "no such file or directory", "local delivery failed", "child status 75",
         "cannot open mailbox", "can t create", "couldn t create", "insufficient system storage", "not enough disk space",
@@ -30,7 +32,8 @@ _PHRASES: Mapping[tuple[BounceClass, BounceCause], tuple[str, ...]] = MappingPro
     (BounceClass.SOFT, BounceCause.LOOP): (
         "too many hops", "hop count exceeded", "mail loop", "routing loop", "loops back to", "duplicated message id",
     ),
-    (BounceClass.BLOCKED, BounceCause.REPUTATION): ("user complaints", "bad dns ptr", "ptr resource record", "unexpected volume"),
+    (BounceClass.BLOCKED, BounceCause.REPUTATION): ("user complaints", "bad dns ptr", "ptr resource record", "unexpected volume",
+        "ask your postmaster for help or to contact @"),
     (BounceClass.BLOCKED, BounceCause.SUPPRESSED): ("on the suppression list", "bounced address", "address is suppressed"),
     (BounceClass.BLOCKED, BounceCause.SENDER): (
         "sender address rejected", "sender was rejected", "domain of sender address", "unroutable sender",
@@ -51,7 +54,11 @@ _PHRASES: Mapping[tuple[BounceClass, BounceCause], tuple[str, ...]] = MappingPro
         "mailbox not found", "recipient name is not recognized", "user not exist", "user does not exist", "invalid user address",
         "doesn t have a * account", "not a registered * user", "email address could not be found",
         "address couldn t be found", "address not found", "e mail address was not found", "email address was not found",
-        "email address * was not found", "does not like recipient",
+        "email address * was not found", "does not like recipient", "don t exists that user", "destinataire non valide",
+        # Exchange and Domino, in the languages of the sender
+        "e mailadres * kan niet worden gevonden", "impossibile trovare l indirizzo", "encontrar o endereco de email",
+        "nie mozna odnalezc wprowadzonego adresu", "hitta den e postadress", "mailadresse * blev ikke fundet",
+        "emailovou adresu * nelze najit", "메일 주소를 찾을 수 없", "nicht im domino verzeichnis",
     ),
     (BounceClass.HARD, BounceCause.UNKNOWN_DOMAIN): (
         "unrouteable address", "unrouteable mail domain", "couldn t find any host", "domain is not reachable",
@@ -70,6 +77,7 @@ _PHRASES: Mapping[tuple[BounceClass, BounceCause], tuple[str, ...]] = MappingPro
     (BounceClass.SOFT, BounceCause.MAILBOX_FULL): (
         "mailbox full", "mailbox is full", "mailbox exceeds allowed size", "over quota", "overquota", "quota exceeded",
         "exceeded * quota", "mailfolder is full", "mail folder is full", "over its disk quota", "disk quota",
+        "boîte aux lettres * pleine",
     ),
 })  # fmt: skip
 
