@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from ..db import Base, enum_column, partial_index
 from .consent import AgreementWay
@@ -63,6 +63,18 @@ def mailbox_digest(mailbox: str) -> str:
     return hashlib.sha256(mailbox.casefold().encode("utf-8", "replace")).hexdigest()[:16]
 
 
+def gmail_name(mailbox_key: str) -> str | None:
+    """Return what Gmail tells mailboxes apart by, of an address in the form for look-ups; None at other providers.
+
+    Gmail ignores dots and what follows a plus sign (support.google.com/mail/answer/7436150): ``a.da+shop@googlemail.com``
+    is ``ada``.
+    """
+    local, _, domain = mailbox_key.rpartition("@")
+    if domain not in ("gmail.com", "googlemail.com"):
+        return None
+    return local.partition("+")[0].replace(".", "") or None
+
+
 class Affiliate(Base):
     """One person in one programme. ``code`` is in the public link.
 
@@ -101,6 +113,7 @@ class Affiliate(Base):
     external_id: Mapped[str | None] = mapped_column(String(100))  # the shop's own id; unique in the account
     notes: Mapped[str] = mapped_column(Text, default="")  # of the owner, for the owner
     website: Mapped[str] = mapped_column(String(300), default="")  # as they entered it; in no email
+    gmail_name: Mapped[str | None] = mapped_column(String(64))  # of the Gmail mailbox; None elsewhere
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),
         # The names are of the time when the keys themselves stood here: SQLite cannot rename a constraint.
@@ -109,6 +122,7 @@ class Affiliate(Base):
         Index("ix_affiliate_list", "account_id", "id"),
         Index("ix_affiliate_state", "account_id", "state", "id"),
         Index("ix_affiliate_unconfirmed", "state", "created_at"),
+        partial_index(text("gmail_name IS NOT NULL"), "ix_affiliate_gmail", "account_id", "gmail_name"),
         partial_index(text("import_id IS NOT NULL"), "ix_affiliate_import", "import_id", "id"),
         partial_index(
             text("erasure_asked_at IS NOT NULL"),
@@ -124,6 +138,11 @@ class Affiliate(Base):
             unique=True,
         ),
     )
+
+    @validates("mailbox_key")
+    def _follow_mailbox(self, _name: str, mailbox_key: str) -> str:
+        self.gmail_name = gmail_name(mailbox_key)
+        return mailbox_key
 
 
 class FormerCode(Base):

@@ -1,38 +1,41 @@
-"""Other affiliates of a programme whose emails arrive in the same Gmail mailbox.
-
-Gmail ignores dots and what follows a plus sign (support.google.com/mail/answer/7436150), so one person can join twice with
-addresses that differ. They stay two affiliates: the owner decides.
-"""
+"""Affiliates of a programme whose emails arrive in the same Gmail mailbox. They stay several affiliates: the owner decides."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select, text
 
 from ..db import db
-from ..recipient_limits import one_spelling
 from .models import Affiliate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-_DOMAINS = ("gmail.com", "googlemail.com")
 _SHOWN = 5
+_AT_GMAIL = text("gmail_name IS NOT NULL")  # as in the partial index, so that the planner recognises it
 
 
 def find_others(affiliate: Affiliate) -> Sequence[Affiliate]:
     """Return at most five other affiliates of the account with the same Gmail mailbox, oldest first."""
-    if affiliate.mailbox_key.rpartition("@")[2] not in _DOMAINS:
+    if affiliate.gmail_name is None:
         return ()
-    local = one_spelling(affiliate.mailbox_key).rpartition("@")[0]
-    without_dots = func.replace(Affiliate.mailbox_key, ".", "")
-    ends = [f"@{domain.replace('.', '')}" for domain in _DOMAINS]
-    same = [without_dots == f"{local}{end}" for end in ends]
-    tagged = [
-        without_dots.startswith(f"{local}+", autoescape=True) & without_dots.endswith(end) for end in ends
-    ]
     query = select(Affiliate).where(
-        Affiliate.account_id == affiliate.account_id, Affiliate.id != affiliate.id, or_(*same, *tagged)
+        _AT_GMAIL,
+        Affiliate.account_id == affiliate.account_id,
+        Affiliate.gmail_name == affiliate.gmail_name,
+        Affiliate.id != affiliate.id,
     )
     return db.session.scalars(query.order_by(Affiliate.id).limit(_SHOWN)).all()
+
+
+def shared_names(account_id: int, affiliates: Iterable[Affiliate]) -> set[str]:
+    """Return the Gmail names of these affiliates that several affiliates of the account have."""
+    names = {row.gmail_name for row in affiliates if row.gmail_name is not None}
+    if not names:
+        return set()
+    query = select(Affiliate.gmail_name).where(
+        _AT_GMAIL, Affiliate.account_id == account_id, Affiliate.gmail_name.in_(names)
+    )
+    shared = query.group_by(Affiliate.gmail_name).having(func.count() > 1)
+    return {name for name in db.session.scalars(shared) if name is not None}

@@ -13,13 +13,13 @@ from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..web.pagination import Page
 from . import search
 from .models import LogRow
-from .query_plan import Plan, make_plan
+from .query_plan import make_plan
 from .search import Count, Found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .filters import Filters, SearchField
+    from .filters import Filters
 
 TABS = (Status.QUEUED, Status.SENDING, Status.SENT, Status.HELD, Status.FAILED)
 PAGE_SIZE = 50
@@ -43,10 +43,11 @@ class LogPage:
     page: Page[Any]
     last_attempts: Mapping[int, DeliveryAttempt]
     outcomes: Mapping[int, str]  # by message id, of those of which one was reported
-    counts: Mapping[Status, Count]
+    counts: Mapping[Status, Count]  # of what is searched
     total: Count
     matching: Count | None  # None beyond the first page of a windowed search
-    search_field: SearchField  # that the query was searched in
+    is_empty: bool  # the account has no messages at all
+    held: Count  # on hold, whatever is searched
     is_lower_bound: bool = False  # more may match than were counted
     search_from: int | None = None  # the id where a windowed search ended, if there are older messages
 
@@ -58,8 +59,7 @@ def read_page(
     plan = make_plan(account_id, filters)
     up = after is not None and before is None
     first = before is None and after is None
-    counting = first and not plan.is_windowed
-    size = search.MAX_COUNT if counting else PAGE_SIZE
+    size = search.MAX_COUNT if first else PAGE_SIZE
     found = search.find(plan, before=before, after=after if up else None, size=size + 1)
     message_ids = found.message_ids
     more = len(message_ids) > PAGE_SIZE
@@ -69,31 +69,39 @@ def read_page(
         shown[-1] if shown and (up or more) else None,
         shown[0] if shown and (more if up else before is not None) else None,
     )
+    matching = search.counted(found) if first else None if plan.is_windowed else search.count(plan)
+    counts, total = _counts(account_id, filters, found if first else None)
+    if matching is not None and filters.narrowed and filters.status is not None:
+        counts = {**counts, filters.status: matching}
     return LogPage(
         page=page,
         last_attempts=_last_attempts(shown),
         outcomes=_outcomes(shown),
-        counts={status: search.count_status(account_id, status) for status in TABS},
-        total=search.count_status(account_id, None),
-        matching=_matching(plan, found, is_first=first),
-        search_field=plan.search_field,
+        counts=counts,
+        total=total,
+        matching=matching,
+        is_empty=not search.count_status(account_id, None),
+        held=count_held(account_id),
         is_lower_bound=found.seen_to is not None,
         search_from=None if up or more else found.seen_to,
     )
 
 
-def _matching(plan: Plan, found: Found, *, is_first: bool) -> Count | None:
-    """Return how many messages match, where it costs nothing or is read off an index."""
-    if not plan.is_windowed:
-        return search.counted(found) if is_first else search.count(plan)
-    return (
-        Count(
-            min(len(found.message_ids), PAGE_SIZE),
-            len(found.message_ids) > PAGE_SIZE or found.seen_to is not None,
-        )
-        if is_first
-        else None
-    )
+def _counts(
+    account_id: int, filters: Filters, first_page: Found | None
+) -> tuple[Mapping[Status, Count], Count]:
+    """Return how many messages each tab lists, and all of them: of what is searched, if anything is.
+
+    ``first_page`` is what was found for the first page. Where more match than are counted, the newest are counted.
+    """
+    if not filters.narrowed:
+        counts = {status: search.count_status(account_id, status) for status in TABS}
+        return counts, search.count_status(account_id, None)
+    if first_page is None or filters.status is not None:
+        plan = make_plan(account_id, filters.without("status"))
+        first_page = search.find(plan, size=search.MAX_COUNT + 1)
+    total, by_status = search.counted(first_page), search.count_by_status(first_page)
+    return {status: by_status.get(status, Count(0, total.more)) for status in TABS}, total
 
 
 def get_message(account_id: int, message_id: int) -> OutboxMessage | None:

@@ -1,21 +1,24 @@
 """Query planner of the log: turns filters into conditions and decides which of them leads, that is, reads its index.
 
-A query can be a mailbox, an id or words of a subject. Message ids grow with time, so days become a range of ids, with
-an hour of margin for transactions that committed later than they took their id.
+A query without a chosen field is a plan of alternatives, one for each kind of value that it can be (``conditions.py``). Message
+ids grow with time, so days become a range of ids, with an hour of margin for transactions that committed later than they
+took their id.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import func, select
 
 from ..db import db
 from ..outbox.models import Status
+from . import conditions as of_query
+from .conditions import Condition
 from .filters import Filters, SearchField
-from .models import FAILED, NOT_EMPTY, LogRow
+from .models import LogRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,51 +26,16 @@ if TYPE_CHECKING:
 RARE_ROWS = 500  # a condition that fewer messages meet is rare: its messages can be checked one by one
 SORTABLE_ROWS = 5000  # ids that can be sorted for one page
 _SKEW = timedelta(hours=1)  # how long a transaction may take from its id to its commit
-_HIGHEST_CHARACTER = "\U0010ffff"  # sorts after every other character
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A column and its value: equal, a prefix, a lower bound (inclusive) or an upper bound (exclusive).
-
-    With ``failed`` the message must also have failed; there are indexes of such pairs.
-    """
-
-    column: Any
-    value: Any
-    failed: bool = False
-    prefix: bool = False
-    more_than: bool = False
-    less_than: bool = False
-
-    def indexed(self) -> ColumnElement[bool]:
-        """Return the condition so that the planner uses its index."""
-        partial = FAILED if self.failed else NOT_EMPTY.get(self.column.key)
-        return self._compare(self.column) if partial is None else and_(partial, self._compare(self.column))
-
-    def unindexed(self) -> ColumnElement[bool]:
-        """Return the condition so that the planner uses no index for it, because another condition leads."""
-        compared = self._compare(func.coalesce(self.column, self.column))
-        return (
-            and_(func.coalesce(LogRow.status, LogRow.status) == Status.FAILED, compared)
-            if self.failed
-            else compared
-        )
-
-    def _compare(self, column: Any) -> Any:
-        if self.prefix:
-            return and_(column >= self.value, column < self.value + _HIGHEST_CHARACTER)
-        if self.more_than:
-            return column >= self.value
-        return column < self.value if self.less_than else column == self.value
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How filters are answered: ``leading`` is read off an index, ``rest`` is checked on its messages."""
+    """How filters are answered: ``leading`` is read off an index, ``rest`` is checked on its messages.
+
+    A plan with ``alternatives`` has nothing else: it finds what any of them finds.
+    """
 
     account_id: int
-    search_field: SearchField = SearchField.AUTO  # that the query is searched in
     leading: Sequence[Condition] = ()
     rest: Sequence[Condition] = ()
     days: Sequence[Condition] = ()
@@ -76,30 +44,23 @@ class Plan:
     words: str = ""  # searched in subjects
     max_leading: int = 0  # fewer messages than this meet the leading condition; 0: many do
     is_windowed: bool = False  # no condition is rare, so one page searches only a part of the log
+    alternatives: Sequence[Plan] = ()
 
 
 def make_plan(account_id: int, filters: Filters) -> Plan:
     """Decide how to answer the filters for one account."""
-    search_field, searched, words = _interpret(account_id, filters)
-    others = _conditions(filters)
     low, high = _id_range(account_id, filters)
-    days = _days(filters)
-    leading: list[Condition] = []
-    rest, max_leading = others, 0
-    if not words:
-        leading, rest, max_leading = _choose_leading(account_id, searched + others, is_dated=bool(days))
-    return Plan(
-        account_id=account_id,
-        search_field=search_field,
-        leading=leading,
-        rest=rest,
-        days=days,
-        low=low,
-        high=high,
-        words=words,
-        max_leading=max_leading,
-        is_windowed=bool(rest) and max_leading == 0,
-    )
+    base = Plan(account_id, days=_days(filters), low=low, high=high)
+    others = _conditions(filters)
+    if not filters.q:
+        return _led(base, others)
+    plans = [
+        _with_words(base, searched, others) if isinstance(searched, str) else _led(base, [searched, *others])
+        for searched in _alternatives(account_id, filters)
+    ]
+    if len(plans) == 1:
+        return plans[0]
+    return Plan(account_id, is_windowed=any(plan.is_windowed for plan in plans), alternatives=plans)
 
 
 def count_matching(account_id: int, condition: Condition, limit: int) -> int:
@@ -108,65 +69,49 @@ def count_matching(account_id: int, condition: Condition, limit: int) -> int:
     return db.session.scalar(select(func.count()).select_from(some.limit(limit).subquery())) or 0
 
 
+def _led(base: Plan, conditions: list[Condition]) -> Plan:
+    leading, rest, max_leading = _choose_leading(base.account_id, conditions, is_dated=bool(base.days))
+    is_windowed = bool(rest) and max_leading == 0
+    return replace(base, leading=leading, rest=rest, max_leading=max_leading, is_windowed=is_windowed)
+
+
+def _with_words(base: Plan, words: str, others: list[Condition]) -> Plan:
+    return replace(base, words=words, rest=others, is_windowed=bool(others))
+
+
 def _choose_leading(
     account_id: int, conditions: list[Condition], *, is_dated: bool
 ) -> tuple[list[Condition], list[Condition], int]:
     """Return the leading condition, the rest, and ``Plan.max_leading``."""
-    if len(conditions) < 2 and not (conditions and conditions[0].prefix):
+    if len(conditions) < 2 and all(condition.is_sorted for condition in conditions):
         return conditions, [], 0
     limit = RARE_ROWS if len(conditions) > 1 or is_dated else SORTABLE_ROWS
-    number, place = min(
-        (count_matching(account_id, condition, limit), n) for n, condition in enumerate(conditions)
+    counted = (
+        (count_matching(account_id, condition, limit), n)
+        for n, condition in enumerate(conditions)
+        if condition.is_indexed
     )
+    number, place = min(counted, default=(limit, 0))
     first = conditions[place]
     if number < limit:
         return [first], [condition for condition in conditions if condition is not first], limit
-    first = next((condition for condition in conditions if not condition.prefix), first)
-    if first.prefix:  # its index is sorted by mailbox and not by time, so no index leads
+    first = next((condition for condition in conditions if condition.is_sorted), first)
+    if not first.is_sorted:  # its index is sorted by mailbox and not by time, so no index leads
         return [], conditions, 0
     return [first], [condition for condition in conditions if condition is not first], 0
 
 
-def _interpret(account_id: int, filters: Filters) -> tuple[SearchField, list[Condition], str]:
-    """Return the field that the query is searched in, and its condition or its words."""
+def _alternatives(account_id: int, filters: Filters) -> list[Condition | str]:
+    """Return what the query can be: conditions, and words of a subject as text."""
     q, by = filters.q, filters.by
-    if not q:
-        return SearchField.AUTO, [], ""
     if by is SearchField.SUBJECT:
-        return SearchField.SUBJECT, [], q
+        return [q]
     if by is SearchField.ID:
-        return SearchField.ID, [_id_condition(q)], ""
+        return [of_query.of_ids(q)]
+    recipients = of_query.of_recipients(account_id, q)
     if by is SearchField.RECIPIENT:
-        return SearchField.RECIPIENT, [_recipient_condition(q)], ""
-    return _interpret_freely(account_id, q)
-
-
-def _interpret_freely(account_id: int, q: str) -> tuple[SearchField, list[Condition], str]:
-    """Interpret a query without a chosen field: an id if there is such a message, else a recipient, else words."""
-    if " " not in q and not q.startswith("@") and count_matching(account_id, _id_condition(q), 1):
-        return SearchField.ID, [_id_condition(q)], ""
-    if q.startswith("<"):
-        return SearchField.ID, [_id_condition(q)], ""
-    if "@" in q or (" " not in q and count_matching(account_id, _recipient_condition(q), 1)):
-        return SearchField.RECIPIENT, [_recipient_condition(q)], ""
-    return SearchField.SUBJECT, [], q
-
-
-def _recipient_condition(q: str) -> Condition:
-    """Return the condition for a domain after an @, a whole mailbox, or the start of one."""
-    q = q.lower()
-    if q.startswith("@"):
-        return Condition(LogRow.domain, q[1:])
-    local, at, domain = q.rpartition("@")
-    whole = local and at and "." in domain and domain.rpartition(".")[2]
-    return Condition(LogRow.recipient, q, prefix=not whole)
-
-
-def _id_condition(q: str) -> Condition:
-    """Return the condition for a Message-ID, with or without brackets, or a queue id."""
-    if "@" not in q and not q.startswith("<"):
-        return Condition(LogRow.queue_id, q)
-    return Condition(LogRow.reference, q if q.startswith("<") else f"<{q}>")
+        return [*recipients]
+    return [*recipients, *of_query.of_ids_and_orders(account_id, q), q]
 
 
 def _conditions(filters: Filters) -> list[Condition]:

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, Subquery, column, func, literal_column, select, table
 
 from ..db import db
+from .conditions import Condition
 from .models import LogRow
-from .query_plan import Condition, Plan, count_matching
+from .query_plan import Plan, count_matching
 from .triggers import FOLD, SUBJECT_INDEX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ..outbox.models import Status
 
 MAX_COUNT = 1000  # counted exactly; more is "more than 1,000"
@@ -37,6 +40,8 @@ class Count:
     more: bool = False
 
     def __str__(self) -> str:
+        if self.more and not self.number:
+            return "…"
         return f"{self.number:,}{'+' if self.more else ''}"
 
     def __bool__(self) -> bool:
@@ -53,6 +58,9 @@ class Found:
 
 def find(plan: Plan, *, before: int | None = None, after: int | None = None, size: int) -> Found:
     """Return up to ``size`` ids older than ``before``, or the next newer than ``after``, newest first."""
+    if plan.alternatives:
+        found = [find(one, before=before, after=after, size=size) for one in plan.alternatives]
+        return _merge(found, up=after is not None, size=size)
     up = after is not None
     query, key = _candidates(plan)
     query = query.where(key > max(plan.low, after or 0))
@@ -77,6 +85,17 @@ def find(plan: Plan, *, before: int | None = None, after: int | None = None, siz
     return Found(message_ids[::-1] if up else message_ids, seen)
 
 
+def _merge(found: Sequence[Found], *, up: bool, size: int) -> Found:
+    """Return what any search found, as far as all of them got."""
+    message_ids = {message_id for one in found for message_id in one.message_ids}
+    edges = [one.seen_to for one in found if one.seen_to is not None]
+    edge = (min(edges) if up else max(edges)) if edges else None
+    if edge is not None:
+        message_ids = {one for one in message_ids if (one <= edge if up else one >= edge)}
+    merged = sorted(message_ids, reverse=not up)[:size]
+    return Found(merged[::-1] if up else merged, edge if len(merged) < size else None)
+
+
 def count(plan: Plan) -> Count:
     """Count the matching messages, up to ``MAX_COUNT``."""
     return counted(find(plan, size=MAX_COUNT + 1))
@@ -86,6 +105,13 @@ def counted(found: Found) -> Count:
     """Return the count of what ``find`` returned for a size of ``MAX_COUNT + 1``."""
     number = len(found.message_ids)
     return Count(min(number, MAX_COUNT), number > MAX_COUNT or found.seen_to is not None)
+
+
+def count_by_status(found: Found) -> Mapping[Status, Count]:
+    """Count the messages by status of what ``find`` returned for a size of ``MAX_COUNT + 1``."""
+    query = select(LogRow.status, func.count()).where(LogRow.message_id.in_(found.message_ids))
+    more = counted(found).more
+    return {row[0]: Count(row[1], more) for row in db.session.execute(query.group_by(LogRow.status))}
 
 
 def count_status(account_id: int, status: Status | None) -> Count:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 SUBJECT_INDEX = "delivery_subjects"  # the full-text index; in SQLite a virtual table with shadow tables
 
-FOLD = "delivery_fold"  # lower-cases in PostgreSQL, independent of the locale of the database
-_UNICODE = 'COLLATE "und-x-icu"'
+FOLD = "delivery_fold"  # removes accents and lower-cases in PostgreSQL, independent of the locale of the database
+_UNICODE_FOLD = (
+    "lower(regexp_replace(normalize($1, NFKD), '[\\u0300-\\u036f]', '', 'g') COLLATE \"und-x-icu\")"
+)
 _HAS_ICU_COLLATION = (
     "SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu' AND getdatabaseencoding() = 'UTF8'"
 )
@@ -99,7 +101,7 @@ def _postgresql(*, unicode: bool) -> list[str]:
     started = "WHEN (new.outcome <> 'started')"
     return [
         f"CREATE FUNCTION {FOLD}(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE"
-        f" AS $$ SELECT lower($1{' ' + _UNICODE if unicode else ''}) $$",
+        f" AS $$ SELECT {_UNICODE_FOLD if unicode else 'lower($1)'} $$",
         f"CREATE INDEX {SUBJECT_INDEX} ON delivery_log USING gin (to_tsvector('simple', {FOLD}(subject)))",
         function.format("delivery_log_insert", _insert_row(domain, seconds)),
         function.format("delivery_log_update", _update_row(seconds)),

@@ -27,7 +27,7 @@ _BATCH_ROWS = 500
 _HEADERS = (
     "Name", "Email", "Status", "Code", "Link", "Signed up", "Agreed to emails", "Confirmed", "Waits for approval",
     "Approved", "Paid", "Agreed how", "Agreed from network", "Source of the consent", "Words agreed to",
-    "Version of the words", "Confirmed from network", "Your own id", "Notes",
+    "Version of the words", "Confirmed from network", "Your own id", "Notes", "Website",
 )  # fmt: skip
 _VISITS = "Visits"
 
@@ -76,6 +76,7 @@ def _proof(row: Affiliate) -> tuple[object, ...]:
         row.confirmed_network,
         row.external_id,
         row.notes,
+        row.website,
     )
 
 

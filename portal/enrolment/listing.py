@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _
 from sqlalchemy import func, or_, select
 
 from ..accounts.standing import is_limited
+from ..affiliates import same_mailbox
 from ..affiliates.directory import find_programme, matches
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
@@ -92,12 +93,16 @@ class Welcome:
 
 @dataclass(frozen=True)
 class AffiliateRow:
-    """One row of the owner's list. ``link`` is empty while it leads to no shop."""
+    """One row of the owner's list. ``link`` is empty while it leads to no shop.
+
+    ``shares_mailbox``: another affiliate has the same Gmail mailbox.
+    """
 
     affiliate: Affiliate
     link: str
     welcome: Welcome | None
     visits: counts.VisitTotals
+    shares_mailbox: bool
 
 
 @dataclass(frozen=True)
@@ -154,12 +159,14 @@ def list_affiliates(
     ids, config = [row.id for row in page.rows], current_config()
     welcomes, has_visits = _welcomes(ids), counts.are_counted(account.id)
     visits = counts.totals_by_affiliate(ids, now=utcnow()) if has_visits else {}
+    shared = same_mailbox.shared_names(account.id, page.rows)
     rows = [
         AffiliateRow(
             row,
             public_url(row, account, config),
             welcomes.get(row.id),
             visits.get(row.id, counts.NO_VISITS),
+            row.gmail_name in shared,
         )
         for row in page.rows
     ]

@@ -131,7 +131,7 @@ class LedgerEntry(Base):
     event_id: Mapped[int] = mapped_column(unique=True)  # no foreign key, as above
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"))
-    commission_id: Mapped[int | None] = mapped_column(ForeignKey("commission.id"))
+    commission_id: Mapped[int | None] = mapped_column(ForeignKey("commission.id"), index=True)
     type: Mapped[EventType] = mapped_column(enum_column(EventType, 24))
     currency: Mapped[str] = mapped_column(String(3), default="")
     units: Mapped[int] = mapped_column(default=0)

@@ -57,16 +57,18 @@ def kinds():
 
 @pytest.mark.both_databases
 def test_an_affiliate_is_added_once_and_found_by_every_name(crm):
-    answer = crm.add(ALAN | {"code": "alan-1", "notes": "Two\nlines"}, key="k")
+    new = ALAN | {"code": "alan-1", "notes": "Two\nlines", "website": "tea.example/blog"}
+    answer = crm.add(new, key="k")
     added = answer.get_json()
     assert answer.status_code == 201, added
     assert answer.headers["Location"] == f"{PATH}/{added['id']}"
     assert added == added | {
         "name": "Alan Turing", "email": "alan@turing.example", "code": "alan-1", "external_id": "crm-7", "link": None,
-        "status": "active", "notes": "Two\nlines", "consented_at": CONSENT["at"], "confirmed_at": None,
+        "status": "active", "notes": "Two\nlines", "website": "https://tea.example/blog",
+        "consented_at": CONSENT["at"], "confirmed_at": None,
     }  # fmt: skip
     assert kinds() == []  # consent was given elsewhere, so no email is sent
-    again = crm.add(ALAN | {"code": "alan-1", "notes": "Two\nlines"}, key='"k"')
+    again = crm.add(new, key='"k"')
     assert (again.status_code, again.headers["Idempotent-Replayed"], again.get_json()) == (200, "true", added)
     assert rejected(crm.add(ALAN | {"name": "Else"}, key="k"), 422)["type"].endswith("idempotency-key-reused")
     crm.add({"name": "José", "email": "jose@bücher.example", "consent": CONSENT})
@@ -110,6 +112,7 @@ def test_what_is_wrong_or_taken_is_named_by_field(crm, affiliate):
         "code": ["x", "a b", "x" * 33],
         "external_id": ["", "x" * 101, "a\nb", 7],
         "notes": ["x" * 2001, "\0"],
+        "website": ["javascript:alert(1)", "no website", "https://" + "x" * 300 + ".example", 7],
         "extra": [1],
     }
     new = {"name": "Else", "email": "else@x.example"}
@@ -163,6 +166,12 @@ def test_an_affiliate_is_changed_and_a_repeat_changes_nothing(crm, shop, affilia
         assert (found["name"], found["code"], found["external_id"]) == ("Alan M. Turing", "alan-2", None)
         assert (found["notes"], found["status"]) == ("n", "suspended")
     assert crm.patch(id_, status="active").get_json()["status"] == "active"
+    assert (
+        crm.patch(id_, website="https://bücher.example").get_json()["website"]
+        == "https://xn--bcher-kva.example/"
+    )
+    assert "#/website" in field_errors(crm.patch(id_, website="javascript:alert(1)"))
+    assert crm.patch(id_, website="").get_json()["website"] == ""
     asked = crm.patch(id_, email="new@turing.example").get_json()
     assert (asked["email"], asked["pending_email"]) == ("alan@turing.example", "new@turing.example")
     assert crm.get().get_json()["affiliates"][0]["pending_email"] == "new@turing.example"

@@ -63,6 +63,7 @@ def test_name_code_id_and_notes_are_edited_shown_found_and_exported(owner, clien
         assert "Grâce Hopper" in owner.get("/affiliates", query_string={"q": query}).get_data(as_text=True)
     [row] = csv.DictReader(io.StringIO(owner.get("/affiliates.csv").get_data(as_text=True)))
     assert (row["Your own id"], row["Notes"], row["Code"]) == ("crm-7", "Called\n=on Monday", "grace-1")
+    assert row["Website"] == ""
     # The private pages of emails of before still open, and new emails can be written.
     assert client.get(dashboard).status_code == 200
     assert links.dashboard_url(newest_affiliate(), current_config()) == dashboard

@@ -12,6 +12,7 @@ from ...affiliates.models import AffiliateState
 from ...affiliates.names import LIMIT_CHARS as NAME_LIMIT_CHARS
 from ...affiliates.search_text import LIMIT_CHARS as SEARCH_LIMIT_CHARS
 from ...enrolment.changing.editing import EXTERNAL_ID_LIMIT_CHARS, NOTES_LIMIT_CHARS
+from ...shop_links import LIMIT_CHARS as WEBSITE_LIMIT_CHARS
 from ..openapi_parts import (
     NUMBER,
     TEXT,
@@ -67,6 +68,13 @@ _NOTES: Schema = {
     "description": f"Notes that only owners see, of at most {NOTES_LIMIT_CHARS} characters.",
     "examples": ["Met in Bern"],
 }
+_WEBSITE: Schema = {
+    "type": "string",
+    "maxLength": WEBSITE_LIMIT_CHARS,
+    "pattern": _LINES,
+    "description": f"The person’s website, which only owners see: at most {WEBSITE_LIMIT_CHARS} characters.",
+    "examples": ["https://tea-blog.example"],
+}
 
 
 def affiliate_request_schemas() -> dict[str, Schema]:
@@ -79,14 +87,19 @@ def affiliate_request_schemas() -> dict[str, Schema]:
     consent = object_of(at=ref("OccurredAt"), source=source) | {
         "description": "When and where the person agreed to emails. Without it, an email asks for confirmation."
     }
-    fields = {"name": _NAME, "email": _EMAIL, "code": _CODE, "external_id": EXTERNAL_ID, "notes": _NOTES}
+    fields = {
+        "name": _NAME, "email": _EMAIL, "code": _CODE, "external_id": EXTERNAL_ID, "notes": _NOTES,
+        "website": _WEBSITE,
+    }  # fmt: skip
     changes = object_of(
         *fields, "status",
         **fields | {"external_id": EXTERNAL_ID | {"type": ["string", "null"]}},
         status={"type": "string", "enum": list(STATUSES), "description": f"One of {', '.join(STATUSES)}."},
     )  # fmt: skip
     return {
-        "NewAffiliate": object_of("code", "external_id", "notes", "consent", **fields, consent=consent),
+        "NewAffiliate": object_of(
+            "code", "external_id", "notes", "website", "consent", **fields, consent=consent
+        ),
         "AffiliateChanges": changes
         | {"minProperties": 1, "description": "Name at least one field to change."},
     }
@@ -104,6 +117,7 @@ def affiliate_response_schemas() -> dict[str, Schema]:
         external_id=nullable(TEXT),
         status={"type": "string", "enum": list(READABLE_STATUSES)},
         notes=TEXT,
+        website=TEXT,
         created_at=TIMESTAMP,
         consented_at=nullable(TIMESTAMP),
         confirmed_at=nullable(TIMESTAMP),

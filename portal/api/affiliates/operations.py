@@ -20,6 +20,7 @@ from ...affiliates.search_text import search_text
 from ...db import db
 from ...enrolment import confirmation_links, listing, moderation, signup
 from ...enrolment.changing import address_change, editing
+from ...shop_links import InvalidShopAddress, clean_address
 from ...smtp.mailbox import MailboxError, parse_mailbox
 from ...state import current_config
 from ...web.pagination import newest_first
@@ -128,6 +129,7 @@ def change(account_id: int, affiliate_id: int, body: Any, *, now: datetime) -> J
         code=entered.get("code"),
         external_id=(entered["external_id"] or "") if "external_id" in entered else None,
         notes=entered.get("notes"),
+        website=entered.get("website"),
     )
     account = db.session.get_one(Account, account_id)
     try:
@@ -154,6 +156,7 @@ def affiliate_json(account: Account, row: Affiliate, *, pending_email: str | Non
         "external_id": row.external_id,
         "status": row.state.value,
         "notes": row.notes,
+        "website": row.website,
         "created_at": timestamp(row.created_at),
         "consented_at": timestamp(row.consented_at),
         "confirmed_at": timestamp(row.confirmed_at),
@@ -180,6 +183,11 @@ def _cleaned(body: Mapping[str, Any], *, present_name: str = "") -> dict[str, An
                 errors.append(FieldError("#/email", "Letters before the @ have to be a–z, without accents."))
         except MailboxError as error:
             errors.append(FieldError("#/email", str(error)))
+    if "website" in body:
+        try:
+            entered["website"] = clean_address(body["website"])
+        except InvalidShopAddress as error:
+            errors.append(FieldError("#/website", str(error)))
     if errors:
         raise invalid(errors)
     return entered
@@ -190,7 +198,7 @@ def _new_affiliate(account: Account, entered: Mapping[str, Any], now: datetime) 
     if "code" in entered:
         page_keys.give_code(row, entered["code"])
     row.external_id = entered.get("external_id")
-    row.notes = entered.get("notes", "")
+    row.notes, row.website = entered.get("notes", ""), entered.get("website", "")
     row.search_text = search_text(row.name, row.mailbox, row.code, row.external_id)
     if "consent" in entered:
         row.consented_at = min(instant(entered["consent"]["at"]), now)

@@ -1,4 +1,4 @@
-"""Changes to an affiliate by the owner or the shop: name, address, code, external id and notes."""
+"""Changes to an affiliate by the owner or the shop: name, address, code, external id, notes and website."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class Changes:
     code: str | None = None
     external_id: str | None = None
     notes: str | None = None
+    website: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def _apply(affiliate: Affiliate, changes: Changes, now: datetime) -> None:
         affiliate.name = changes.name
     if changes.notes is not None:
         affiliate.notes = changes.notes
+    if changes.website is not None:
+        affiliate.website = changes.website
     affiliate.search_text = search_text(
         affiliate.name, affiliate.mailbox, affiliate.code, affiliate.external_id
     )
