@@ -97,6 +97,7 @@ def _new_app(config: Config) -> Flask:
     from . import db
     from .about import ROOT
     from .db import postgresql, sqlite
+    from .db.urls import AUTOCOMMIT_BIND
 
     app = Flask(
         "portal",
@@ -109,9 +110,11 @@ def _new_app(config: Config) -> Flask:
     Migrate(app, db.db, directory=str(ROOT / "portal" / "migrations"), render_as_batch=True)
     CSRFProtect(app)
     with app.app_context():
-        for engine in db.db.engines.values():
-            dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
-            dialect.set_up(engine, wait=config.database_wait)
+        for bind, engine in db.db.engines.items():
+            if engine.dialect.name == "postgresql":
+                postgresql.set_up(engine, wait=config.database_wait, autocommit=bind == AUTOCOMMIT_BIND)
+            else:
+                sqlite.set_up(engine, wait=config.database_wait)
     return app
 
 

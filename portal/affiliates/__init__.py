@@ -9,7 +9,7 @@ def install(app: Flask) -> None:
     from ..outbox.callbacks import add_gate, add_listener, register_screen
     from . import owner_unsubscribe, platform_screen, suppressions
 
-    add_listener(app, suppressions.on_attempt_settled)
+    add_listener(app, suppressions.on_attempt_settled, on_acceptance=lambda _account_id, _claim: False)
     add_gate(app, platform_screen.gate)
     register_screen(app, platform_screen.screen)
     recipients.register_restrictions(app, owner_unsubscribe.restrictions)

@@ -16,5 +16,5 @@ def install(app: Flask) -> None:
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_listener(app, proofs.on_attempt_settled)
+    add_listener(app, proofs.on_attempt_settled, on_acceptance=proofs.concerns_acceptance)
     add_cleanup(app, proofs.delete_unused)

@@ -68,6 +68,11 @@ def add(link: ArrivalLink, message: OutboxMessage, *, now: datetime) -> None:
     db.session.add(row)
 
 
+def concerns_acceptance(_account_id: int | None, claim: Claim) -> bool:
+    """Whether a message may be a test email."""
+    return claim.message.is_test or claim.message.forced_version_id is not None
+
+
 def on_attempt_settled(
     account_id: int | None,
     claim: Claim,
@@ -77,7 +82,7 @@ def on_attempt_settled(
 ) -> None:
     """Record what an accepted test email was sent as: its From, envelope sender, Reply-To and identifiers."""
     message = claim.message
-    if outcome is not Outcome.ACCEPTED or not (message.is_test or message.forced_version_id is not None):
+    if outcome is not Outcome.ACCEPTED or not concerns_acceptance(account_id, claim):
         return
     row = db.session.scalar(select(TestEmail).where(TestEmail.message_id == message.id))
     if row is None:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, ExceptionContext
 
 
-def set_up(engine: Engine, *, wait: float = 15.0) -> None:
-    """Prepare the connections of ``engine``. ``wait`` is how many seconds a statement waits for a lock."""
+def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> None:
+    """Prepare the connections of ``engine``. ``wait`` is how many seconds a statement waits for a lock.
+
+    With ``autocommit`` each statement of a raw connection commits itself.
+    """
     from psycopg.types.string import StrDumperUnknown
 
     class Dumper(StrDumperUnknown):
@@ -33,7 +36,7 @@ def set_up(engine: Engine, *, wait: float = 15.0) -> None:
             f"SET lock_timeout = {wait_ms}; SET statement_timeout = {4 * wait_ms};"
             f"SET idle_in_transaction_session_timeout = {4 * wait_ms}"
         )
-        dbapi_connection.autocommit = False
+        dbapi_connection.autocommit = autocommit
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:

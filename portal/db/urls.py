@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Name of a second pool of SQLite connections that only read: PRAGMA query_only discards prepared statements.
 READ_ONLY_BIND = "readers"
+# Name of a second pool of PostgreSQL connections without transactions: each statement commits itself, in one round trip.
+AUTOCOMMIT_BIND = "autocommit"
 _POSTGRESQL = "postgresql+psycopg"
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -97,4 +99,8 @@ def engine_options(url: str) -> dict[str, Any]:
 
 def extra_binds(url: str) -> dict[str, Any]:
     """Return the URLs and options of further connection pools, by bind name."""
-    return {} if is_postgresql(url) else {READ_ONLY_BIND: {"url": url, **engine_options(url)}}
+    if not is_postgresql(url):
+        return {READ_ONLY_BIND: {"url": url, **engine_options(url)}}
+    # No test before use and no rollback after it: each would cost a round trip. A connection that was lost fails once.
+    own = {"pool_pre_ping": False, "pool_reset_on_return": None, "pool_use_lifo": True}
+    return {AUTOCOMMIT_BIND: {"url": url, **engine_options(url), **own}}

@@ -35,10 +35,10 @@ def install(app: Flask) -> None:
     app.register_blueprint(blueprint)
     for source in (alerts.find_due_work, webhooks.find_due_work, monitor.find_due_work):
         add_work_source(app, source)
-    add_listener(app, detection.on_attempt_settled)
+    add_listener(app, detection.on_attempt_settled, on_acceptance=detection.concerns_acceptance)
     outcomes.add_listener(app, bounces.on_outcome_change)
     outcomes.add_listener(app, message_events.on_outcome_change)
-    add_listener(app, message_events.on_attempt_settled)
+    add_listener(app, message_events.on_attempt_settled, on_acceptance=message_events.concerns_acceptance)
     suppressions.add_listener(app, message_events.on_suppressed)
     add_cleanup(app, webhooks.delete_ended)
     sign_up_brake.add_listener(app, sign_ups.on_limit)

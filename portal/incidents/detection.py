@@ -66,6 +66,13 @@ class SettledAttempt:
     diagnosis: Mapping[str, Any] | None = None
 
 
+def concerns_acceptance(account_id: int | None, claim: Claim) -> bool:
+    """Whether the acceptance of a message may end an incident."""
+    if account_id is None or claim.message.forced_version_id is not None:
+        return False
+    return lifecycle.has_open_incident(account_id)
+
+
 def on_attempt_settled(
     account_id: int | None,
     claim: Claim,
@@ -76,7 +83,7 @@ def on_attempt_settled(
     """Process an attempt that the outbox settled. The portal's own mail and checks of drafts are no incidents."""
     if account_id is None or claim.message.forced_version_id is not None:
         return
-    if outcome is Outcome.ACCEPTED and not lifecycle.has_open_incident(account_id):
+    if outcome is Outcome.ACCEPTED and not concerns_acceptance(account_id, claim):
         return
     row = DeliveryAttempt.__table__.c
     query = select(row.version_number, row.stage, row.reply_code, row.reply_text)

@@ -52,6 +52,13 @@ class _Subscribers:
         return account_id in self.ids and self.waiting.get(account_id, 0) < limit
 
 
+def concerns_acceptance(account_id: int | None, claim: Claim) -> bool:
+    """Whether an event is enqueued when a message is accepted."""
+    if account_id is None or claim.message.forced_version_id is not None:
+        return False
+    return _subscribers().includes(account_id, _MAX_WAITING_SENT)
+
+
 def on_attempt_settled(
     account_id: int | None, claim: Claim, outcome: Outcome, diagnosis: Mapping[str, Any] | None, _server: str
 ) -> None:

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 # (account id or None, claim, outcome, diagnosis or None, server as host:port or ""), in the settling transaction
 Listener = Callable[[int | None, "Claim", Outcome, Mapping[str, Any] | None, str], None]
+# (account id or None, claim) -> whether the listener does anything when this message is accepted; it may read the database
+Concern = Callable[[int | None, "Claim"], bool]
 # (account's queue, now) -> how many messages may be claimed now; None: no limit
 Gate = Callable[[Queue, datetime], int | None]
 # (account id, claims of a route that is screened, now): sets the refusal of each claim that may not be submitted
@@ -31,16 +33,30 @@ Screen = Callable[[int, Sequence["Claim"], datetime], None]
 @dataclass
 class _Callbacks:
     listeners: list[Listener] = field(default_factory=list)
+    concerns: list[Concern] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
     screen: Screen | None = None
 
 
-def add_listener(app: Flask, listener: Listener) -> None:
+def _always(_account_id: int | None, _claim: Claim) -> bool:
+    return True
+
+
+def add_listener(app: Flask, listener: Listener, *, on_acceptance: Concern = _always) -> None:
     """Call ``listener`` at every settlement, in its transaction. It must be quick and must not commit.
 
-    An error in it is logged and does not affect the message.
+    An error in it is logged and does not affect the message. Where ``on_acceptance`` is False for a message, the listener
+    does nothing when that message is accepted, and need not be called then.
     """
-    get_state(app).part(_Callbacks).listeners.append(listener)
+    callbacks = get_state(app).part(_Callbacks)
+    callbacks.listeners.append(listener)
+    callbacks.concerns.append(on_acceptance)
+
+
+def concerns_acceptance(claim: Claim) -> bool:
+    """Whether a listener does anything when this message is accepted. Raises database errors only."""
+    found = get_state().part(_Callbacks).concerns
+    return any(one(claim.message.account_id, claim) for one in found)
 
 
 def add_gate(app: Flask, gate: Gate) -> None:

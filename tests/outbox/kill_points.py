@@ -32,16 +32,19 @@ def install(point: str, folder: Path, only: int = 0) -> None:
     ``only`` is the id of the message at which the process is killed; 0 means every message.
     """
     name, before = KILL_POINTS[point]
-    for owner in [deliver] if name == "submit" else sql._STORES.values():
-        _wrap(owner, name, lambda ids: _kill_once(ids, folder), only=only, before=before)
+    names = [name, "settle_and_start"] if name == "record_start" else [name]  # both record a start
+    for owner in [deliver] if name == "submit" else (sql._LOG_STORE, sql._TABLE_STORE):
+        for one in names:
+            _wrap(owner, one, lambda ids: _kill_once(ids, folder), only=only, before=before)
 
 
 def _wrap(owner: Any, name: str, kill: Callable[[list[int]], None], *, only: int, before: bool) -> None:
     original: Callable[..., Any] = getattr(owner, name)
 
     def wrapper(*arguments: Any, **named: Any) -> Any:
-        # The second claim of log_accepted only starts; discard_log gets all claims that were settled together.
-        claims = arguments if name == "discard_log" else arguments[:1]
+        # The second claim of log_accepted only starts; discard_log gets all claims that were settled together, and
+        # settle_and_start the one that starts after the one that is settled.
+        claims = {"discard_log": arguments, "settle_and_start": arguments[1:2]}.get(name, arguments[:1])
         ids = [one.message.id for one in claims if isinstance(one, Claim)]
         chosen = [id_ for id_ in ids if only in (0, id_)][:1]
         if before:

@@ -25,6 +25,7 @@ from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config, Record
 from portal.db import db, transaction
+from portal.db.urls import AUTOCOMMIT_BIND
 from portal.jobs import worker
 from portal.jobs.backend import QUEUES
 from portal.outbox.models import ConnectionLease, DeliveryAttempt, OutboxMessage, Queue, Status
@@ -170,6 +171,15 @@ def message_ids(server: BadServer) -> list[str]:
 
 def subjects(server: BadServer) -> list[str]:
     return [re.search(rb"^Subject: ([^\r]*)", raw, re.M)[1].decode() for raw in server.messages]
+
+
+def watch_commits(server: BadServer) -> list[int]:
+    """Return a list that gets, at each commit of this process, how many messages the server has by then."""
+    found: list[int] = []
+    db.event.listen(db.engine, "commit", lambda _: found.append(len(server.messages)))
+    if AUTOCOMMIT_BIND in db.engines:  # its statements commit themselves, before their connection is returned
+        db.event.listen(db.engines[AUTOCOMMIT_BIND], "checkin", lambda *_: found.append(len(server.messages)))
+    return found
 
 
 def wait_for(condition: Callable[[], object]) -> None:

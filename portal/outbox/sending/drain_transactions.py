@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
@@ -85,7 +85,7 @@ class DrainTransactions:
 
     def settle_and_claim(self) -> None:
         """Settle all results, record the start of the next message, and claim more if the batch ends. Commits."""
-        self._adopt(self._commit_grouped(self._settle_and_claim))
+        self._adopt(self._settle_and_start() or self._commit_grouped(self._settle_and_claim))
         self._discard_settled()
 
     def resume(self) -> None:
@@ -178,14 +178,15 @@ class DrainTransactions:
 
     def _may_start_by_log(self, following: Claim) -> bool:
         """Whether the log is a sufficient record, the table is not far behind, and no transaction is due anyway."""
-        if not self.store.log_suffices or time.monotonic() - self._settled_at > self._tuning.settle_lag_s:
-            return False
+        is_behind = time.monotonic() - self._settled_at > self._tuning.settle_lag_s
+        return self.store.log_suffices and not is_behind and self._is_within_batch(following)
+
+    def _is_within_batch(self, following: Claim) -> bool:
+        """Whether nothing is to be done before ``following`` but to record results and its start."""
         if self._is_stale or self._is_renewal_due() or self.is_stopping():
             return False
-        is_next_known = (
-            len(self.next.remaining) > 1 or self._expects_no_more()
-        )  # the message after ``following``
-        return is_next_known and not following.first  # the first of a batch is recorded in the table
+        is_next_known = len(self.next.remaining) > 1 or self._expects_no_more()  # the one after ``following``
+        return is_next_known and not following.first  # the first of a batch is recorded by a transaction
 
     # -- the work of the transactions
 
@@ -202,6 +203,15 @@ class DrainTransactions:
         db.session.commit()
         return step
 
+    def _settle_and_start(self) -> NextStep | None:
+        """Settle one acceptance and record the next start in one statement; None where only a transaction can."""
+        following = next(iter(self.next.remaining), None)
+        if following is None or len(self.submitted) != 1 or not self._is_within_batch(following):
+            return None
+        lookup, generation = self.next.lookup, self.next.generation
+        now = outcomes.settle_and_start(self.submitted[0][1], following, lookup.route, generation)
+        return replace(self.next.advance(), now=now) if now else None
+
     def _settle_and_claim(self) -> NextStep:
         results = outcomes.settle_all(action for _, action in self.submitted)
         lost = next((one for one in results if not one.settled), LOST if self._is_stale else None)
@@ -216,8 +226,8 @@ class DrainTransactions:
         if not result.settled:
             self.store.release_all(self.account_id, self.token)
             return NextStep()
-        is_changed = self._is_queue_changed()
-        if is_changed:
+        is_changed = self.store.get_generation(self.account_id) != self.next.generation
+        if is_changed:  # held or released since the batch was claimed: its settings may have changed
             self._claimed_all = False  # held messages may be due now
         if remaining and (result.ends_batch or self.is_stopping() or is_changed):
             self.store.release_claims(remaining)
@@ -321,10 +331,6 @@ class DrainTransactions:
 
     def _should_yield(self) -> bool:
         return self.sizer.should_yield(self.store.is_portal_limit_reached)
-
-    def _is_queue_changed(self) -> bool:
-        """Whether the queue was held or released since the batch was claimed, so that its settings may have changed."""
-        return self.store.get_generation(self.account_id) != self.next.generation
 
     def _has_stalled(self) -> bool:
         """Whether a renewal is long overdue."""

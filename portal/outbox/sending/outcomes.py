@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from ...db import db
 from ...db.transaction import db_now
@@ -75,6 +76,31 @@ def settle_all(actions: Iterable[SettleAction]) -> list[Result]:
     remaining = list(actions)
     accepted = [one for one in remaining if isinstance(one, Accepted)]
     return _settle_accepted(accepted) + [one() for one in remaining if not isinstance(one, Accepted)]
+
+
+def settle_and_start(
+    action: SettleAction, following: Claim, route: Route | None, generation: int
+) -> datetime | None:
+    """Settle a message that changes nothing but itself and record the start of ``following``, in one statement. Commits.
+
+    ``generation`` is that of the queue when their batch was claimed. Returns the time by the database's clock; None, with
+    nothing changed, where only a transaction can do that.
+    """
+    store = get_store()
+    if not store.has_one_statement or not isinstance(action, Accepted) or route is None:
+        return None
+    claim = action.claim
+    if action.forced or claim.message.is_sealed or not claim.started_attempt_id:
+        return None
+    try:
+        is_concern = callbacks.concerns_acceptance(claim)
+    except SQLAlchemyError:
+        is_concern = True
+    db.session.rollback()  # what the listeners read
+    if is_concern:
+        return None
+    accepted = (claim, action.acceptance, action.transcript)
+    return store.settle_and_start(accepted, following, route, generation=generation)
 
 
 def _settle_accepted(accepted: Sequence[Accepted]) -> list[Result]:

@@ -26,6 +26,7 @@ class Store(Protocol):
     # Whether the acceptance log alone may hold the start and the acceptance of a message for a moment. It may where
     # a worker that takes over can read it, or knows that it cannot and counts the message as possibly delivered.
     log_suffices: bool
+    has_one_statement: bool  # whether ``settle_and_start`` may be called
 
     # -- before a drain
 
@@ -114,6 +115,15 @@ class Store(Protocol):
         self, accepted: Sequence[tuple[Claim, Acceptance, str]], *, now: datetime
     ) -> list[bool]:
         """Record messages of one drain as sent, each with its transcript; return whether each claim was current."""
+
+    def settle_and_start(
+        self, accepted: tuple[Claim, Acceptance, str], following: Claim, route: Route, *, generation: int
+    ) -> datetime | None:
+        """Record an accepted message and the start of ``following`` in one statement; return its time. Commits.
+
+        ``accepted`` has its transcript last. None if the claim was lost, the queue was or is to be changed, or the database
+        failed: then a transaction decides.
+        """
 
     def release_claims(self, claims: Sequence[Claim]) -> None:
         """Release claims whose attempt has not started; the messages wait with their queue."""

@@ -12,7 +12,7 @@ from ...db.transaction import current_connection
 from ...state import current_config
 from ..models import Queue
 from ..queue import SYSTEM, get_queue
-from . import acceptance_log, claims, due, leases, recovery
+from . import acceptance_log, claims, due, leases, one_statement, recovery
 from . import settle as settlement
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class SqlStore:
     """The operations that both databases share; ``interface.Store`` states the contract of each."""
 
     log_suffices = False
+    has_one_statement = True
 
     is_account_limit_reached = staticmethod(leases.is_account_limit_reached)
     is_portal_limit_reached = staticmethod(leases.is_portal_limit_reached)
@@ -41,6 +42,7 @@ class SqlStore:
     shorten_lease = staticmethod(leases.shorten)
     settle = staticmethod(settlement.settle)
     settle_accepted = staticmethod(settlement.settle_accepted)
+    settle_and_start = staticmethod(one_statement.settle_and_start)
     release_claims = staticmethod(claims.release_claims)
     release_all = staticmethod(claims.release_all)
     release_lease = staticmethod(leases.release)
@@ -78,6 +80,7 @@ class LogStore(SqlStore):
     """
 
     log_suffices = True
+    has_one_statement = False
 
 
 _LOG_STORE, _TABLE_STORE = LogStore(), SqlStore()

@@ -36,6 +36,7 @@ from tests.outbox.support import (
     statuses,
     subjects,
     wait_for,
+    watch_commits,
 )
 
 OK = b"250 2.0.0 Ok: queued as 1\r\n"
@@ -90,8 +91,7 @@ def test_where_machines_share_a_database_each_message_is_recorded_before_the_nex
         pytest.skip("the acceptance log is a sufficient record there")
     for number in range(3):
         enqueue_message(account, f"m{number}")
-    commits = []
-    db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
+    commits = watch_commits(server)
     drain_queue(account)
     assert {1, 2, 3} <= set(commits)
 
@@ -229,8 +229,7 @@ def test_if_the_acceptance_log_cannot_be_written_each_message_is_recorded_before
     monkeypatch.setattr(acceptance_log.AcceptanceLog, "_append", lambda *_: False)
     for number in range(3):
         enqueue_message(account, f"m{number}")
-    commits = []
-    db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
+    commits = watch_commits(server)
     drain_queue(account)
     assert {1, 2, 3} <= set(commits)
 

@@ -26,6 +26,7 @@ from tests.outbox.support import (
     run_in_thread,
     start_drain,
     wait_for,
+    watch_commits,
 )
 
 
@@ -157,8 +158,7 @@ def test_a_partly_written_line_does_not_count_as_a_record(app, server, account, 
     real_write = os.write
     monkeypatch.setattr(os, "write", lambda file, data: real_write(file, data[: len(data) // 2]))
     ids = [enqueue_message(account, f"m{number}") for number in range(3)]
-    commits = []
-    db.event.listen(db.engine, "commit", lambda _: commits.append(len(server.messages)))
+    commits = watch_commits(server)
     drain_queue(account)
     monkeypatch.undo()
     assert {1, 2, 3} <= set(commits), "each message is recorded in the table before the next one"

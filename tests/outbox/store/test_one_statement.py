@@ -1,0 +1,151 @@
+"""Settlement and the next start in one statement, on PostgreSQL with SIGNET_RECORD=each."""
+
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import event
+
+from portal.db import db
+from portal.db.urls import AUTOCOMMIT_BIND
+from portal.outbox import callbacks
+from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
+from portal.outbox.sending.drain import drain_queue
+from portal.outbox.store.sql import get_store
+from portal.smtp.protocol.envelope import Acceptance
+from portal.smtp.protocol.reply import Reply
+from tests.outbox.support import answering, attempts, enqueue_message, message, queue, start_drain, statuses
+
+pytestmark = [
+    pytest.mark.only_postgresql,
+    pytest.mark.tuning(connections_per_account=1, batch_first=50, settle_lag_s=600.0),
+]
+COUNT = 12
+ACCEPTANCE = Acceptance(Reply(250, ("2.0.0", "Ok")), "4XyZ1")
+
+
+def enqueue_many(account):
+    return [enqueue_message(account, f"m{number}") for number in range(COUNT)]
+
+
+@contextmanager
+def count_statements():
+    """Yield a list of the statements of transactions; those that commit themselves are not among them."""
+    found = []
+
+    def note(_connection, _cursor, statement, *_more):
+        found.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
+
+
+def end_connections():
+    """End the connections whose statements commit themselves, as a restart of the server does."""
+    found = db.engines[AUTOCOMMIT_BIND].raw_connection()
+    pid = found.driver_connection.info.backend_pid
+    found.close()
+    db.session.execute(db.select(db.func.pg_terminate_backend(pid)))
+    db.session.rollback()
+
+
+def columns(id_):
+    """Return an attempt's columns, without ids and times."""
+    (row,) = attempts(id_)
+    hidden = {"id", "message_id", "started_at", "ended_at", "transcript"}
+    assert row.started_at <= row.ended_at
+    return {one.key: getattr(row, one.key) for one in DeliveryAttempt.__table__.c if one.key not in hidden}
+
+
+def test_a_message_within_a_batch_needs_no_transaction_and_is_recorded_alike(app, server, account):
+    ids = enqueue_many(account)
+    drain_queue(account)  # the first batch records that the server is healthy
+    more = [enqueue_message(account, f"further{number}") for number in range(COUNT)]
+    with count_statements() as found:
+        drain_queue(account)
+    assert statuses(account) == [Status.SENT] * 2 * COUNT
+    settlements = [one for one in found if "UPDATE outbox_message" in one and "settled_at" in one]
+    assert len(settlements) <= 2, "only where a batch is refilled, and at its end"
+    made = [columns(id_) for id_ in [*ids, *more]]
+    expected = {**made[-1], "queue_id": None, "reply_text": None}  # the last one was settled by a transaction
+    assert all({**one, "queue_id": None, "reply_text": None} == expected for one in made)
+    assert {message(id_).attempts for id_ in more} == {1}
+    assert all(message(id_).settled_at and message(id_).lease_token is None for id_ in more)
+
+
+@pytest.fixture
+def claims(app, server, account):
+    """A drain with two claims, the first one started."""
+    for number in range(2):
+        enqueue_message(account, f"m{number}")
+    return start_drain(account)
+
+
+def settle_and_start(drain, *, generation=None):
+    claim, following = drain.claims
+    current = queue(claim.message.account_id).generation if generation is None else generation
+    return get_store().settle_and_start(
+        (claim, ACCEPTANCE, "<< 250"), following, drain.route, generation=current
+    )
+
+
+def is_unchanged(drain):
+    claim, following = drain.claims
+    started = [one.outcome for one in attempts(claim.message.id)]
+    return (started, attempts(following.message.id), message(claim.message.id).status) == (
+        [Outcome.STARTED],
+        [],
+        Status.SENDING,
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        (OutboxMessage, {"lease_token": "another worker"}),
+        (Queue, {"generation": Queue.generation + 1, "healthy": True}),
+        (Queue, {"healthy": False}),
+        (Queue, {"healthy": True, "ramp_limit": 0}),
+        (Queue, {"healthy": True, "consecutive_failures": 2}),
+        (Queue, {"healthy": True, "paused_until": db.func.now()}),
+        (Queue, {"healthy": True, "held_at": db.func.now()}),
+    ],
+    ids=["lost", "held-since", "unproven", "ramping", "failing", "paused", "held"],
+)
+def test_nothing_is_changed_where_a_transaction_must_decide(claims, table, values):
+    generation = queue(claims.account_id).generation
+    db.session.execute(db.update(table).values(values))
+    db.session.commit()
+    assert settle_and_start(claims, generation=generation) is None
+    assert is_unchanged(claims)
+
+
+def test_a_lost_connection_leaves_the_message_to_a_transaction(claims, account):
+    db.session.execute(db.update(Queue).values(healthy=True))
+    db.session.commit()
+    end_connections()
+    assert settle_and_start(claims) is None
+    assert is_unchanged(claims)
+    assert settle_and_start(claims) is not None, "the next statement has a new connection"
+    first, second = claims.claims
+    assert message(first.message.id).status is Status.SENT
+    assert [one.outcome for one in attempts(first.message.id)] == [Outcome.ACCEPTED]
+    assert [one.id for one in attempts(second.message.id)] == [second.started_attempt_id]
+
+
+def test_a_listener_whom_an_acceptance_concerns_is_called_in_its_transaction(app, serve, routes, account):
+    called = []
+
+    def listen(_account_id, claim, _outcome, _diagnosis, _server):
+        assert db.session().in_transaction()
+        called.append(claim.message.id)
+
+    ids = enqueue_many(account)
+    callbacks.add_listener(app, listen, on_acceptance=lambda _account_id, claim: claim.message.id == ids[5])
+    routes.send_to(account, serve(answering()))
+    drain_queue(account)
+    assert ids[5] in called
+    assert len(called) < COUNT
+    assert statuses(account) == [Status.SENT] * COUNT
