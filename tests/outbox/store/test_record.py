@@ -36,9 +36,15 @@ pytestmark = [
 COUNT = 8
 
 
-@pytest.fixture(params=[Record.EACH, Record.LOG])
+@pytest.fixture
 def record(request):
     return request.param
+
+
+def by_both(*, thorough):
+    """Parametrise a test over both values; what is in ``thorough`` starts a worker process and repeats another test."""
+    marked = [pytest.param(one, marks=[pytest.mark.thorough] * (one in thorough)) for one in Record]
+    return pytest.mark.parametrize("record", marked, indirect=True)
 
 
 @pytest.fixture
@@ -53,6 +59,7 @@ def sent_in_table(app) -> int:
         return other.execute(query).scalar_one()
 
 
+@by_both(thorough=())
 def test_the_table_follows_at_once_or_the_log_leads_it(app, serve, routes, account, record):
     recorded = []
 
@@ -120,6 +127,7 @@ def drain_until_sent(account):
     wait_for(is_sent)
 
 
+@by_both(thorough=(Record.EACH,))
 def test_a_machine_that_is_lost_repeats_what_was_not_recorded_and_marks_it(
     account, lose_worker, tmp_path, record
 ):
@@ -141,6 +149,7 @@ def test_a_machine_that_is_lost_repeats_what_was_not_recorded_and_marks_it(
         assert made[-1].outcome is Outcome.ACCEPTED
 
 
+@by_both(thorough=(Record.EACH, Record.LOG))
 def test_a_worker_that_is_killed_repeats_at_most_the_message_in_progress(account, lose_worker, config):
     server, _ = lose_worker(config.instance)
     drain_until_sent(account)
