@@ -27,7 +27,11 @@ _PLAIN_LETTERS = str.maketrans({"ł": "l", "ı": "i", "ø": "o", "đ": "d", "æ"
 _UMLAUT = re.compile("([aou])e")
 _EMAIL = re.compile(r"\be mail")
 # Parameters of an address on the web, such as "?i=ip&ip=192.0.2.1": they are not words about the client's address.
-_URL_PARAMETER = re.compile(r"(?<=[?&;])(?:ip=[0-9a-f.:]{2,45}|\w{1,12}=(?:ip|helo|ehlo)\b)", re.IGNORECASE)
+# Sendmail adds the client's address as "relay=[192.0.2.1]".
+_URL_PARAMETER = re.compile(
+    r"(?<=[?&;])(?:ip=[0-9a-f.:]{2,45}|\w{1,12}=(?:ip|helo|ehlo)\b)|\brelay=\[?[0-9a-f.:]{2,45}",
+    re.IGNORECASE,
+)
 # Names of errors, such as SubmissionQuotaExceededException.
 _CAMEL = re.compile(r"(?<![A-Za-z])(?:[A-Z][a-z]{1,20}){2,8}(?:Exception|Error)(?![A-Za-z])")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
