@@ -1,5 +1,6 @@
 #!/bin/sh
-# Look for the servers that Signet is tried against (Postfix, Haraka, Dovecot, Redis, nginx, oidc-provider, oauth2-mock-server);
+# Look for the servers that Signet is tried against (Postfix, Haraka, Dovecot, Redis, nginx, oidc-provider, oauth2-mock-server),
+# and for SpamAssassin, which scores the texts that Signet ships;
 # install what is missing where that is possible; otherwise say what is skipped. They are installed without being started.
 environment="${VIRTUAL_ENV:-$(dirname "$0")/../.venv}"
 PATH="$PATH:/usr/sbin:/sbin"
@@ -54,6 +55,10 @@ if ! command -v redis-server >/dev/null 2>&1; then
 fi
 if ! command -v nginx >/dev/null 2>&1; then
   install_packages nginx || echo "No nginx here, and none could be installed: the tests with it will be skipped."
+fi
+if ! command -v spamassassin >/dev/null 2>&1; then
+  install_packages spamassassin ||
+    echo "No SpamAssassin here, and none could be installed: the test that scores the shipped texts will be skipped."
 fi
 if ! "$environment/bin/python" -c "import redis" 2>/dev/null; then
   "$environment/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
