@@ -15,7 +15,7 @@ import nh3
 
 from .liquid import LiquidToken, find_tokens
 from .markup.html_tokens import Kind, Token, read_tokens
-from .markup.removals import Removal, SanitizerRules, count_parts, split_hidden
+from .markup.removals import RENAMED, Removal, SanitizerRules, count_parts, normalize_style, split_hidden
 from .markup.well_formed import WellFormedHtml
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _clean(tokens: Iterable[Token], marker: str = "") -> str:
     """Run nh3. A ``marker`` begins the stand-ins for Liquid tokens; comments are kept then, since some stand for tags."""
     writer = WellFormedHtml(_KEPT, dropped_with_content=_DROPPED_WITH_CONTENT, kept_comment=marker)
     return nh3.clean(
-        writer.write(tokens),
+        writer.write(one._replace(value=RENAMED[one.value]) if _is_renamed(one) else one for one in tokens),
         tags=_TAGS,
         clean_content_tags=_DROPPED_WITH_CONTENT,
         attributes=_ATTRIBUTES,
@@ -112,6 +112,10 @@ def _clean(tokens: Iterable[Token], marker: str = "") -> str:
     )
 
 
+def _is_renamed(token: Token) -> bool:
+    return token.kind in (Kind.START, Kind.END) and token.value in RENAMED
+
+
 def _filter_attribute(marker: str, _tag: str, name: str, value: str) -> str | None:
     """Drop relative links, which lead nowhere in an email, unencrypted images, and styles with unsafe values."""
     if name == "href":
@@ -119,7 +123,7 @@ def _filter_attribute(marker: str, _tag: str, name: str, value: str) -> str | No
     if name == "src":
         return value if _is_picture(value) else None
     if name == "style":
-        return ";".join(part for part in value.split(";") if _is_plain_style(part)) or None
+        return ";".join(normalize_style(part) for part in value.split(";") if _is_plain_style(part)) or None
     return value
 
 
@@ -149,11 +153,12 @@ class MisplacedTag(Exception):
 
 
 class SanitizedSource(NamedTuple):
-    """The sanitised source of a text, what was removed, and the addresses of its links as they were entered."""
+    """The sanitised source of a text, what was removed, and the addresses of its links and pictures as they were entered."""
 
     html: str
     removed: list[Removal]
     addresses: list[str]
+    pictures: list[str]
 
 
 def sanitize_source(source: str) -> SanitizedSource:
@@ -186,12 +191,16 @@ def sanitize_source(source: str) -> SanitizedSource:
     def unmask(text: str) -> str:
         return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, text)
 
-    addresses = [
-        unmask(token.decoded_attributes["href"])
-        for token in read
-        if token.kind is Kind.START and token.value == "a" and "href" in token.attributes
-    ]
-    return SanitizedSource(unmask(unmasked), [Removal(unmask(what), why) for what, why in removed], addresses)
+    def addresses_of(tag: str, attribute: str) -> list[str]:
+        starts = (one for one in read if one.kind is Kind.START and one.value == tag)
+        return [unmask(one.decoded_attributes[attribute]) for one in starts if attribute in one.attributes]
+
+    return SanitizedSource(
+        unmask(unmasked),
+        [Removal(unmask(what), why) for what, why in removed],
+        addresses_of("a", "href"),
+        addresses_of("img", "src"),
+    )
 
 
 def unused_marker(source: str) -> str:

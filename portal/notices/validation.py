@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext, ngettext
 
 from . import rendering, sanitize
 from .catalogue import CONFIRM_SIGN_UP
@@ -32,7 +33,12 @@ _REMOVED_LIMIT_CHARS = 100  # of the description of each
 _ERRORS_SHOWN = 5  # at most, for each field
 _WARNINGS_SHOWN = 12
 _SUGGESTION_LIMIT_CHARS = 40  # of a name that is compared with variables
-_PARTS = {"subject": "Subject", "html": "Message", "markdown": "Message", "text": "Text version"}
+_PARTS = {
+    "subject": lazy_gettext("Subject"),
+    "html": lazy_gettext("Message"),
+    "markdown": lazy_gettext("Message"),
+    "text": lazy_gettext("Text version"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,16 +96,19 @@ def validate(notice: Notice, account: Account, entered: Text, *, with_trials: bo
     body = "html" if entered.markdown is None else "markdown"
     parts = {name: _read_part(name, getattr(entered, name), notice) for name in ("subject", body, "text")}
     _validate_subject(parts["subject"].source, parts["subject"].errors)
-    html, removed = _sanitize_html(parts[body], notice, is_markdown=body == "markdown")
+    html, removed, internal = _sanitize_html(parts[body], notice, is_markdown=body == "markdown")
     _raise_errors({name: part.errors for name, part in parts.items()})
     markdown = parts[body].source if body == "markdown" else None
     text = Text(parts["subject"].source, html, parts["text"].source, markdown)
     sample = _render_sample(notice, account, text, body)
     _require_link(notice, account, sample)
     warnings = [one for part in parts.values() for one in part.warnings]
+    warnings += map(_describe_internal_address, internal)
     if not text.text and not _has_words(html):
         warnings.append(
-            "The plain text of this email is empty: describe its pictures (alt), or write the text version yourself."
+            _(
+                "The plain text of this email is empty: describe its pictures (alt), or write the text version yourself."
+            )
         )
     if with_trials:
         findings = trials.run(notice, account, text, sample)
@@ -127,10 +136,12 @@ def _read_part(name: str, entered: str, notice: Notice) -> _Part:
     placeholders = foreign.find_placeholders(source, notice, html=html)
     warnings = _format_warnings(placeholders, name)
     if name == "markdown" and (tags := formats.find_html(source)):
-        warnings.append(
-            f"{_PARTS[name]}: {shorten(tags[0])} is HTML, and recipients would see it as it stands. Write without it, or "
-            "choose *Write in HTML* under *Advanced*, which takes it as HTML."
+        sentence = _(
+            "%(tag)s is HTML, and recipients would see it as it stands. Write without it, or choose *Write in HTML* under "
+            "*Advanced*, which takes it as HTML.",
+            tag=shorten(tags[0]),
         )
+        warnings.append(f"{_PARTS[name]}: {sentence}")
     return _Part(
         source,
         _format_errors(sorted(found, key=lambda error: error.line), name, notice),
@@ -146,58 +157,75 @@ def _raise_errors(by_field: Mapping[str, list[str]]) -> None:
 
 
 def _unknown_placeholder_error(unknown: leaddyno.UnknownPlaceholder) -> TextError:
-    sentence = f"{unknown.placeholder} stands for nothing in this email."
+    sentence = _("%(placeholder)s stands for nothing in this email.", placeholder=unknown.placeholder)
     return TextError(unknown.line, sentence, unknown=unknown.placeholder.strip("$"))
 
 
 def _suggest(unknown: str, notice: Notice) -> str:
     variable = nearest_variable(unknown[:_SUGGESTION_LIMIT_CHARS], notice)
-    return f" Did you mean {{{{ {variable} }}}}?" if variable else " Take one from the list beside."
+    if not variable:
+        return f" {_('Take one from the list beside.')}"
+    return str(" " + _("Did you mean %(variable)s?", variable=f"{{{{ {variable} }}}}"))
 
 
 def _validate_subject(subject: str, errors: list[str]) -> None:
     html = subjects.find_html(subject) if len(subject) <= SOURCE_LIMIT_CHARS else []
-    if not subject:
-        errors.append("Enter a subject.")
+    if subjects.is_invisible(subject):
+        errors.append(_("Enter a subject."))
     elif "\n" in subject:
-        errors.append("Write the subject in one line.")
+        errors.append(_("Write the subject in one line."))
     elif "join_link" in subject or "confirm_link" in subject:
         errors.append(
-            "Put the link into the text: subjects are shown in lists, and whoever has it could use it."
+            _("Put the link into the text: subjects are shown in lists, and whoever has it could use it.")
         )
     elif len(subject) > SUBJECT_LIMIT_CHARS:
-        errors.append(f"Shorten the subject to {SUBJECT_LIMIT_CHARS} characters; inboxes show about 60.")
+        errors.append(
+            _(
+                "Shorten the subject to %(limit)s characters; inboxes show about 60.",
+                limit=SUBJECT_LIMIT_CHARS,
+            )
+        )
     elif html:
-        errors.append(f"Write the subject without HTML: an inbox shows {shorten(html[0])} as it stands.")
+        errors.append(
+            _("Write the subject without HTML: an inbox shows %(tag)s as it stands.", tag=shorten(html[0]))
+        )
 
 
-def _sanitize_html(part: _Part, notice: Notice, *, is_markdown: bool) -> tuple[str, list[Removal]]:
-    """Return sanitised HTML and what was removed. HTML that has errors already is returned unchanged."""
+def _describe_internal_address(address: str) -> str:
+    return str(
+        _("“%(address)s” does not open outside your own computer or network.", address=shorten(address, 60))
+    )
+
+
+def _sanitize_html(part: _Part, notice: Notice, *, is_markdown: bool) -> tuple[str, list[Removal], list[str]]:
+    """Return sanitised HTML, what was removed, and links to one's own network. HTML with errors is returned unchanged."""
     html, errors = part.source, part.errors
     if errors:
-        return html, []
+        return html, [], []
     if is_markdown:
         html = markdown_to_html(html, notice)
     if len(html) > SOURCE_LIMIT_CHARS:
         errors.append(describe_length(len(html), as_html=True))
-        return html, []
+        return html, [], []
     try:
-        sanitized, removed, entered = sanitize.sanitize_source(html)
-        sanitized = sanitized.strip()
+        source = sanitize.sanitize_source(html)
+        sanitized, removed = source.html.strip(), source.removed
         in_paragraphs = plain_lines.to_html(sanitized, notice)
         if in_paragraphs != sanitized:  # an element can reach over several paragraphs
             sanitized = sanitize.sanitize_source(in_paragraphs).html
     except sanitize.MisplacedTag as error:
-        errors.append(f"Line {_line_of(html, error.index)}: {error}")
-        return html, []
+        errors.append(_in_line(_line_of(html, error.index), str(error)))
+        return html, [], []
     if not sanitized:
-        errors += ("Write the email: nothing of this can be shown.", *_describe_removals(removed))
-    dead = list(dict.fromkeys(addresses.find_dead_links(entered, notice)))
+        errors += (_("Write the email: nothing of this can be shown."), *_describe_removals(removed))
+    dead = list(dict.fromkeys(addresses.find_dead_links(source.addresses, notice)))
     shown = dead[:_ERRORS_SHOWN]
-    errors += [f"Line {addresses.line_of(part.source, one.address)}: {one.sentence}" for one in shown]
+    errors += [_in_line(addresses.line_of(part.source, one.address), one.sentence) for one in shown]
     if len(dead) > len(shown):
-        errors.append(f"And {len(dead) - len(shown)} more links like these.")
-    return sanitized, removed
+        more = len(dead) - len(shown)
+        errors.append(ngettext("And one more link like these.", "And %(num)s more links like these.", more))
+    entered = dict.fromkeys((*source.addresses, *source.pictures))
+    return sanitized, removed, list(addresses.find_internal_addresses(entered))
 
 
 def _render_sample(notice: Notice, account: Account, text: Text, body: str) -> rendering.RenderedEmail:
@@ -205,7 +233,7 @@ def _render_sample(notice: Notice, account: Account, text: Text, body: str) -> r
     try:
         return rendering.render_sample(notice, account, text=text)
     except UnrenderableText as error:
-        raise InvalidText({body: [f"This cannot be sent. {error}"]}) from None
+        raise InvalidText({body: [f"{_('This cannot be sent.')} {error}"]}) from None
 
 
 def _has_words(html: str) -> bool:
@@ -222,7 +250,7 @@ def _describe_removals(removed: Sequence[Removal]) -> tuple[str, ...]:
     for one in removed:
         by_reason.setdefault(one.why, []).append(shorten(one.what, _REMOVED_LIMIT_CHARS))
     return tuple(
-        f"Signet removes {', '.join(_limit(parts, _REMOVED_SHOWN))}: {why}."
+        _("Signet removes %(parts)s: %(why)s.", parts=", ".join(_limit(parts, _REMOVED_SHOWN)), why=why)
         for why, parts in by_reason.items()
     )
 
@@ -232,11 +260,15 @@ def _format_errors(errors: list[TextError], name: str, notice: Notice) -> list[s
     for error in errors[:_ERRORS_SHOWN]:
         sentence = error.sentence + (_suggest(error.unknown, notice) if error.unknown else "")
         in_line = (
-            f"{sentence[0].upper()}{sentence[1:]}" if name == "subject" else f"Line {error.line}: {sentence}"
+            f"{sentence[0].upper()}{sentence[1:]}" if name == "subject" else _in_line(error.line, sentence)
         )
         shown.append(in_line)
     more = len(errors) - len(shown)
-    return [*shown, f"And {more} more like these."] if more else shown
+    return (
+        [*shown, ngettext("And one more like these.", "And %(num)s more like these.", more)]
+        if more
+        else shown
+    )
 
 
 def _format_warnings(placeholders: Iterable[foreign.Placeholder], name: str) -> list[str]:
@@ -244,14 +276,20 @@ def _format_warnings(placeholders: Iterable[foreign.Placeholder], name: str) -> 
     first = {one.text: one for one in reversed(list(placeholders))}
     where = _PARTS[name]
     return [
-        f"{where}: {one.sentence}" if name == "subject" else f"{where}, line {one.line}: {one.sentence}"
+        f"{where}: {one.sentence}"
+        if name == "subject"
+        else _("%(part)s, line %(line)s: %(sentence)s", part=where, line=one.line, sentence=one.sentence)
         for one in reversed(first.values())
     ]
 
 
+def _in_line(line: int, sentence: str) -> str:
+    return str(_("Line %(line)s: %(sentence)s", line=line, sentence=sentence))
+
+
 def _limit(sentences: Sequence[str], shown: int) -> tuple[str, ...]:
     more = len(sentences) - shown
-    return (*sentences[:shown], f"and {more} more") if more > 0 else tuple(sentences)
+    return (*sentences[:shown], _("and %(number)s more", number=more)) if more > 0 else tuple(sentences)
 
 
 def _line_of(source: str, index: int) -> int:

@@ -77,7 +77,8 @@ def live_preview(kind: str) -> Any:
         owner_limits.count(owner_limits.LIVE_PREVIEWS, current_user.account_id, now=utcnow())
     except owner_limits.LimitReached as error:
         return error_page(
-            429, page=ErrorPage("Too many previews", str(error), "Your text is still in the editor.")
+            429,
+            page=ErrorPage(_("Too many previews"), str(error), _("Your text is still in the editor.")),
         )
     form = TextForm()
     _save_draft(notice, form)
@@ -176,7 +177,7 @@ def _send_test(notice: Notice, form: TextForm) -> Any:
         flash(_("No test was sent. %(reason)s Your words are kept.", reason=str(error)), "warning")
         return redirect_to_editor(notice, draft=1)
     except send_test.TooManyTests:
-        flash("This hour’s test emails are used up. Your words are kept; try again later.", "warning")
+        flash(_("This hour’s test emails are used up. Your words are kept; try again later."), "warning")
         return redirect_to_editor(notice, draft=1)
     return redirect_to_editor(notice, draft=1, sent=message.id)
 
@@ -188,11 +189,12 @@ def _save_draft(notice: Notice, form: TextForm) -> None:
 
 def _flash_saved(notice: Notice, version: TextVersion | None, valid: validation.ValidText) -> None:
     if version is None:
-        flash("Nothing had changed, so there is no new version.", "info")
+        flash(_("Nothing had changed, so there is no new version."), "info")
     else:
         flash(_saved_sentence(notice, version), "success")
     if valid.converted:
-        flash(f"Converted from LeadDyno’s spelling: {', '.join(map(str, valid.converted))}.", "info")
+        pairs = ", ".join(map(str, valid.converted))
+        flash(_("Converted from LeadDyno’s spelling: %(pairs)s.", pairs=pairs), "info")
     if valid.repaired:
         pairs = ", ".join(map(str, valid.repaired))
         flash(_("Repaired placeholders that an editor had changed: %(pairs)s.", pairs=pairs), "info")
@@ -207,7 +209,8 @@ def _saved_sentence(notice: Notice, version: TextVersion) -> str:
             )
         )
     state = state_of_sending(notice)
-    return f"Saved as version {version.number}.{state or ' It is sent from now on.'}"
+    saved = _("Saved as version %(number)s.", number=version.number)
+    return f"{saved}{state}" if state else f"{saved} {_('It is sent from now on.')}"
 
 
 def state_of_sending(notice: Notice) -> str:
@@ -221,7 +224,10 @@ def state_of_sending(notice: Notice) -> str:
 
 def describe_conflict(conflict: texts.EditConflict) -> str:
     """Return the sentence about another owner's save."""
-    return f"{conflict.newest.owner_name} has saved version {conflict.newest.number} meanwhile."
+    newest = conflict.newest
+    return str(
+        _("%(name)s has saved version %(number)s meanwhile.", name=newest.owner_name, number=newest.number)
+    )
 
 
 # -- pages

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
+
+from flask_babel import gettext as _
 
 from ..catalogue import VariableType
 from .foreign import replace_placeholders
@@ -15,9 +18,12 @@ if TYPE_CHECKING:
     from ..catalogue import Notice
 
 _WHOLE = re.compile(r"(?:https?://[^\s/]|mailto:(?:[^\s@]+@|\{[{%])|tel:[+(0-9{])", re.IGNORECASE)
-_REFUSED_SCHEME = re.compile(
-    r"(?:javascript|vbscript|data|file|ftp|sms|blob|about|cid|whatsapp):", re.IGNORECASE
-)
+_REFUSED_SCHEME = re.compile(r"(?:data|ftp|sms|whatsapp|viber|tg|geo|webcal|facetime|skype):", re.IGNORECASE)
+_TWO_SCHEMES = re.compile(r"https?:/*(?=https?:)", re.IGNORECASE)
+_HOST = re.compile(r"https?://(?:[^/?#@\s]*@)?(\[[^\]]*\]|[^/?#:\s{}]*)([^/?#\s]*)", re.IGNORECASE)
+_INTERNAL_ENDINGS = {
+    "localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "test", "invalid", "arpa",
+}  # fmt: skip
 _DOMAIN = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,9}[a-z]{2,24}(?::[0-9]{1,5})?(?=[/?#]|\Z)", re.IGNORECASE
 )
@@ -41,30 +47,93 @@ def find_dead_links(addresses: Iterable[str], notice: Notice) -> Iterator[DeadLi
     types = {variable.name: variable.type for variable in notice.variables}
     for entered in addresses:
         address = entered.strip()
-        shown = shorten(address, 60)
         if address.startswith(("{{", "{%")):
             output = _OUTPUT.match(address)
             if output and not output.group(2) and types.get(output.group(1)) not in (None, VariableType.LINK):
                 yield _describe_variable(address, output.group(1))
         elif not address:
-            yield DeadLink(address, "a link has no address; enter one, or remove the link.")
-        elif address.startswith("#"):
-            yield DeadLink(
-                address, f"the link “{shown}” leads nowhere in an email; enter an address with https://."
-            )
+            yield DeadLink(address, _("a link has no address; enter one, or remove the link."))
         elif (replaced := replace_placeholders(address, notice, html=False)[0]) != address:
-            sentence = (
-                f"the link “{shown}” is another product’s placeholder; *Replace all* makes it {replaced}."
+            yield DeadLink(
+                address,
+                _(
+                    "the link “%(link)s” is another product’s placeholder; *Replace all* makes it %(variable)s.",
+                    link=shorten(address, 60),
+                    variable=replaced,
+                ),
+                replaced,
             )
-            yield DeadLink(address, sentence, replaced)
-        elif not _WHOLE.match(address) and not _REFUSED_SCHEME.match(address):
-            suggestion = suggest_address(address)
-            meant = (
-                f"; write {shorten(suggestion, 80)}."
-                if suggestion
-                else "; enter the whole address, with https://."
-            )
-            yield DeadLink(address, f"the link “{shown}” leads nowhere in an email{meant}", suggestion)
+        elif _WHOLE.match(address):
+            yield from _find_faults(address)
+        elif not _REFUSED_SCHEME.match(address):
+            yield _describe_incomplete(address)
+
+
+def _find_faults(address: str) -> Iterator[DeadLink]:
+    """Find what is wrong in an address that has its scheme."""
+    shown = shorten(address, 60)
+    two = _TWO_SCHEMES.match(address)
+    host = _host_of(address)
+    if two is not None:
+        whole = address[two.end() :]
+        sentence = _("the link “%(link)s” begins twice; write %(new)s.", link=shown, new=shorten(whole, 80))
+        yield DeadLink(address, sentence, whole)
+    elif " " in _without_tokens(address):
+        yield _describe_spaces(address)
+    elif host and not host.startswith("[") and not all(host.split(".")):
+        sentence = _("the link “%(link)s” leads nowhere in an email; its domain is not complete.", link=shown)
+        yield DeadLink(address, sentence)
+
+
+def _describe_incomplete(address: str) -> DeadLink:
+    shown, suggestion = shorten(address, 60), suggest_address(address)
+    if address.startswith("#"):
+        meant = _("enter an address with https://.")
+    elif suggestion:
+        meant = _("write %(new)s.", new=shorten(suggestion, 80))
+    else:
+        meant = _("enter the whole address, with https://.")
+    sentence = _("the link “%(link)s” leads nowhere in an email; %(remedy)s", link=shown, remedy=meant)
+    return DeadLink(address, sentence, suggestion)
+
+
+def find_internal_addresses(addresses: Iterable[str]) -> Iterator[str]:
+    """Yield the addresses that only the owner's own computer or network knows: localhost, private networks, bare names."""
+    for address in addresses:
+        host = _host_of(address)
+        if host and _is_internal(host):
+            yield address
+
+
+def _host_of(address: str) -> str:
+    """Return the host of a web address in lower case; an empty string where a placeholder makes it."""
+    match = _HOST.match(address.strip())
+    if match is None or "{" in match.group(2):
+        return ""
+    return match.group(1).rstrip(".").lower()
+
+
+def _is_internal(host: str) -> bool:
+    try:
+        return not ip_address(host.strip("[]")).is_global
+    except ValueError:
+        is_word = "." not in host
+        return is_word or host.rpartition(".")[2] in _INTERNAL_ENDINGS
+
+
+def _without_tokens(address: str) -> str:
+    return re.sub(r"\{\{.{0,200}?\}\}|\{%.{0,200}?%\}", "", address, flags=re.DOTALL)
+
+
+def _describe_spaces(address: str) -> DeadLink:
+    shown = shorten(address, 60)
+    host = _HOST.match(address)
+    if host is not None and address[host.end() : host.end() + 1] == " ":
+        return DeadLink(address, _("the link “%(link)s” has a space in its domain.", link=shown))
+    parts = re.split(r"(\{\{.{0,200}?\}\}|\{%.{0,200}?%\})", address, flags=re.DOTALL)
+    whole = "".join(part if number % 2 else part.replace(" ", "%20") for number, part in enumerate(parts))
+    sentence = _("the link “%(link)s” has a space in it; write %(new)s.", link=shown, new=shorten(whole, 80))
+    return DeadLink(address, sentence, whole)
 
 
 def suggest_address(address: str) -> str:
@@ -85,7 +154,9 @@ def complete_addresses(source: str) -> tuple[str, list[tuple[str, str]]]:
 
     def complete(match: re.Match[str]) -> str:
         before, address = match.groups()
-        if _WHOLE.match(address) or not (new := suggest_address(address)):
+        two = _TWO_SCHEMES.match(address)
+        new = address[two.end() :] if two else "" if _WHOLE.match(address) else suggest_address(address)
+        if not new:
             return match.group()
         pairs[address] = new
         return f"{before}{new}"
@@ -103,7 +174,7 @@ def line_of(source: str, address: str) -> int:
 def _describe_variable(address: str, name: str) -> DeadLink:
     shown = shorten(address, 60)
     if any(word in name for word in _MAILBOXES):
-        return DeadLink(
-            address, f"the link “{shown}” is a mailbox; write mailto: before it.", f"mailto:{address}"
-        )
-    return DeadLink(address, f"the link “{shown}” holds no address; take a variable that is one.")
+        sentence = _("the link “%(link)s” is a mailbox; write mailto: before it.", link=shown)
+        return DeadLink(address, sentence, f"mailto:{address}")
+    sentence = _("the link “%(link)s” holds no address; take a variable that is one.", link=shown)
+    return DeadLink(address, sentence)

@@ -8,46 +8,84 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask_babel import gettext as _
 
 from ..liquid import find_tokens
+from .blocks import replace_blocks
+from .braces import tags_of
 from .masks import fill, mask
-from .names import variable_meant
+from .names import is_compound, variable_meant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..catalogue import Notice
 
 _NAME = r"[A-Za-z][A-Za-z0-9_.:-]{0,40}"
+_WORDS = r"[A-Za-z][A-Za-z0-9_.-]{0,30}(?: [A-Za-z0-9_.-]{1,30}){1,2}"
+_FALLBACK = r"(?:\s?\|[^{}<>\n\x01]{0,40}|\s[a-z]{1,20}=[^{}<>\n\x01]{0,40})?"
+_QUOTE = r"(?:[\"'“”‘’]|&quot;|&#39;)"
 _STRONG = tuple(
     re.compile(pattern)
     for pattern in (
         r"\*(?:\||%7[Cc])([A-Za-z][^|*<>%\n\x01]{0,60})(?:\||%7[Cc])\*",  # Mailchimp, also encoded in a link
         r"<%[=-]?\s?([^%<>\n\x01]{1,60})%>",
         r"&lt;%[=-]?\s?([^%<>&\n\x01]{1,60})%&gt;",
+        r"(?:<|&lt;)\?(?:php|=)?\s?(?:echo\s)?\s?\$?(?:\w{1,20}-(?:>|&gt;))?([A-Za-z][^?<>&\n\x01]{0,40})\?(?:>|&gt;)",
+        rf"(?:<<|&lt;&lt;)\s?({_NAME}|{_WORDS})\s?(?:>>|&gt;&gt;)",
         r"%%=?([A-Za-z][A-Za-z0-9_.() @]{0,40})=?%%",
-        rf"\[%\s?({_NAME})\s?%\]",
-        rf"\[\[\s?({_NAME})[^\[\]<>\n\x01]{{0,40}}\]\]",
+        rf"\[%\s?({_NAME})[^%\[\]<>\n\x01]{{0,60}}%\]",
+        rf"\[\[\s?({_NAME}|{_WORDS})[^\[\]<>\n\x01]{{0,40}}\]\]",
         rf"[$#][{{\[]\s?({_NAME})\s?[}}\]]\$?",
-        rf"\{{[$!#]\s?({_NAME})(?:\|[^{{}}<>\n\x01]{{0,40}})?\s?\}}",
+        rf"\[[$*]({_NAME})\*?\]",
+        rf"\{{[$!#]\s?({_NAME}){_FALLBACK}\s?\}}",
+        rf"(?<!\{{)\{{{_QUOTE}({_NAME}){_QUOTE}\}}(?!\}})",
         rf"(?:##|@@)({_NAME})(?:##|@@)",
         r"\$([a-z][a-z0-9_]{1,40})\$",
-        rf"(?<!\{{)\{{\s?({_NAME})(?:\|[^{{}}<>\n\x01]{{0,40}})?\s?\}}(?!\}})",
-        rf"%7[Bb]({_NAME})%7[Dd]",
+        rf"(?<!\{{)\\?\{{\s?({_NAME}|{_WORDS}){_FALLBACK}\s?\\?\}}(?!\}})",
+        rf"(?<!%7[Bb])%7[Bb]({_NAME})%7[Dd](?!%7[Dd])",
+        r"(?<!\{)\{([0-9])\}(?!\})",  # numbered ones, of translations
+        r"(?<![\w%])%(?:\(([A-Za-z]\w{0,40})\)|[1-9]\$)[sd](?!\w)",
+        r"(?<![\w%])%(s)(?![\w%])",
     )
 )
-_PERCENT = re.compile(rf"(?<![\w%])%({_NAME})%")
+_PERCENT = re.compile(rf"(?<![\w%])%({_NAME})(?:\|[^%<>\n\x01]{{0,40}})?%")
 _WEAK = tuple(  # ordinary text can look like this, so the name decides
     re.compile(pattern)
     for pattern in (
-        rf"\[\s?({_NAME})(?:,\s?fallback=[^\[\]<>\n\x01]{{0,40}}|\s?\|[^\[\]<>\n\x01]{{0,40}})?\s?\](?![(\[:])",
+        rf"\[\s?({_NAME}|{_WORDS})(?:,\s?fallback=[^\[\]<>\n\x01]{{0,40}}|\s?\|[^\[\]<>\n\x01]{{0,40}})?\s?\](?![(\[:])",
         r"(?<![\w-])-([A-Za-z][A-Za-z0-9_]{1,40})-(?![\w-])",
         rf"(?<![\w#&])#({_NAME})#(?!\w)",
-        r"<([A-Za-z][A-Za-z0-9_]{1,40})>",
-        r"&lt;([A-Za-z][A-Za-z0-9_]{1,40})&gt;",
+        r"<([A-Za-z][A-Za-z0-9_]{1,40})\s?/?>",
+        r"&lt;([A-Za-z][A-Za-z0-9_]{1,40})\s?/?&gt;",
+        r"(?<![\w$])\$([A-Za-z][A-Za-z0-9_]{1,40})(?![\w$])",
     )
 )
+_COMPOUND = tuple(  # more ordinary still: only names that no one would write as words, such as first_name
+    re.compile(pattern)
+    for pattern in (
+        rf"[«‹]\s?({_NAME}|{_WORDS})\s?[»›]",
+        r"(?<![\w@./])@\(?([A-Za-z]\w{0,20}(?:[._]\w{1,20}){1,2})\)?",
+        r"(?<![\w%])%([A-Za-z][A-Za-z0-9_]{1,40})(?![\w%])",
+        *(
+            rf"(?<![\w{sign}])[{sign}]{{1,3}}({_NAME})[{sign}]{{1,3}}(?![\w{sign}])"
+            for sign in ("~", "!", "|", "_", "*", "\\^")
+        ),
+        rf"\(({_NAME})\)",
+        r"(?<![\w/?&=.@:#$%-])([A-Za-z][A-Za-z0-9]{0,20}(?:_[A-Za-z0-9]{1,20}){1,3})(?![\w=/])",
+    )
+)
+_TAG = re.compile(r"<[^<>]{0,2000}>")
+_FORMATTING = re.compile(
+    r"</?(?:a|b|bdi|bdo|code|em|font|i|mark|o:p|small|span|strong|sub|sup|u|wbr)(?:\s[^<>]{0,300})?/?>"
+    r"|&(?:ZeroWidthSpace|zwnj|zwj|shy|#8203|#65279);|[\u200b-\u200d\u2060\ufeff\u00ad]",
+    re.IGNORECASE,
+)
+_INSTRUCTION = re.compile(r"(?:your|insert|enter) \w", re.IGNORECASE)  # of a text to fill in, [your name]
+_SPACE = re.compile(r"&(?:nbsp|#160|#xa0);|\u00a0", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\(?=[!-/:-@\[-`{-~])|[\u200b-\u200d\u2060\ufeff\u00ad]")
 _OUTPUT = re.compile(r"\{\{\{?-?\s{0,5}(?:var:|data:)?([A-Za-z][A-Za-z0-9_.:-]{0,60})")
 _FILTERS = re.compile(r"\|[^{}]{0,200}")
 _CONDITION = re.compile(r"(IF|IFNOT|ELSEIF|ELSE|END):?(.{0,60})")
@@ -55,6 +93,10 @@ _IN_FOOTER = {
     "UNSUB", "UPDATE_PROFILE", "ARCHIVE", "FORWARD", "LIST:ADDRESS", "HTML:LIST_ADDRESS_HTML", "LIST:DESCRIPTION",
     "LIST_ADDRESS", "ABOUT_LIST", "REWARDS", "LIST:PHONE", "LIST:URL",
 }  # fmt: skip
+_FOOTER_NAME = re.compile(
+    r"unsub|opt_?out|update_?profile|manage_?(?:subscription|preference)|email_?preference|web_?version|(?:view|open)_?in_?browser",
+    re.IGNORECASE,
+)
 _FOOTER_LINK = re.compile(
     r"<a\b[^<>]{0,500}\*(?:\||%7[Cc])(?:UNSUB|UPDATE_PROFILE|ARCHIVE|FORWARD)(?:\||%7[Cc])\*[^<>]{0,500}>([^<]{0,200})</a>"
 )
@@ -62,39 +104,111 @@ _FOOTER_LINK = re.compile(
 
 @dataclass(frozen=True)
 class Placeholder:
-    """A placeholder of another product, its place, and what replaces it ("" if nothing does)."""
+    """A placeholder of another product, its place, and what replaces it ("" if nothing does).
+
+    ``text`` is its source; ``shown`` is what recipients would see, where formatting stands in the middle of it.
+    """
 
     text: str
     start: int
     line: int
     replacement: str
     in_footer: bool = False  # Signet's footer has it already
+    shown: str = ""
 
     @property
     def sentence(self) -> str:
         """The sentence for the owner, which begins with a small letter."""
-        sent = f"“{self.text}” is another product’s placeholder and is sent as it stands"
+        sent = _(
+            "“%(text)s” is another product’s placeholder and is sent as it stands.",
+            text=self.shown or self.text,
+        )
         if self.replacement:
-            return f"{sent}. Here it is {self.replacement}."
-        if self.in_footer:
-            return f"{sent}. Remove it: the footer that Signet adds has what recipients need."
-        return f"{sent}. Remove it, or put one of the variables below in its place."
+            remedy = _("Here it is %(variable)s.", variable=self.replacement)
+        elif self.in_footer:
+            remedy = _("Remove it: the footer that Signet adds has what recipients need.")
+        else:
+            remedy = _("Remove it, or put one of the variables below in its place.")
+        return f"{sent} {remedy}"
+
+
+class _Found(NamedTuple):
+    """A match: where it is in the source, the name in it, what recipients see, and the variable meant."""
+
+    start: int
+    end: int
+    name: str
+    shown: str
+    variable: str
 
 
 def find_placeholders(source: str, notice: Notice, *, html: bool) -> list[Placeholder]:
-    """Return the placeholders in order. Liquid tokens, comments, styles and scripts are not searched."""
+    """Return the placeholders in order. Liquid tokens, comments, styles and scripts are not searched.
+
+    A second pass reads the source as recipients see it: without the formatting, the invisible characters and the escapes that
+    editors put between the signs of a placeholder.
+    """
     masked = mask(source, html=html)
-    found: list[tuple[re.Match[str], str]] = []
-    for pattern in (*_STRONG, _PERCENT, *_WEAK):
-        matches = [(one, _variable(one, pattern, notice)) for one in pattern.finditer(masked)]
-        if pattern in _WEAK:
-            matches = [(one, variable) for one, variable in matches if variable or _is_identifier(one)]
-        elif pattern is _PERCENT:
-            matches = [(one, variable) for one, variable in matches if variable or not _is_encoded(one[1])]
-        found += matches
+    found: list[_Found] = []
+    for patterns in ((*_STRONG, _PERCENT, *_WEAK), _COMPOUND):
+        found += _find(masked, notice, patterns, html=html)
+        masked = fill(masked, [(one.start, one.end) for one in found])
+        view, places = _as_read(masked, html=html)
+        if len(view) == len(source):
+            continue
+        for one in _find(view, notice, patterns, html=html):
+            # An escape belongs to the sign after it; formatting before the first sign does not belong to the placeholder.
+            start = places[one.start] if html or not one.start else places[one.start - 1] + 1
+            found.append(one._replace(start=start, end=places[one.end - 1] + 1))
+        masked = fill(masked, [(one.start, one.end) for one in found])
+    return list(_placed(source, sorted(found), notice))
+
+
+def _find(masked: str, notice: Notice, patterns: Iterable[re.Pattern[str]], *, html: bool) -> list[_Found]:
+    found: list[_Found] = []
+    for pattern in patterns:
+        if pattern is _COMPOUND[-1] and html:  # a name alone: those of attributes are meant
+            masked = fill(masked, [one.span() for one in _TAG.finditer(masked)])
+        matches = [
+            (one, (one[1] or "").strip(), _variable(one, pattern, notice)) for one in pattern.finditer(masked)
+        ]
+        matches = [one for one in matches if _is_placeholder(*one, pattern)]
+        found += [_Found(*match.span(), name, match.group(), variable) for match, name, variable in matches]
         if matches:
-            masked = fill(masked, [one.span() for one, _ in matches])
-    return list(_placed(source, sorted(found, key=lambda one: one[0].start()), notice))
+            masked = fill(masked, [match.span() for match, _, _ in matches])
+    return found
+
+
+def _is_placeholder(match: re.Match[str], name: str, variable: str, pattern: re.Pattern[str]) -> bool:
+    if pattern in _COMPOUND:
+        return bool(variable) and is_compound(name)
+    if pattern in _WEAK:
+        return bool(variable) or _is_identifier(match)
+    return pattern is not _PERCENT or bool(variable) or not _is_encoded(name)
+
+
+def _as_read(masked: str, *, html: bool) -> tuple[str, list[int]]:
+    """Return the source as it is shown, and the place of each character in the source."""
+    parts: list[str] = []
+    places: list[int] = []
+    at = 0
+    for match in (_FORMATTING if html else _ESCAPE).finditer(masked):
+        parts.append(masked[at : match.start()])
+        places += range(at, match.start())
+        at = match.end()
+    parts.append(masked[at:])
+    places += range(at, len(masked))
+    view = "".join(parts)
+    if not html or _SPACE.search(view) is None:
+        return view, places
+    spaced: list[str] = []
+    kept: list[int] = []
+    at = 0
+    for match in _SPACE.finditer(view):
+        spaced += (view[at : match.start()], " ")
+        kept += places[at : match.start() + 1]
+        at = match.end()
+    return "".join((*spaced, view[at:])), [*kept, *places[at:]]
 
 
 def replace_placeholders(source: str, notice: Notice, *, html: bool) -> tuple[str, list[tuple[str, str]]]:
@@ -106,10 +220,11 @@ def replace_placeholders(source: str, notice: Notice, *, html: bool) -> tuple[st
     at = 0
     for one in find_placeholders(source, notice, html=html):
         if one.replacement:
-            pairs[one.text] = one.replacement
-            parts += (source[at : one.start], one.replacement)
+            pairs[one.shown or one.text] = one.replacement
+            tags = tags_of(one.text) if html and one.shown else ""
+            parts += (source[at : one.start], tags, one.replacement)
             at = one.start + len(one.text)
-    source = "".join((*parts, source[at:]))
+    source = replace_blocks("".join((*parts, source[at:])), notice, pairs)
     parts, at = [], 0
     for token in find_tokens(source):
         new = _replace_output(token.text, notice)
@@ -135,16 +250,19 @@ def _replace_output(token: str, notice: Notice) -> str:
 
 
 def _variable(match: re.Match[str], pattern: re.Pattern[str], notice: Notice) -> str:
-    name = match.group(1).strip()
+    name = (match.group(1) or "").strip()
     if pattern in _WEAK and "_" not in name and match.group().startswith(("-", "<", "&")):
         return ""  # a dash around a word, or an element
-    return variable_meant(name, notice)
+    return variable_meant(name, notice) or variable_meant(name.partition(":")[0], notice)
 
 
 def _is_identifier(match: re.Match[str]) -> bool:
     """Return whether the name in a weak spelling is no ordinary word."""
     name = match.group(1)
-    return match.group().startswith("[") and ("_" in name or (len(name) > 2 and name.isupper()))
+    if not match.group().startswith("["):
+        return False
+    is_name = "_" in name or (len(name) > 2 and name.isupper())
+    return is_name or _FOOTER_NAME.match(name) is not None or _INSTRUCTION.match(name) is not None
 
 
 def _is_encoded(name: str) -> bool:
@@ -152,15 +270,16 @@ def _is_encoded(name: str) -> bool:
     return len(name) < 3 or all(one in "0123456789abcdefABCDEF" for one in name[:2])
 
 
-def _placed(source: str, found: list[tuple[re.Match[str], str]], notice: Notice) -> Iterator[Placeholder]:
-    conditions = _replace_conditions([match.group(1) for match, _ in found], notice)
+def _placed(source: str, found: list[_Found], notice: Notice) -> Iterator[Placeholder]:
+    conditions = _replace_conditions([one.name for one in found], notice)
     line, counted = 1, 0
-    for match, variable in found:
-        line += source.count("\n", counted, match.start())
-        counted = match.start()
-        name = match.group(1).strip()
-        new = conditions.get(name) or (f"{{{{ {variable} }}}}" if variable else "")
-        yield Placeholder(match.group(), match.start(), line, new, in_footer=name.upper() in _IN_FOOTER)
+    for one in found:
+        line += source.count("\n", counted, one.start)
+        counted = one.start
+        name, text = one.name, source[one.start : one.end]
+        new = conditions.get(name) or (f"{{{{ {one.variable} }}}}" if one.variable else "")
+        in_footer = name.upper() in _IN_FOOTER or (not new and _FOOTER_NAME.search(name) is not None)
+        yield Placeholder(text, one.start, line, new, in_footer, one.shown if one.shown != text else "")
 
 
 def _replace_conditions(names: list[str], notice: Notice) -> dict[str, str]:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from flask_babel import gettext as _
+
 from .names import variable_meant
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ class Conversion(NamedTuple):
     new: str
 
     def __str__(self) -> str:
-        return f"{self.old} became {self.new}" if self.new else f"{self.old} was removed"
+        if not self.new:
+            return str(_("%(old)s was removed", old=self.old))
+        return str(_("%(old)s became %(new)s", old=self.old, new=self.new))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ _SIMILARITY = 0.5  # the least that difflib must find between a name and a varia
 _WORD = re.compile(r"[a-z0-9]+")
 _PREFIXES = {
     "contact", "customer", "data", "member", "merge", "params", "people", "person", "profile", "recipient",
-    "subscriber", "subtag", "user", "var", "affiliate", "partner", "system", "v",
+    "subscriber", "subtag", "user", "var", "affiliate", "partner", "system", "v", "your", "insert", "enter", "model", "the",
 }  # fmt: skip
 # The variables that a meaning can have, the first that the notice has counts; and the names for it, without separators.
 _MEANINGS: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -68,6 +68,13 @@ _MEANINGS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("method",), "method payoutmethod paymentmethod"),
     (("reply_to",), "replyto replytoaddress"),
 )
+# Words of a sentence; the other names have no space where a sentence has one.
+_ORDINARY = {
+    "first", "name", "last", "forename", "surname", "email", "mail", "link", "url", "code", "coupon", "dashboard", "programme",
+    "program", "company", "site", "store", "shop", "brand", "merchant", "business", "commission", "earnings", "earning", "reward",
+    "payout", "amount", "total", "price", "currency", "order", "invoice", "product", "item", "products", "reason", "method",
+    "vorname", "nachname", "prenom", "nombre",
+}  # fmt: skip
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     alias: variables for variables, aliases in _MEANINGS for alias in aliases.split()
 }
@@ -85,6 +92,11 @@ def variable_meant(name: str, notice: Notice) -> str:
             return found
         words = words[1:]
     return ""
+
+
+def is_compound(name: str) -> bool:
+    """Return whether a name is written as no sentence writes words: ``first_name``, ``user.firstName``, ``FNAME``."""
+    return "_" in name or "." in name.strip(".") or name.lower() in _ALIASES.keys() - _ORDINARY
 
 
 def nearest_variable(name: str, notice: Notice) -> str:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..liquid import SOURCE_LIMIT_CHARS
 from . import leaddyno
 from .addresses import complete_addresses
+from .braces import repair
 from .foreign import replace_placeholders
 from .leaddyno import Conversion
 from .names import variable_meant
 from .subjects import find_html, remove_html
+from .syntax import shorten
 
 if TYPE_CHECKING:
     from ..catalogue import Notice
@@ -34,7 +36,9 @@ def replace_all(notice: Notice, text: Text) -> Replaced:
         if source is None or len(source) > SOURCE_LIMIT_CHARS:
             continue
         html = name == "html"
-        new, found = replace_placeholders(source, notice, html=html)
+        new, found = repair(source, notice, html=html)
+        pairs |= dict.fromkeys((shorten(old), shorten(meant)) for old, meant in found)
+        new, found = replace_placeholders(new, notice, html=html)
         pairs |= dict.fromkeys(found)
         for unknown in leaddyno.convert(new, notice, html=html)[2]:
             variable = variable_meant(unknown.placeholder.strip("$"), notice)

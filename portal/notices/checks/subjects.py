@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from html import unescape
 
-_TAG = re.compile(
-    r"</?(?:a|b|big|br|center|code|div|em|font|h[1-6]|i|img|li|p|pre|small|span|strong|sub|sup|table|td|tr|u|ul)(?:\s[^<>]{0,300})?/?>",
-    re.IGNORECASE,
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs without ink
+_ELEMENTS = (
+    "a abbr article aside b big blink blockquote body br button caption center cite code dd del div dl dt em font footer form "
+    "h[1-6] head header hr html i iframe img input ins kbd label li main mark marquee meta nav object ol p pre q s samp "
+    "script section small span strike strong style sub sup svg table tbody td tfoot th thead title tr tt u ul video wbr"
 )
-_REFERENCE = re.compile(r"&(?:[A-Za-z]{2,30}[0-9]{0,2}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
+_TAG = re.compile(
+    rf"</?(?:{_ELEMENTS.replace(' ', '|')})(?:\s[^<>]{{0,300}})?/?>|<!--.{{0,300}}?-->|<!doctype[^<>]{{0,100}}>",
+    re.IGNORECASE | re.DOTALL,
+)
+_REFERENCE = re.compile(
+    r"&(?:[A-Za-z]{2,30}[0-9]{0,2}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});|&(?:amp|nbsp|quot|copy|reg|lt|gt)(?![\w;])"
+)
 
 
 def find_html(subject: str) -> list[str]:
@@ -22,3 +31,10 @@ def remove_html(subject: str) -> str:
     """Return the subject without tags, and with the characters that its references stand for."""
     without = _TAG.sub(lambda match: " " if match.group().lower().startswith("<br") else "", subject)
     return " ".join(_REFERENCE.sub(lambda match: unescape(match.group()), without).split())
+
+
+def is_invisible(subject: str) -> bool:
+    """Return whether a subject has spaces and characters without a shape only, which an inbox shows as none."""
+    return all(
+        one.isspace() or unicodedata.category(one) in ("Cf", "Cc", "Mn") or one in _BLANK for one in subject
+    )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from flask_babel import get_locale
+from flask_babel import gettext as _
 from liquid.exceptions import LiquidError
 
 from .. import sanitize
@@ -58,10 +60,14 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
         yield TextError(1, describe_length(len(source), converted=True))
         return
     if source.count("<") > sanitize.TAG_LIMIT:
-        yield TextError(1, f"This has more than {sanitize.ELEMENT_LIMIT:,} elements; remove some.")
+        sentence = _(
+            "This has more than %(limit)s elements; remove some.", limit=f"{sanitize.ELEMENT_LIMIT:,}"
+        )
+        yield TextError(1, sentence)
         return
     if source.count("{{") + source.count("{%") > TOKEN_LIMIT:
-        yield TextError(1, f"This has more than {TOKEN_LIMIT:,} placeholders; remove some.")
+        sentence = _("This has more than %(limit)s placeholders; remove some.", limit=f"{TOKEN_LIMIT:,}")
+        yield TextError(1, sentence)
         return
     syntax_errors = [
         *_find_unclosed(source),
@@ -75,7 +81,7 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
     try:
         template = parse(source, html=html)
     except (LiquidError, UnrenderableText):
-        yield TextError(1, "This holds a placeholder that is not understood.")
+        yield TextError(1, _("This holds a placeholder that is not understood."))
         return
     yield from _find_unknown_variables(source, template, notice)
 
@@ -83,7 +89,12 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
 def _find_unclosed(source: str) -> Iterator[TextError]:
     """Find tokens without closing braces."""
     for one in find_unclosed(source):
-        yield TextError(one.line, f"a {one.opening} is not closed; write {one.closing} where it ends.")
+        sentence = _(
+            "a %(opening)s is not closed; write %(closing)s where it ends.",
+            opening=one.opening,
+            closing=one.closing,
+        )
+        yield TextError(one.line, sentence)
 
 
 def _find_unopened(source: str, *, html: bool) -> Iterator[TextError]:
@@ -94,7 +105,12 @@ def _find_unopened(source: str, *, html: bool) -> Iterator[TextError]:
         line += masked.count("\n", counted, match.start())
         counted = match.start()
         opening = {"}}": "{{", "%}": "{%"}[match.group()]
-        yield TextError(line, f"a {match.group()} closes nothing; write {opening} where it begins.")
+        sentence = _(
+            "a %(closing)s closes nothing; write %(opening)s where it begins.",
+            closing=match.group(),
+            opening=opening,
+        )
+        yield TextError(line, sentence)
 
 
 def _find_unpaired_tags(source: str) -> Iterator[TextError]:
@@ -110,23 +126,34 @@ def _find_unpaired_tags(source: str) -> Iterator[TextError]:
             opened.append((name, line))
         elif name in _BRANCHES:
             if innermost not in _BRANCHES[name]:
-                yield TextError(line, f"{{% {name} %}} stands outside of the condition it belongs to.")
+                sentence = _("%(tag)s stands outside of the condition it belongs to.", tag=_tag(name))
+                yield TextError(line, sentence)
         elif name.startswith("end") and name[3:] in _BLOCKS:
             if innermost == name[3:]:
                 opened.pop()
             else:
-                sentence = (
-                    f"{{% {name} %}} closes nothing; remove it, or write {{% {name[3:]} … %}} before it."
+                sentence = _(
+                    "%(tag)s closes nothing; remove it, or write %(opening)s before it.",
+                    tag=_tag(name),
+                    opening=_tag(f"{name[3:]} …"),
                 )
                 yield TextError(line, sentence)
         elif name not in TAGS:
-            known = ", ".join(TAGS)
-            yield TextError(
-                line,
-                f"{{% {shorten(name) or '…'} %}} is not a command that exists here. There are: {known}.",
+            sentence = _(
+                "%(tag)s is not a command that exists here. There are: %(known)s.",
+                tag=_tag(shorten(name) or "…"),
+                known=", ".join(TAGS),
             )
+            yield TextError(line, sentence)
     for name, line in opened:
-        yield TextError(line, f"{{% {name} %}} is not closed; write {{% end{name} %}} where it ends.")
+        sentence = _(
+            "%(tag)s is not closed; write %(end)s where it ends.", tag=_tag(name), end=_tag(f"end{name}")
+        )
+        yield TextError(line, sentence)
+
+
+def _tag(words: str) -> str:
+    return f"{{% {words} %}}"
 
 
 def _find_invalid_tokens(source: str) -> Iterator[TextError]:
@@ -136,19 +163,46 @@ def _find_invalid_tokens(source: str) -> Iterator[TextError]:
         yield from (TextError(token.line, sentence) for sentence in sentences)
 
 
-@lru_cache(maxsize=2048)  # a text repeats few tokens often, and is validated at every preview
 def describe_invalid(token: str) -> tuple[str, ...]:
     """Return a sentence for each error in one token."""
+    return _describe_invalid(token, str(get_locale()))
+
+
+@lru_cache(maxsize=2048)  # a text repeats few tokens often, and is validated at every preview
+def _describe_invalid(token: str, _locale: str) -> tuple[str, ...]:
     if len(token) > TOKEN_LIMIT_CHARS:
-        return (f"“{shorten(token)}” is longer than {TOKEN_LIMIT_CHARS} characters; shorten it.",)
+        sentence = _(
+            "“%(token)s” is longer than %(limit)s characters; shorten it.",
+            token=shorten(token),
+            limit=TOKEN_LIMIT_CHARS,
+        )
+        return (sentence,)
     names = _FILTER_NAME.findall(_STRING_LITERAL.sub("''", token))
     unknown = [name for name in names if name not in FILTERS]
     known = ", ".join(FILTERS)
-    sentences = [f"there is no filter “{shorten(name)}”. There are: {known}." for name in unknown]
+    sentences = [
+        _("there is no filter “%(name)s”. There are: %(known)s.", name=shorten(name), known=known)
+        for name in unknown
+    ]
     try:
         parse_token("" if unknown else _as_template(token))
     except (LiquidError, UnrenderableText):
-        sentences.append(f"“{shorten(token)}” is not understood. A variable is written {{{{ first_name }}}}.")
+        is_tag = token.startswith("{%")
+        example = "{% if last_name %} … {% endif %}" if is_tag else "{{ first_name }}"
+        sentence = (
+            _(
+                "“%(token)s” is not understood. A condition is written %(example)s.",
+                token=shorten(token),
+                example=example,
+            )
+            if is_tag
+            else _(
+                "“%(token)s” is not understood. A variable is written %(example)s.",
+                token=shorten(token),
+                example=example,
+            )
+        )
+        sentences.append(sentence)
     return tuple(sentences)
 
 
@@ -167,10 +221,15 @@ def _find_unknown_variables(source: str, template: BoundTemplate, notice: Notice
         line = bisect_left(line_ends, places[0].span.index) + 1
         if name not in known:
             dotted = ".".join(str(one) for one in places[0].segments)
-            sentence = f"there is no variable “{shorten(dotted)}” in this email."
+            sentence = _("there is no variable “%(name)s” in this email.", name=shorten(dotted))
             yield TextError(line, sentence, unknown=dotted)
         elif any(len(place.segments) > 1 for place in places):
-            yield TextError(line, f"“{name}” is a plain value and has no parts; write {{{{ {name} }}}}.")
+            sentence = _(
+                "“%(name)s” is a plain value and has no parts; write %(variable)s.",
+                name=name,
+                variable=f"{{{{ {name} }}}}",
+            )
+            yield TextError(line, sentence)
 
 
 def shorten(text: str, limit_chars: int = _QUOTED_LIMIT_CHARS) -> str:
@@ -181,6 +240,14 @@ def shorten(text: str, limit_chars: int = _QUOTED_LIMIT_CHARS) -> str:
 
 def describe_length(length: int, *, converted: bool = False, as_html: bool = False) -> str:
     """Return the sentence about a part that is too long."""
-    has = "with LeadDyno’s placeholders converted it has" if converted else "it has"
-    has = "as HTML it has" if as_html else has
-    return f"Shorten this to {SOURCE_LIMIT_CHARS:,} characters; {has} {length:,}."
+    sizes = {"limit": f"{SOURCE_LIMIT_CHARS:,}", "length": f"{length:,}"}
+    if as_html:
+        return str(_("Shorten this to %(limit)s characters; as HTML it has %(length)s.", **sizes))
+    if converted:
+        return str(
+            _(
+                "Shorten this to %(limit)s characters; with LeadDyno’s placeholders converted it has %(length)s.",
+                **sizes,
+            )
+        )
+    return str(_("Shorten this to %(limit)s characters; it has %(length)s.", **sizes))

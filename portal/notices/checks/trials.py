@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from flask_babel import gettext as _
 
 from .. import rendering
 from ..catalogue import VariableType
 from ..liquid import UnrenderableText, find_tokens
 from ..markup.html_tokens import Kind, read_tokens
+from .subjects import is_invisible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,9 +61,9 @@ def trials_of(notice: Notice) -> list[Trial]:
     }
     words = {one.name for one in notice.variables if one.name in people | {"last_name", "product", "reason"}}
     found = [
-        Trial({**dict.fromkeys(people, _ONE_WORD), **empty}, "recipients without optional values"),
-        Trial(dict.fromkeys(words, _LONG), "names of 60 letters that are written from right to left"),
-        Trial(numbers, "amounts and counts of zero"),
+        Trial({**dict.fromkeys(people, _ONE_WORD), **empty}, _("recipients without optional values")),
+        Trial(dict.fromkeys(words, _LONG), _("names of 60 letters that are written from right to left")),
+        Trial(numbers, _("amounts and counts of zero")),
     ]
     return [one for one in found if one.values]
 
@@ -76,31 +80,42 @@ def run(notice: Notice, account: Account, text: Text, sample: rendering.Rendered
         for token in find_tokens(part)
         for name in re.findall(r"\w+", token.text)
     }
+    if is_invisible(rendering.render_subject(notice, rendering.sample_values(notice, account), text)):
+        errors["subject"] = [_("With sample values, the subject is empty. Add words that are always there.")]
     for trial in trials_of(notice):
         if used.isdisjoint(trial.values):
             continue  # it would be the sample again
         values = rendering.sample_values(notice, account) | dict(trial.values)
         try:
-            if not rendering.render_subject(notice, values, text):
+            if is_invisible(rendering.render_subject(notice, values, text)):
                 errors.setdefault("subject", []).append(_describe_empty_subject(text.subject, notice, trial))
                 continue
             mail = rendering.render_sample(notice, account, values=trial.values, text=text)
         except UnrenderableText as error:
-            errors.setdefault("html", []).append(f"For {trial.affected}, this cannot be sent. {error}")
+            sentence = _("For %(affected)s, this cannot be sent.", affected=trial.affected)
+            errors.setdefault("html", []).append(f"{sentence} {error}")
             continue
         largest = max(largest, len(mail.html.encode()))
         gaps = _find_gaps(mail)
         if len(gaps) > len(sample_gaps):  # some languages have a space before each colon
-            gap = next((one for one in gaps if one not in sample_gaps), gaps[0])
+            new = Counter(gaps) - Counter(sample_gaps)
+            gap = next(one for one in gaps if one in new)
             warnings.append(_describe_gap(gap, trial, text, notice))
         if _count_empty_links(mail.html) > sample_links:
             warnings.append(
-                f"For {trial.affected}, a link has no address. Put a condition around it: {_condition(text, notice)}."
+                _(
+                    "For %(affected)s, a link has no address. Put a condition around it: %(condition)s.",
+                    affected=trial.affected,
+                    condition=_condition(text, notice),
+                )
             )
     if largest >= CLIP_LIMIT_BYTES:
         warnings.append(
-            f"With its layout, this email has {largest // 1000:,} kB. Gmail cuts off an email at 102 kB, with its footer and the "
-            "links in it. Shorten it."
+            _(
+                "With its layout, this email has %(size)s kB. Gmail cuts off an email at 102 kB, with its footer and the links "
+                "in it. Shorten it.",
+                size=f"{largest // 1000:,}",
+            )
         )
     return Findings(
         {name: sentences[:3] for name, sentences in errors.items()}, tuple(dict.fromkeys(warnings))
@@ -110,18 +125,26 @@ def run(notice: Notice, account: Account, text: Text, sample: rendering.Rendered
 def _describe_empty_subject(subject: str, notice: Notice, trial: Trial) -> str:
     used = _used_optional(subject, notice)
     affected = (
-        f"recipients without {{{{ {used} }}}}" if used and not all(trial.values.values()) else trial.affected
+        _("recipients without %(variable)s", variable=f"{{{{ {used} }}}}")
+        if used and not all(trial.values.values())
+        else trial.affected
     )
-    return (
-        f"For {affected}, the subject is empty, and an email without a subject does not leave. "
-        "Add words that are always there."
+    return str(
+        _(
+            "For %(affected)s, the subject is empty, and an email without a subject does not leave. Add words "
+            "that are always there.",
+            affected=affected,
+        )
     )
 
 
 def _describe_gap(gap: str, trial: Trial, text: Text, notice: Notice) -> str:
     used = _used_optional(f"{text.subject}\n{text.html}\n{text.text}", notice)
-    hint = f" Give it something to fall back on: {{{{ {used} | default: 'friend' }}}}." if used else ""
-    return f"For {trial.affected}, a sentence has a gap: “{gap}”.{hint}"
+    sentence = _("For %(affected)s, a sentence has a gap: “%(gap)s”.", affected=trial.affected, gap=gap)
+    if not used:
+        return str(sentence)
+    example = f"{{{{ {used} | default: 'friend' }}}}"
+    return f"{sentence} {_('Give it something to fall back on: %(example)s.', example=example)}"
 
 
 def _condition(text: Text, notice: Notice) -> str:

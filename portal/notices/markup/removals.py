@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from .html_tokens import Kind
@@ -28,11 +29,35 @@ _ACTIVE_TAGS = {
     "script", "noscript", "template", "iframe", "object", "embed", "form", "input", "button", "select", "textarea",
     "video", "audio", "svg", "math", "canvas",
 }  # fmt: skip
-_HEAD_TAGS = {"style", "title"}
-_NOT_REPORTED = {"html", "head", "body", "meta", "link", "tbody", "base"}
+_HEAD_TAGS = {"style", "title", "link", "base"}
+_NOT_REPORTED = {"html", "head", "body", "meta", "tbody"}  # a whole document has them, and loses nothing
+_BODY_ATTRIBUTES = {"style", "bgcolor", "background", "text", "link"}
+_BLOCKS = {  # without looks of their own
+    "section", "article", "main", "header", "footer", "nav", "aside", "figure", "figcaption", "address", "hgroup", "search",
+    "details", "summary",
+}  # fmt: skip
+RENAMED = {  # so that their words do not run together
+    **dict.fromkeys(("h4", "h5", "h6"), "h3"),
+    **dict.fromkeys((*_BLOCKS, "dl", "dt", "dd"), "div"),
+}
 _CONDITIONAL = re.compile(r"(?:\[if|\[endif|<!\[endif)", re.IGNORECASE)
-_HIDING = re.compile(r"display\s?:\s?none|visibility\s?:\s?hidden|mso-hide\s?:\s?all", re.IGNORECASE)
+_ZERO = r"\s?:\s?0(?:\.0+)?(?:px|pt|r?em|%)?\s?(?=[;!]|\Z)"
+_HIDING = re.compile(
+    r"display\s?:\s?none|visibility\s?:\s?hidden|mso-hide\s?:\s?all"
+    rf"|(?<![\w-])(?:opacity|max-height|max-width){_ZERO}|(?<![\w-])(?:text-indent|left|top)\s?:\s?-[0-9]{{3}}",
+    re.IGNORECASE,
+)
+_NO_SIZE = re.compile(rf"(?<![\w-])(?:height|width){_ZERO}", re.IGNORECASE)
+_CUT_OFF = re.compile(r"overflow\s?:\s?hidden", re.IGNORECASE)
+_CLASS_ALONE = re.compile(r"\s*[a-z0-9]{0,20}\.([\w-]{1,60})\s*", re.IGNORECASE)
+_COLOUR = re.compile(
+    r"\s*(?:#[0-9a-f]{3,8}|[a-z]{3,30}|(?:rgb|hsl)a?\([^()]{1,60}\))\s*(?:!important)?\s*", re.IGNORECASE
+)
 _VOID = {"br", "hr", "img"}
+_WITHOUT_END = {
+    *_VOID, "area", "base", "col", "embed", "input", "link", "meta", "param", "source", "track", "wbr",
+    "html", "head", "body",
+}  # fmt: skip
 _SHOWN_CHARS = 60
 
 
@@ -65,16 +90,17 @@ def split_hidden(tokens: Sequence[Token], rules: SanitizerRules) -> tuple[list[T
     kept: list[Token] = []
     removals: list[Removal] = []
     hidden: _HiddenElement | None = None
+    classes = _find_hidden_classes(tokens)
     for token in tokens:
         if hidden is not None:
             if hidden.ends_with(token):
                 removals.append(hidden.removal)
                 hidden = None
             continue
-        removal = _describe_unseen(token, rules)
+        removal = _describe_unseen(token, rules, classes)
         if removal is not None:
             removals.append(removal)
-        elif _is_hidden(token, rules):
+        elif _is_hidden(token, classes) and token.value not in rules.dropped_with_content | _WITHOUT_END:
             hidden = _HiddenElement(token.value)
         else:
             kept.append(token)
@@ -103,16 +129,57 @@ class _HiddenElement:
         return Removal(f"the hidden text “{_shorten(''.join(self._words))}”", HIDDEN)
 
 
-def _is_hidden(token: Token, rules: SanitizerRules) -> bool:
-    is_shown_tag = token.kind is Kind.START and token.value in rules.tags
-    return is_shown_tag and _HIDING.search(token.decoded_attributes.get("style", "")) is not None
+def _is_hidden(token: Token, classes: set[str]) -> bool:
+    """Return whether the start of an element says that it is not shown."""
+    if token.kind is not Kind.START or not token.attributes:
+        return False
+    values = token.decoded_attributes
+    return (
+        _hides(values.get("style", ""))
+        or "hidden" in values
+        or bool(classes and not classes.isdisjoint(values.get("class", "").split()))
+    )
 
 
-def _describe_unseen(token: Token, rules: SanitizerRules) -> Removal | None:
+def _hides(style: str) -> bool:
+    if _HIDING.search(style) is not None:
+        return True
+    return _CUT_OFF.search(style) is not None and _NO_SIZE.search(style) is not None
+
+
+def _find_hidden_classes(tokens: Sequence[Token]) -> set[str]:
+    """Return the classes that a ``<style>`` hides at all widths. It is removed, and would show them."""
+    found: set[str] = set()
+    for before, token in pairwise(tokens):
+        if token.kind is Kind.TEXT and before.kind is Kind.START and before.value == "style":
+            found |= _hidden_classes_of(token.value)
+    return found
+
+
+def _hidden_classes_of(css: str) -> set[str]:
+    """Return the classes of rules that are not in ``@media``. Takes linear time."""
+    css = re.sub(r"/\*.*?(?:\*/|\Z)", "", css, flags=re.DOTALL)
+    found: set[str] = set()
+    depth, selector, at = 0, "", 0
+    for brace in re.finditer(r"[{}]", css):
+        between = css[at : brace.start()]
+        at = brace.end()
+        if brace.group() == "{":
+            selector = selector if depth else between
+            depth += 1
+        elif depth:
+            depth -= 1
+            if not depth and "@" not in selector and _hides(between):
+                matches = map(_CLASS_ALONE.fullmatch, selector.split(","))
+                found |= {match.group(1) for match in matches if match is not None}
+    return found
+
+
+def _describe_unseen(token: Token, rules: SanitizerRules, classes: set[str]) -> Removal | None:
     """Return the removal of an element without content that is not shown: a hidden one, or a picture without its file."""
     if token.kind is not Kind.START or token.value not in _VOID:
         return None
-    if _is_hidden(token, rules):
+    if _is_hidden(token, classes):
         return Removal(f"a hidden <{token.value}>", HIDDEN)
     address = token.decoded_attributes.get("src", "")
     if token.value != "img" or rules.is_picture(address):
@@ -129,21 +196,35 @@ def count_parts(tokens: Iterable[Token], marker: str, rules: SanitizerRules) -> 
         if token.kind is Kind.COMMENT and marker not in token.value:
             is_conditional = _CONDITIONAL.match(token.value.lstrip()) is not None
             counts[_OUTLOOK_COMMENT if is_conditional else _COMMENT] += 1
-        elif token.kind is Kind.START and token.value not in _NOT_REPORTED:
+        elif token.kind is Kind.START and token.value == "body":
+            counts.update(
+                Removal(f"{name} of <body>", HEAD) for name in token.attributes if name in _BODY_ATTRIBUTES
+            )
+        elif token.kind is Kind.START and token.value not in (*_NOT_REPORTED, *_BLOCKS):
             counts.update(_describe(token, rules))
     return counts
+
+
+def normalize_style(declaration: str) -> str:
+    """Return a declaration with its name in lower case; a background that is a colour only has the name of that."""
+    name, colon, value = declaration.partition(":")
+    name = name.strip().lower()
+    if name == "background" and _COLOUR.fullmatch(value):
+        name = "background-color"
+    return f"{name}{colon}{value}"
 
 
 def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
     tag = token.value
     why = ACTIVE if tag in _ACTIVE_TAGS else HEAD if tag in _HEAD_TAGS else OTHER
+    why = f"it becomes <{RENAMED[tag]}>" if why is OTHER and tag in RENAMED else why
     yield Removal(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else ""), why)
     if tag not in rules.tags:
         return
     for name, value in token.decoded_attributes.items():
         if name == "style":
             for declaration in value.split(";"):
-                style = declaration.partition(":")[0].strip().lower()
+                style = normalize_style(declaration).partition(":")[0].strip()
                 if style:
                     why = STYLE if rules.is_style_kept(declaration) else UNSAFE_STYLE
                     yield Removal(f"the style “{_shorten(style)}” of <{tag}>", why)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from portal.accounts.models import Account
@@ -19,12 +21,20 @@ SPELLINGS = [
     "[firstname,fallback=there]", '[[FIRSTNAME OR "friend"]]', "[subscriber:firstname | default:reader]", "${first_name}",
     "#{first_name}", "$[FNAME]$", "$first_name$", "-first_name-", "<%= first_name %>", "&lt;%= first_name %&gt;",
     "##first_name##", "@@FIRST_NAME@@", "<first_name>", "&lt;first_name&gt;", "#recipient:firstname#",
+    "«first_name»", "&lt;&lt;First Name&gt;&gt;", "{FIRST NAME}", "[First Name]", "[Your Name]", "[%first_name | default:'x'%]",
+    "{first_name | friend}", "{fname fallback=there}", "%FIRST_NAME|friend%", "[$first_name]", "[*first_name*]", "$first_name",
+    "$FNAME", "@first_name", "@Model.FirstName", "%first_name", "%(first_name)s", "~first_name~", "__first_name__",
+    "(first_name)", "||first_name||", "first_name", "<?= $first_name ?>", "&lt;?php echo $name; ?&gt;",
+    "{&quot;first_name&quot;}",
+    "{firstname:there}",
 ]  # fmt: skip
 ORDINARY = [
     "50% off, 20% more, 100%.", "[sic] and [1]", "[here](https://a.example)", "a - b - c, well-known-fact", "{ }",
     "price: 5 $ or 6 $", "#hashtag #2", "https://a.example/?q=a%20b%e2%80%93c%C3%A9d", "a *b* | c", "<b>x</b>",
     "<style>@media x{a{color:red}}</style>", "<!-- *|FNAME|* -->", "{{ first_name }} {% if last_name %}x{% endif %}",
     "{{ first_name | default: '[name]' }}", "x < y && z", "Tom & Jerry's", "ready -set- go",
+    "«Bonjour», [Update] (link) $5 or US$, 5 % name, write to a@name.example", "**link** *name* _code_ ~order~", "[our shop]",
+    '<p class="first_name" title="x">y</p>', "https://a.example/?first_name=x&amp;ref_code=y#order_id",
 ]  # fmt: skip
 
 
@@ -42,11 +52,56 @@ def _errors(html: str, notice=NEW_SIGN_UP, subject: str = "Hi") -> str:
 def test_a_placeholder_of_another_product_is_found_and_replaced(context, spelling):
     html = f"<p>One</p>\n<p>Hi {spelling}!</p>"
     warnings = "\n".join(_validate(html).warnings)
-    assert f"Message, line 2: “{spelling}” is another product’s placeholder" in warnings
+    assert f"Message, line 2: “{spelling}” is another product’s placeholder" in warnings, warnings
     assert "Here it is {{ first_name }}." in warnings
     replaced = replace_all(NEW_SIGN_UP, Text("Hi", html)).text
     assert replaced.html == "<p>One</p>\n<p>Hi {{ first_name }}!</p>"
     assert _validate(replaced.html).questions == ()
+
+
+BROKEN = [
+    ("*|<b>FNAME</b>|*", "{{ first_name }}"),
+    ("*|FN\u00adAME|*", "{{ first_name }}"),
+    ("{first&shy;_name}", "{{ first_name }}"),
+    ("<i>[</i>first_name]", "<i></i>{{ first_name }}"),
+    ("%%first<wbr>_name%%", "{{ first_name }}"),
+    ("{&nbsp;first_name&nbsp;}", "{{ first_name }}"),
+]
+
+
+@pytest.mark.parametrize(("typed", "replaced"), BROKEN)
+def test_a_placeholder_of_another_product_that_an_editor_broke_is_found(context, typed, replaced):
+    html = f"<p>Hi {typed}!</p>"
+    assert "is another product’s placeholder" in _validate(html).warnings[0]
+    assert replace_all(NEW_SIGN_UP, Text("Hi", html)).text.html == f"<p>Hi {replaced}!</p>"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["\\*\\|FNAME\\|\\*", "\\[first\\_name\\]", "{first\\_name}", "*|FNAME|*", "\\<first\\_name\\>"],
+)
+def test_a_placeholder_of_another_product_is_found_behind_the_escapes_of_markdown(context, spelling):
+    text = Text("Hi", "", "", f"Hello {spelling}, welcome")
+    valid = validation.validate(NEW_SIGN_UP, ACCOUNT, text)
+    assert (
+        "is another product’s placeholder and is sent as it stands. Here it is {{ first_name }}."
+        in valid.warnings[0]
+    )
+    assert replace_all(NEW_SIGN_UP, text).text.markdown == "Hello {{ first_name }}, welcome"
+
+
+def test_conditions_of_handlebars_are_replaced_together_or_not_at_all():
+    html = "{{#if FNAME}}a{{else}}b{{/if}}{{#unless lname}}c{{/unless}}{{^order}}d{{/order}}"
+    new = "{% if first_name %}a{% else %}b{% endif %}{% unless last_name %}c{% endunless %}{% unless order %}d{% endunless %}"
+    assert replace_all(PURCHASE, Text("x", html)).text.html == new
+    for kept in (
+        "{{#if CITY}}a{{/if}}",
+        "{{#if FNAME}}a",
+        "{{#if FNAME}}a{{/unless}}",
+        "{{/if}}",
+        "{{else}}",
+    ):
+        assert replace_all(PURCHASE, Text("x", kept)).text.html == kept
 
 
 @pytest.mark.parametrize("text", ORDINARY)
@@ -118,6 +173,30 @@ def test_what_the_footer_has_is_removed_and_what_is_unknown_stays(context):
         ),
         ('<p><a href="%7B%7B%20link%20%7D%7D">x</a></p>', '<p><a href="{{ link }}">x</a></p>'),
         ('<p><a href="http://{{ link }}">x</a></p>', '<p><a href="{{ link }}">x</a></p>'),
+        ("<p>{ { first_name } }</p>", "<p>{{ first_name }}</p>"),
+        ("<p>\uff5b\uff5bfirst_name\uff5d\uff5d</p>", "<p>{{first_name}}</p>"),
+        ("<p>{{ first_name }&#125;</p>", "<p>{{ first_name }}</p>"),
+        (
+            "<p>{{ first_name }, {first_name}}, {{{first_name}}}</p>",
+            "<p>" + ", ".join(3 * ["{{ first_name }}"]) + "</p>",
+        ),
+        ("<p>{{ “first_name” }}</p>", "<p>{{ first_name }}</p>"),
+        ("<p>{{ 'first_name' | upcase }}</p>", "<p>{{ first_name | upcase }}</p>"),
+        ("<p>{{ first_name | default: 'friend” }}</p>", '<p>{{ first_name | default: "friend" }}</p>'),
+        ("<p>{%&nbsp;if last_name&nbsp;%}x{%&nbsp;endif %}y</p>", "<p>{% if last_name %}x{% endif %}y</p>"),
+        (
+            "<p>{% if last_name &amp;&amp; code %}x{% endif %}y</p>",
+            "<p>{% if last_name and code %}x{% endif %}y</p>",
+        ),
+        ("<p>{% first_name %}</p>", "<p>{{ first_name }}</p>"),
+        *(
+            (f"<p>{{{{ first_name{end} }}}}</p>", '<p>{{ first_name | default: "you" }}</p>')
+            for end in (' || "you"', ' or "you"', ' | Default: "you"', ' | default("you")', ", “you”")
+        ),
+        *(
+            (f"<p>{{{{ {name} }}}}</p>", "<p>{{ first_name }}</p>")
+            for name in ("$first_name", ".first_name", "first_name()", "first_name;")
+        ),
     ],
 )
 def test_placeholders_that_an_editor_changed_are_repaired(context, typed, saved):
@@ -135,6 +214,7 @@ def test_placeholders_that_an_editor_changed_are_repaired(context, typed, saved)
         '<table bgcolor="#eeeeee" cellpadding="8"><tr><td height="20">x</td></tr></table>',
         '<center><font color="red"><a href="tel:+491">Call</a></font></center>',
         '<p align="center"><img src="https://x.example/a.png" alt="a"></p>',
+        '<p style="font-size:0px"><span style="font-size:14px;max-width:0.5em">x</span></p>',
     ],
 )
 def test_what_mail_programs_show_is_kept(context, kept):
@@ -173,6 +253,29 @@ def test_what_mail_programs_show_is_kept(context, kept):
             "<p>x</p>",
             "<style> and what was in it: Signet adds its own head",
         ),
+        ("<link rel=stylesheet href=x><p>x</p>", "<p>x</p>", "<link>: Signet adds its own head and styles."),
+        (
+            '<body bgcolor="#000000"><p>x</p></body>',
+            "<p>x</p>",
+            "bgcolor of <body>: Signet adds its own head",
+        ),
+        ("<h4>a</h4><h5>b</h5>", "<h3>a</h3><h3>b</h3>", "<h4>, <h5>: it becomes <h3>."),
+        *(
+            (f"<div {hidden}>PRE</div><p>Hi</p>", "<p>Hi</p>", "the hidden text “PRE”")
+            for hidden in (
+                'style="max-height:0;overflow:hidden"',
+                'style="opacity: 0.0"',
+                "hidden",
+                'style="height:0px;overflow:hidden"',
+                'style="text-indent:-9999px"',
+                'style="position:absolute; left: -5000px"',
+            )
+        ),
+        (
+            "<style>@media x{.a{display:none}} p.b, .pre {display:none}</style><i class='x pre'>PRE</i><p class='a'>Hi</p>",
+            '<p class="a">Hi</p>',
+            "the hidden text “PRE”",
+        ),
     ],
 )
 def test_what_is_removed_is_told_with_its_reason(context, html, saved, told):
@@ -198,10 +301,53 @@ def test_what_is_removed_is_told_with_its_reason(context, html, saved, told):
             '<a href="{referral_url}">x</a>',
             "another product’s placeholder; *Replace all* makes it {{ link }}.",
         ),
+        *(
+            (f'<a href="{address}">x</a>', "leads nowhere")
+            for address in ("#", "#top", "javascript:void(0)", "about:blank", "file:///C:/x")
+        ),
+        ('<a href="">x</a>', "a link has no address"),
+        ('<a href="http://https://x.example/a">x</a>', "begins twice; write https://x.example/a."),
+        ('<a href="https://x.example/a b">x</a>', "has a space in it; write https://x.example/a%20b."),
+        ('<a href="https://x.example /a">x</a>', "has a space in its domain."),
+        ('<a href="https://x..example/">x</a>', "its domain is not complete."),
     ],
 )
 def test_links_that_lead_nowhere_are_refused(context, html, sentence):
     assert sentence in _errors(html)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://localhost:3000/a",
+        "https://127.0.0.1/",
+        "http://192.168.1.5/",
+        "http://[::1]/",
+        "http://shop.local/",
+        "http://intranet/x",
+    ],
+)
+def test_addresses_that_open_on_the_owners_computer_only_are_asked_about(context, address):
+    for html in (
+        f'<p>x <a href="{address}">x</a></p>',
+        f'<p>x <img src="{address.replace("http:", "https:")}" alt="x"></p>',
+    ):
+        assert "does not open outside your own computer or network." in _validate(html).warnings[0]
+    public = (
+        '<p><a href="https://x.example/localhost">x</a> <a href="https://{{ code }}.x.example/">x</a></p>'
+    )
+    assert _validate(public).warnings == ()
+
+
+def test_blocks_that_are_not_kept_do_not_let_words_run_together(context):
+    valid = _validate("<section>One</section><section>Two</section><dl><dt>Three</dt><dd>Four</dd></dl>")
+    assert "One\n\nTwo\n\nThree\n\nFour" in valid.sample.text
+
+
+def test_styles_are_kept_whatever_their_spelling(context):
+    valid = _validate('<p style="Margin:0;BACKGROUND:#fff;color:red">x</p>')
+    assert valid.text.html == '<p style="margin:0;background-color:#fff;color:red">x</p>'
+    assert valid.questions == ()
 
 
 def test_what_was_removed_is_told_where_nothing_is_left(context):
@@ -241,6 +387,20 @@ def test_a_subject_that_is_empty_after_all_leaves_as_the_default_one(context):
     text = Text("{% if commission == 7 %}x{% endif %}", "<p>x</p>")
     mail = rendering.render_sample(PURCHASE, ACCOUNT, text=text)
     assert mail.subject == "You earned 12.00 EUR with Brightleaf"
+
+
+@pytest.mark.parametrize("subject", ["\u200b", "\u2060 \u3164", "{{ ' ' }}", "\u200e{{ last_name }}"])
+def test_a_subject_that_looks_empty_is_refused(context, subject):
+    assert re.search("Enter a subject|the subject is empty", _errors("<p>x</p>", subject=subject))
+
+
+@pytest.mark.parametrize(
+    "subject", ["<blink>x</blink>", "<!-- x -->Hi", "Hi &copy 2026", "<marquee>Hi", "<script>x</script>"]
+)
+def test_html_in_a_subject_is_refused_and_can_be_replaced(context, subject):
+    assert "Write the subject without HTML" in _errors("<p>x</p>", subject=subject)
+    replaced = replace_all(NEW_SIGN_UP, Text(subject, "<p>x</p>")).text
+    assert _validate("<p>x</p>", subject=replaced.subject)
 
 
 def test_gaps_and_links_without_address_are_asked_about(context):
