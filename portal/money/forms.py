@@ -29,10 +29,10 @@ class DecisionForm(PortalForm):
 class RuleForm(PortalForm):
     """After how many days commissions are approved without a decision."""
 
-    active = BooleanField(_("Approve commissions by themselves after some days"))
+    active = BooleanField(_("Approve commissions automatically"))
     days = StringField(
         _("Days after the purchase"),
-        description=_("As long as an order can be returned, for example 30."),
+        description=_("Take the days in which an order can be returned, for example 30."),
         filters=[stripped],
     )
 

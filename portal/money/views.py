@@ -61,11 +61,11 @@ def save_rule() -> Any:
         return page, 422
     approval_rule.save_days(current_user.account_id, form.chosen)
     if form.chosen is None:
-        flash(_("Commissions wait for your decision from now on."), "success")
+        flash(_("Automatic approval is off. Commissions now wait for your decision."), "success")
     else:
         text = ngettext(
-            "Commissions are approved one day after the purchase from now on.",
-            "Commissions are approved %(num)s days after the purchase from now on.",
+            "Automatic approval is on: commissions are approved one day after the purchase.",
+            "Automatic approval is on: commissions are approved %(num)s days after the purchase.",
             form.chosen,
         )
         flash(text, "success")
