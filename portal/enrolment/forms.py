@@ -19,6 +19,7 @@ from ..web.fields import (
     PortalForm,
     address_field,
     mailbox_field,
+    mailbox_sentence,
     max_length,
     one_line,
     required,
@@ -49,7 +50,7 @@ def validate_mailbox_syntax(_form: Form, field: Any) -> None:
     try:
         parse_mailbox(field.data or "")
     except MailboxError as error:
-        raise ValidationError(str(error)) from None
+        raise ValidationError(mailbox_sentence(error)) from None
 
 
 def _sentence_of(question: address_questions.Question) -> str:
@@ -80,7 +81,7 @@ class JoinForm(PortalForm):
     mailbox = mailbox_field(_("Your email address"), required(_("Enter your email address.")))
     consent = BooleanField(_("I agree to receive emails about my affiliate account."))
     site = text_field(_("Your website"), limit=LIMIT_CHARS)
-    website = StringField("Leave this empty")  # a hidden field that only bots fill in
+    website = StringField(_("Leave this empty"))  # a hidden field that only bots fill in
     checked = HiddenField()  # the address that the visitor was asked about
     take = HiddenField()  # the button with the suggested address
     started = HiddenField()  # signed time at which the form was served, see min_fill_time

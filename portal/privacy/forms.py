@@ -8,7 +8,7 @@ from flask_babel import lazy_gettext as _
 from wtforms.validators import ValidationError
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
-from ..web.fields import PortalForm, mailbox_field, required, text_field
+from ..web.fields import PortalForm, mailbox_field, mailbox_sentence, required, text_field
 
 
 class TakePartAgainForm(PortalForm):
@@ -23,4 +23,4 @@ class TakePartAgainForm(PortalForm):
         try:
             parse_mailbox(field.data or "")
         except MailboxError as error:
-            raise ValidationError(str(error)) from None
+            raise ValidationError(mailbox_sentence(error)) from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from email_validator import EmailNotValidError, validate_email
-from flask_babel import get_locale
+from flask_babel import get_locale, gettext
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from flask_wtf.csrf import _FlaskFormCSRF
@@ -19,8 +19,22 @@ from wtforms.validators import InputRequired, Length, StopValidation, Validation
 
 from .pasted_address import unwrap_address
 
+if TYPE_CHECKING:
+    from ..smtp.mailbox import MailboxError
+
 Validator = Callable[[Form, Field], None]
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# The sentences of smtp.mailbox, which is below the translations; here they are found for the catalogue.
+MAILBOX_SENTENCES = (
+    _("This email address is too long."),
+    _("An email address contains no spaces or invisible characters."),
+    _("An email address has exactly one @, as in ada@example.org."),
+    _("The part before the @ is empty, or has a dot at an end or two in a row."),
+    _("The part before the @ contains a character that email addresses cannot have."),
+    _("The part before the @ is not a real email address."),
+    _("The part before the @ is too long."),
+    _("The part after the @ is not a domain such as example.org."),
+)
 _JOINERS = "\u200c\u200d"  # needed in some scripts and in emoji sequences
 
 
@@ -136,6 +150,11 @@ def mailbox(_form: Form, field: Field) -> None:
             _("Use an email address without accents and without letters other than a–z before the @.")
         )
     field.data = found.normalized
+
+
+def mailbox_sentence(error: MailboxError) -> str:
+    """Return what is wrong with an address, in the language of the page."""
+    return str(gettext(str(error)))
 
 
 def text_field(label: str, *rules: Validator, limit: int = 200, **more: Any) -> StringField:

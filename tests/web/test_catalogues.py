@@ -14,6 +14,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from portal.languages import LANGUAGES
+from portal.smtp import mailbox
+from portal.web.fields import MAILBOX_SENTENCES
 from portal.web.translations import FOLDER
 
 ROOT = FOLDER.parents[1]
@@ -32,7 +34,7 @@ PARTS = {
     "affiliates/preferences": r"_WHEN = .*?\n}",
     "money/listing": r"def state_label.*?(?=\n\n\n)",
     "events/presenter": r"def event_details.*?(?=\ndef _email_view)",
-    "web/fields": r"def one_line.*?(?=\n\n\n)|def max_length.*?(?=\ndef text_field)",
+    "web/fields": r"MAILBOX_SENTENCES = .*?\n\)|def one_line.*?(?=\n\n\n)|def max_length.*?(?=\ndef text_field)",
 }
 
 
@@ -73,6 +75,12 @@ def test_everything_that_affiliates_read_is_translated(language):
         if not strings or not all([strings] if isinstance(strings, str) else strings) or entry.fuzzy:
             untranslated.append(message)
     assert untranslated == [], "make messages, then translate"
+
+
+def test_the_sentences_about_addresses_are_those_of_the_engine():
+    source = Path(mailbox.__file__).read_text(encoding="utf-8")
+    raised = set(re.findall(r"raise MailboxError\(\"([^\"]+)\"\)", source))
+    assert {str(one) for one in MAILBOX_SENTENCES} == raised
 
 
 @pytest.mark.parametrize("language", COMPLETE)
