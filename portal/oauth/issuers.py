@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .models import OAuthGrant
 
 MICROSOFT, GOOGLE, REHEARSAL = "microsoft", "google", "rehearsal"
-REHEARSAL_SCOPE = "smtp.send"
+REHEARSAL_SCOPE, REHEARSAL_READ_SCOPE = "smtp.send", "imap.read"
 GOOGLE_AUDIENCE = (
     "https://oauth2.googleapis.com/token"  # of a service account's request, wherever it is posted
 )
@@ -138,18 +138,18 @@ _SENDING = (
 )
 
 
+_READ_SCOPES = {MICROSOFT: _IMAP_READ, REHEARSAL: REHEARSAL_READ_SCOPE}  # Google has one scope for both
+
+
 def _reading(way: ConsentWay) -> ConsentWay:
     """Return the way to read a mailbox by the same kind of consent, with a scope of its own."""
-    needed = _IMAP_READ if way.issuer == MICROSOFT else way.needed_scope
+    needed = _READ_SCOPES.get(way.issuer, way.needed_scope)
     scope = way.scope.replace(way.needed_scope, needed)
     return replace(way, id=f"{READ_PREFIX}{way.id}", scope=scope, needed_scope=needed, purpose=Purpose.READ)
 
 
 READ_PREFIX = "read-"
-WAYS = {
-    way.id: way
-    for way in (*_SENDING, *(_reading(way) for way in _SENDING if way.issuer in {MICROSOFT, GOOGLE}))
-}
+WAYS = {way.id: way for way in (*_SENDING, *map(_reading, _SENDING))}
 
 
 def available_ways(purpose: Purpose = Purpose.SEND) -> dict[str, ConsentWay]:

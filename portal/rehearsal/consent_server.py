@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..config import Config
 
+_PERMISSIONS = (issuers.REHEARSAL_SCOPE, issuers.REHEARSAL_READ_SCOPE)
 _ASKED = ("redirect_uri", "scope", "state", "nonce", "code_challenge")  # without them nothing can be given
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -96,7 +97,8 @@ def make_app(config: Config) -> Flask:
         fault = known.get(request.form.get("fault", ""), ConsentFault.NONE)
         asked = {name: request.args[name] for name in _ASKED}
         if "may_send" not in request.form:
-            asked["scope"] = asked["scope"].replace(issuers.REHEARSAL_SCOPE, "").strip()
+            kept = [one for one in asked["scope"].split() if one not in _PERMISSIONS]
+            asked["scope"] = " ".join(kept)
         return _return({"code": consents.code(asked, mailbox, fault, utcnow())}, config)
 
     @app.post("/token")
@@ -146,5 +148,10 @@ def _page(mailbox: str, error: str = "") -> str:
     ]
     action = f"{urlsplit(request.url).path}?{request.query_string.decode('ascii', 'replace')}"
     return render_template(
-        "rehearsal/consent.html", mailbox=mailbox, error=error, choices=choices, action=action
+        "rehearsal/consent.html",
+        mailbox=mailbox,
+        error=error,
+        choices=choices,
+        action=action,
+        reads=issuers.REHEARSAL_READ_SCOPE in request.args.get("scope", "").split(),
     )

@@ -112,10 +112,12 @@ class Consents:
             return self._refresh(form.get("refresh_token", ""), now)
         return 400, {"error": "unsupported_grant_type"}
 
-    def accepts(self, login: TokenLogin, now: datetime) -> bool:
-        """Return whether the mail server lets a token log in as a user."""
+    def accepts(self, login: TokenLogin, scope: str, now: datetime) -> bool:
+        """Return whether a mail server that needs a scope lets a token log in as a user."""
         found = self._read(TokenUse.ACCESS, login.token, now)
         if found is None or found["fault"] == ConsentFault.REFUSED:
+            return False
+        if scope not in str(found.get("scope", issuers.REHEARSAL_SCOPE)).split():
             return False
         return str(found["mailbox"]).casefold() == login.username.casefold()
 
@@ -149,7 +151,7 @@ class Consents:
         """Return a new access token, the next refresh token, and the id token of the person who consented."""
         kept = {name: found[name] for name in ("mailbox", "fault", "scope", "nonce", "given", "uses")}
         lifetime = _SHORT_ACCESS_S if found["fault"] == ConsentFault.LAPSED else _ACCESS_S
-        shown = {"mailbox": found["mailbox"], "fault": found["fault"]}
+        shown = {name: found[name] for name in ("mailbox", "fault", "scope")}
         return 200, {
             "token_type": "Bearer",
             "access_token": self._sign(TokenUse.ACCESS, shown, lifetime, now),

@@ -12,7 +12,10 @@ import socketserver
 import threading
 from typing import TYPE_CHECKING
 
+from ..clock import utcnow
+from ..oauth.issuers import REHEARSAL_READ_SCOPE
 from . import mailboxes
+from .consents import read_login
 from .listeners import PASSWORD
 
 if TYPE_CHECKING:
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from .consents import Consents
+
+_CAPABILITIES = b"IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2"
+_REFUSED_TOKEN = b'{"status":"401","schemes":"bearer","scope":"imap.read"}'
 _TIMEOUT_S = 60.0
 _MAX_LINE_BYTES = 8192
 _MAX_UIDS = 1000  # of one FETCH
@@ -29,13 +36,15 @@ _SPAN = re.compile(rb"UID (\d{1,10}):(\d{1,10})$")
 _SECTION = re.compile(rb"BODY\.PEEK\[(HEADER)?\](?:<0\.(\d{1,9})>)?")
 
 
-def serve(folder: Path, sock: socket.socket, context: ssl.SSLContext) -> Callable[[], None]:
+def serve(
+    folder: Path, sock: socket.socket, context: ssl.SSLContext, consents: Consents
+) -> Callable[[], None]:
     """Serve on a bound socket in daemon threads; return a function that stops it."""
 
     class Connection(_Connection):
         pass
 
-    Connection.folder, Connection.context = folder, context
+    Connection.folder, Connection.context, Connection.consents = folder, context, consents
     server = _Server(sock.getsockname(), Connection, bind_and_activate=False)
     server.socket.close()
     server.socket = sock
@@ -65,13 +74,14 @@ class _Connection(socketserver.BaseRequestHandler):
 
     folder: Path
     context: ssl.SSLContext
+    consents: Consents
 
     def handle(self) -> None:
         self.request.settimeout(_TIMEOUT_S)
         with self.context.wrap_socket(self.request, server_side=True) as sock, sock.makefile("rwb") as file:
             self._file = file
             self._mailbox: Path | None = None
-            self._send(b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] the rehearsal's mailboxes")
+            self._send(b"* OK [CAPABILITY %s] the rehearsal's mailboxes" % _CAPABILITIES)
             while True:
                 tag, _space, command = self._line().partition(b" ")
                 if not tag or not self._answer(tag, command):
@@ -94,11 +104,13 @@ class _Connection(socketserver.BaseRequestHandler):
             self._send(b"* BYE", done)
             return False
         if name == b"CAPABILITY":
-            self._send(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN", done)
+            self._send(b"* CAPABILITY " + _CAPABILITIES, done)
         elif name == b"NOOP":
             self._send(done)
         elif name == b"AUTHENTICATE" and command.upper().endswith(b" PLAIN"):
             self._log_in(tag)
+        elif name == b"AUTHENTICATE" and command.upper().endswith(b" XOAUTH2"):
+            self._log_in_with_token(tag)
         elif self._mailbox is None:
             self._send(tag + b" NO log in first")
         else:
@@ -130,6 +142,23 @@ class _Connection(socketserver.BaseRequestHandler):
             self._send(tag + b" OK logged in")
         else:
             self._send(tag + b" NO [AUTHENTICATIONFAILED] any email address, and the word rehearsal")
+
+    def _log_in_with_token(self, tag: bytes) -> None:
+        """Log in by XOAUTH2 with a token that the rehearsal's authorization server gave for reading."""
+        self._send(b"+ ")
+        try:
+            login = read_login(base64.b64decode(self._line(), validate=True))
+        except (binascii.Error, ValueError):
+            login = None
+        if login is not None and self.consents.accepts(login, REHEARSAL_READ_SCOPE, utcnow()):
+            self._mailbox = mailboxes.mailbox_folder(self.folder, login.username)
+            self._send(tag + b" OK logged in")
+            return
+        self._send(
+            b"+ " + base64.b64encode(_REFUSED_TOKEN)
+        )  # the reason; the client answers with an empty line
+        self._line()
+        self._send(tag + b" NO [AUTHENTICATIONFAILED] the permission is not accepted")
 
     def _examine(self, tag: bytes, command: bytes, mailbox: Path) -> None:
         if command.partition(b" ")[2].strip(b'"').upper() != b"INBOX":

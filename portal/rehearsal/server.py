@@ -128,7 +128,7 @@ async def _serve(
         imap = _bind(ports[ListenerKind.IMAP], IMAP_VARIABLE)
         bound[ListenerKind.IMAP] = imap.getsockname()[1]
         context = certificates.server_context(files.server)
-        stack.callback(imap_server.serve(mailboxes.mailboxes_folder(config), imap, context))
+        stack.callback(imap_server.serve(mailboxes.mailboxes_folder(config), imap, context, state.consents))
         consent = _bind(ports[ListenerKind.CONSENT], CONSENT_VARIABLE)
         stack.callback(consent.close)
         bound[ListenerKind.CONSENT] = consent.getsockname()[1]

@@ -14,6 +14,7 @@ import idna
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session, TLSSetupException
 
 from ..clock import utcnow
+from ..oauth.issuers import REHEARSAL_SCOPE
 from . import provider_replies, store
 from .consents import TokenLogin, read_login
 from .faults import SLOW_REPLY_S, Fault, FaultAddress, FaultCommand, FaultKind, find_fault
@@ -171,7 +172,7 @@ class FaultySmtp(SMTP):
         if not isinstance(response, bytes):  # challenge_auth has replied
             return AuthResult(success=False, handled=response is MISSING)
         login = read_login(response)
-        if login is None or not self.state.consents.accepts(login, utcnow()):
+        if login is None or not self.state.consents.accepts(login, REHEARSAL_SCOPE, utcnow()):
             # The second 334 states the reason; the client answers it with a dummy line (RFC 7628 section 3.2.3).
             if await self.challenge_auth(_REFUSED_TOKEN) is MISSING:
                 return AuthResult(success=False)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import imaplib
 import ssl
+from html import unescape
+from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import select
 
 from portal.bounces.mailbox import reading, saving
 from portal.bounces.meaning import Meaning
+from portal.clock import utcnow
 from portal.db import db
+from portal.oauth.issuers import REHEARSAL_READ_SCOPE, REHEARSAL_SCOPE
+from portal.oauth.models import OAuthGrant, Purpose
+from portal.oauth.tokens import GrantTokens
 from portal.rehearsal import mailboxes
+from portal.rehearsal.consents import Consents, TokenLogin
 from portal.rehearsal.listeners import PASSWORD, ListenerKind
 from tests.bounces.support import account_id_of, events, outcome, run_worker, suppressed
 from tests.rehearsal.conftest import TIMEOUT_S
+from tests.rehearsal.test_connecting import ALLOW, exchange
 from tests.rehearsal.test_played_reports import PAGE, play
 from tests.rehearsal.test_played_reports import sent as sent
 from tests.settings.conftest import rehearsal as rehearsal
@@ -92,3 +101,36 @@ def test_a_mailbox_keeps_its_newest_mails_and_takes_details_of_its_address(tmp_p
         mailboxes.add(tmp_path / "m", "bounces@x.example", b"x")
     assert len(mailboxes.uids(folder)) == mailboxes.MAX_MAILS
     assert mailboxes.uids(folder)[0] == 4
+
+
+def consent_to_read(owner, **choices: str):
+    """Go from the portal to the page of consent, decide there, and come back; return what the page asked and the answer."""
+    page = unescape(
+        owner.submit(f"{MAILBOX_PAGE}/connect/rehearsal", {"mailbox": SENDER}).get_data(as_text=True)
+    )
+    url = page.partition('content="1; url=')[2].partition('"')[0]
+    asked = exchange(url)[2]
+    form = {name: value for name, value in (ALLOW | {"mailbox": SENDER} | choices).items() if value}
+    back = urlsplit(exchange(url, "POST", form)[1]["Location"])
+    return asked, owner.get(back.path, query_string=back.query)
+
+
+def test_a_mailbox_is_read_by_consent_with_its_faults(app, owner, rehearsal, sent, config):
+    assert "Rehearsal, by consent" in owner.get(MAILBOX_PAGE).get_data(as_text=True)
+    refused = consent_to_read(owner, may_send="")[1]
+    assert refused.status_code == 400
+    assert saving.find(account_id_of()) is None
+    asked, answer = consent_to_read(owner)
+    assert "Signet may read this mailbox" in asked
+    assert answer.status_code == 303
+    assert "is read now" in play(owner, "mailbox", "replay")
+    assert read() == ""
+    assert outcome(sent.id).meaning is Meaning.HARD
+    (grant,) = db.session.scalars(select(OAuthGrant)).all()
+    assert grant.purpose is Purpose.READ
+    login = TokenLogin(SENDER, GrantTokens(grant.id).fetch().secret.reveal())
+    issued = Consents(config)
+    assert issued.accepts(login, REHEARSAL_READ_SCOPE, utcnow())
+    assert not issued.accepts(login, REHEARSAL_SCOPE, utcnow()), "a permission to read sends nothing"
+    consent_to_read(owner, fault="token-refused")
+    assert read() == "token-refused"

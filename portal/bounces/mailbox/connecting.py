@@ -14,6 +14,7 @@ from ...oauth import consent, grants, issuers
 from ...oauth.models import Purpose
 from ...settings.connecting import connect
 from ...smtp.server import Security
+from ...state import current_config
 from ...web import owner_limits
 from . import saving
 from .saving import MailboxInput
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from ...oauth.grants import AppOnly
     from ...oauth.models import OAuthGrant
 
-_HOSTS = {issuers.MICROSOFT: "outlook.office365.com", issuers.GOOGLE: "imap.gmail.com"}
+_HOSTS = {
+    issuers.MICROSOFT: "outlook.office365.com",
+    issuers.GOOGLE: "imap.gmail.com",
+    issuers.REHEARSAL: "localhost",
+}
 _PORT = 993
 
 
@@ -80,5 +85,6 @@ def connect_service_account(login: LoggedIn, mailbox: str, key: str, *, now: dat
 
 def _save(grant: OAuthGrant, by: str, now: datetime) -> None:
     host = _HOSTS[grant.issuer]
-    values = MailboxInput(host, _PORT, Security.IMPLICIT_TLS.value, grant.mailbox, "INBOX")
+    port = current_config().rehearsal_imap_port if grant.issuer == issuers.REHEARSAL else _PORT
+    values = MailboxInput(host, port, Security.IMPLICIT_TLS.value, grant.mailbox, "INBOX")
     saving.save_connected(grant, values, by, now=now)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...oauth.models import OAuthGrant
 
 blueprint = Blueprint("connect_mailbox", __name__, url_prefix="/settings/bounces/mailbox/connect")
-_WAY = "<any(microsoft, 'outlook-com', google):way>"
+_WAY = "<any(microsoft, 'outlook-com', google, rehearsal):way>"
 _NO_MAILBOX = _("Enter the mailbox to which bounces come.")
 
 
