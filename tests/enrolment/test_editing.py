@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import re
 from datetime import timedelta
 
 import pytest
@@ -14,12 +16,13 @@ from portal.affiliates import links, suppressions
 from portal.affiliates.models import Affiliate, AffiliateState, EmailPace, FormerCode, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
+from portal.deliveries.models import LogRow
 from portal.enrolment import signup_rules
 from portal.enrolment.changing import bulk_moderation
 from portal.events.dispatch import NewEvent, record_event
 from portal.events.models import EventMail
 from portal.events.types import EventType, Source
-from portal.outbox.models import OutboxMessage
+from portal.outbox.models import OutboxMessage, Status
 from portal.state import current_config
 from tests.enrolment.support import account_of, messages, newest_affiliate, path_in, sign_up
 
@@ -171,6 +174,41 @@ def test_what_waits_for_a_digest_follows_the_new_address(owner, client, grace):
     assert db.session.scalars(waiting).all() == [NEW]
 
 
+@pytest.mark.both_databases
+def test_waiting_emails_follow_the_new_address_and_questions_to_withdrawn_ones_are_cancelled(
+    owner, client, grace
+):
+    row, account, old = newest_affiliate(), account_of(), grace.mailbox
+    values = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1.00", "product": ""}
+    record_event(NewEvent(account, EventType.PURCHASE, row, values), key="k", source=Source.API, now=utcnow())
+    db.session.commit()
+    [sent] = messages("new-sign-up")
+    sent.status = Status.SENT
+    db.session.commit()
+    edit(owner, newest_affiliate(), mailbox="wrong@new.example")
+    edit(owner, newest_affiliate(), mailbox=NEW)
+    client.submit(path_in("confirm-new-address", "confirm-address"), {})
+    db.session.expire_all()
+    assert [(mail.recipient, mail.status) for mail in messages("confirm-new-address")] == [
+        ("wrong@new.example", Status.CANCELLED),
+        (NEW, Status.QUEUED),
+    ]
+    assert {mail.recipient for mail in messages("address-changing")} == {old}
+    assert [mail.recipient for kind in ("new-sign-up", "new-purchase") for mail in messages(kind)] == [
+        old,
+        NEW,
+    ]
+    [purchase] = messages("new-purchase")
+    assert (
+        db.session.scalars(select(EventMail.recipient).where(EventMail.message_id == purchase.id)).one()
+        == NEW
+    )
+    log = db.session.get(LogRow, purchase.id)
+    assert (log.recipient, log.domain) == (NEW, "new.example")
+    page = owner.get(f"/affiliates/{grace.id}").get_data(as_text=True)
+    assert "New address asked for, and withdrawn" in page
+
+
 def test_an_address_can_be_kept_expires_and_may_be_taken_meanwhile(owner, client, grace):
     edit(owner, grace, mailbox=NEW)
     path = path_in("confirm-new-address", "confirm-address")
@@ -284,9 +322,35 @@ def test_all_that_match_a_search_are_decided_in_parts(owner, waiting, monkeypatc
     page = owner.get("/affiliates/decide", query_string=query).get_data(as_text=True)
     assert "Approve 2 affiliates" in page
     assert "the first 1" in page
-    owner.submit("/affiliates/decide", query, page="/affiliates")
+    press(owner, page)
     assert states() == {"Ann": "active", "Ben": "pending", "Cleo": "pending"}
-    owner.submit("/affiliates/decide", query, page="/affiliates")
+    press(owner, owner.get("/affiliates/decide", query_string=query).get_data(as_text=True))
     owner.submit("/affiliates/decide", query, page="/affiliates")
     assert states() == {"Ann": "active", "Ben": "active", "Cleo": "pending"}
     assert db.session.scalars(select(OutboxMessage.recipient).where(OutboxMessage.kind == "approved")).all()
+
+
+def press(browser, page):
+    """Press the button of a preview, and return the page after it."""
+    fields = {}
+    for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page):
+        fields.setdefault(name, []).append(html.unescape(value))
+    fields.pop("csrf_token", None)
+    browser.submit("/affiliates/decide", fields, page="/affiliates")
+    return browser.get("/affiliates?status=pending").get_data(as_text=True)
+
+
+def test_a_decision_about_all_is_not_about_those_who_came_or_were_decided_after_its_preview(
+    owner, client, waiting
+):
+    query = {"decision": "approve", "all": "1"}
+    page = owner.get("/affiliates/decide", query_string=query).get_data(as_text=True)
+    assert "Approve 3 affiliates" in page
+    sign_up(client, name="Dora", mailbox="dora@example.org")
+    owner.submit(f"/affiliates/{waiting['Ben']}/decline", {}, page=f"/affiliates/{waiting['Ben']}")
+    after = press(owner, page)
+    assert states() == {"Ann": "active", "Ben": "declined", "Cleo": "active", "Dora": "pending"}
+    assert "2 affiliates are approved." in after
+    assert "One more waits for you. Your decision was not about them." in after
+    owner.submit("/affiliates/decide", query, page="/affiliates")  # no preview came before it
+    assert states()["Dora"] == "pending"

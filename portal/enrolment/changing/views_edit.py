@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import abort, current_app, flash, redirect, render_template, request, url_for
@@ -107,11 +108,8 @@ def new_decision() -> Any:
 @blueprint.post("/affiliates/decide")
 @login_required
 def decide_many() -> Any:
-    decision, selection, form = (
-        _decision(request.form.get("decision")),
-        _selection(request.form),
-        DeclineForm(),
-    )
+    decision, form = _decision(request.form.get("decision")), DeclineForm()
+    selection = replace(_chosen(request.form), is_of_all=bool(request.form.get("all")))
     if not form.validate():
         return _decision_page(decision, selection, form, form_errors=True), 422
     reason = form.reason.data or ""
@@ -121,6 +119,16 @@ def decide_many() -> Any:
     else:
         message = ngettext("One application is declined.", "%(num)s applications are declined.", changed)
     flash(message if changed else _("Nothing was changed: none of them waits any more."), "success")
+    waiting = bulk_moderation.count_waiting(current_user.account_id, selection.search)
+    if selection.is_of_all and waiting:
+        flash(
+            ngettext(
+                "One more waits for you. Your decision was not about them.",
+                "%(num)s more wait for you. Your decision was not about them.",
+                waiting,
+            ),
+            "info",
+        )
     return redirect(url_for(".index", status="pending", q=selection.search or None), 303)
 
 
@@ -152,9 +160,12 @@ def _decision(text: str | None) -> BulkDecision:
 
 def _selection(values: Any) -> Selection:
     """Return the affiliates that the list names: those ticked, or all that wait and match its search."""
+    chosen = _chosen(values)
+    return replace(chosen, ids=None) if values.get("all") else chosen
+
+
+def _chosen(values: Any) -> Selection:
     search = values.get("q", "").replace("\x00", "").strip()[:_SEARCH_MAX_CHARS]
-    if values.get("all"):
-        return Selection(None, search)
     ids = [key_argument(one) for one in values.getlist("id")[: bulk_moderation.MAX_AFFILIATES]]
     return Selection([one for one in ids if one is not None], search)
 
