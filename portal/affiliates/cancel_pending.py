@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _SUSPENDED = "The affiliate was suspended while it waited."
+_WITHDRAWN = "The new address was withdrawn while it waited."
 _OPTED_OUT = "Its recipient chose not to get such emails while it waited."
 _SUPPRESSED: Mapping[SuppressionReason, str] = {
     SuppressionReason.UNSUBSCRIBED: "Its recipient unsubscribed from such emails while it waited.",
@@ -40,6 +41,12 @@ def for_erased(account_id: int, mailbox: str, *, now: datetime) -> None:
     kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
     message_ids = cancel_pending(account_id, mailbox, kinds, Status.CANCELLED, now=now)
     cancellations.record_reason(message_ids, _SUPPRESSED[SuppressionReason.ERASED], now=now)
+
+
+def for_withdrawn(account_id: int, mailbox: str, kind: str, *, now: datetime) -> None:
+    """Cancel a queued email that asks to confirm a new address, which was withdrawn."""
+    message_ids = cancel_pending(account_id, mailbox, [kind], Status.CANCELLED, now=now)
+    cancellations.record_reason(message_ids, _WITHDRAWN, now=now)
 
 
 def for_opted_out(account_id: int, mailbox: str, kinds: Collection[str], *, now: datetime) -> None:

@@ -41,6 +41,7 @@ class TokenPurpose(StrEnum):
     CONFIRM = "confirm"
     JOIN = "join"
     MAILBOX = "mailbox"  # confirm a new email address
+    WITHDRAWN = "withdrawn"  # nothing any more: the new address was withdrawn
 
 
 class SuppressionReason(StrEnum):
@@ -164,7 +165,7 @@ class ActionToken(Base):
     affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"), index=True)
     purpose: Mapped[TokenPurpose] = mapped_column(enum_column(TokenPurpose))
     message_id: Mapped[int | None]  # in the outbox; no foreign key, see EventMail
-    mailbox: Mapped[str | None] = mapped_column(String(254))  # the new address, of MAILBOX only
+    mailbox: Mapped[str | None] = mapped_column(String(254))  # the new address, of MAILBOX and WITHDRAWN only
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
 

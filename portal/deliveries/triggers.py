@@ -56,6 +56,10 @@ def _update_row(seconds: str) -> str:
     )
 
 
+def _update_recipient(domain: str) -> str:
+    return f"UPDATE delivery_log SET recipient = lower(new.recipient), domain = {domain} WHERE message_id = new.id"
+
+
 def _sqlite() -> list[str]:
     domain = "substr(lower(new.recipient), length(rtrim(new.recipient, replace(new.recipient, '@', ''))) + 1)"
     seconds = "CASE WHEN new.status = 'sent' THEN (julianday(new.settled_at) - julianday(new.created_at)) * 86400.0 END"
@@ -70,6 +74,9 @@ def _sqlite() -> list[str]:
         ),
         trigger.format(
             "delivery_log_update", f"UPDATE OF {_MESSAGE_COLUMNS} ON outbox_message", _update_row(seconds)
+        ),
+        trigger.format(
+            "delivery_log_recipient", "UPDATE OF recipient ON outbox_message", _update_recipient(domain)
         ),
         trigger.format(
             "delivery_log_delete",
@@ -105,6 +112,7 @@ def _postgresql(*, unicode: bool) -> list[str]:
         f"CREATE INDEX {SUBJECT_INDEX} ON delivery_log USING gin (to_tsvector('simple', {FOLD}(subject)))",
         function.format("delivery_log_insert", _insert_row(domain, seconds)),
         function.format("delivery_log_update", _update_row(seconds)),
+        function.format("delivery_log_recipient", _update_recipient(domain)),
         function.format("delivery_log_delete", "DELETE FROM delivery_log WHERE message_id = old.id"),
         function.format("delivery_log_attempt", _ATTEMPT_UPDATE),
         trigger.format(
@@ -118,6 +126,9 @@ def _postgresql(*, unicode: bool) -> list[str]:
             f"UPDATE OF {_MESSAGE_COLUMNS} ON outbox_message",
             "",
             "delivery_log_update",
+        ),
+        trigger.format(
+            "delivery_log_recipient", "UPDATE OF recipient ON outbox_message", "", "delivery_log_recipient"
         ),
         trigger.format("delivery_log_delete", "DELETE ON outbox_message", "", "delivery_log_delete"),
         trigger.format(

@@ -53,6 +53,7 @@ _PURPOSE_LABELS: Mapping[TokenPurpose, str] = {
     TokenPurpose.CONFIRM: "Confirmation asked for",
     TokenPurpose.JOIN: "Invitation",
     TokenPurpose.MAILBOX: lazy_gettext("New address asked for"),
+    TokenPurpose.WITHDRAWN: lazy_gettext("New address asked for, and withdrawn"),
 }
 
 

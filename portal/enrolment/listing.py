@@ -16,7 +16,7 @@ from ..affiliates.models import Affiliate, AffiliateState
 from ..clock import utcnow
 from ..db import db
 from ..db.transaction import read_snapshot
-from ..events.models import Event, EventMail
+from ..events.models import IS_WELCOME, Event, EventMail
 from ..money.listing import affiliates_of_order
 from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
@@ -193,7 +193,7 @@ def _welcomes(affiliate_ids: Iterable[int]) -> Mapping[int, Welcome]:
         select(Event.affiliate_id, EventMail, OutboxMessage.status)
         .join(EventMail, EventMail.event_id == Event.id)
         .outerjoin(OutboxMessage, OutboxMessage.id == EventMail.message_id)
-        .where(Event.affiliate_id.in_(list(affiliate_ids)), EventMail.kind.in_(_WELCOME_KINDS))
+        .where(IS_WELCOME, Event.affiliate_id.in_(list(affiliate_ids)), EventMail.kind.in_(_WELCOME_KINDS))
         .order_by(EventMail.id)
     )
     return {id_: Welcome(mail, status) for id_, mail, status in db.session.execute(query) if id_}

@@ -37,6 +37,10 @@ class EmailDecision(StrEnum):
     NO_CHANGE = "no-change"
 
 
+# The condition of a partial index. Queries repeat it literally, so that the planner recognises the index.
+IS_WELCOME = text("type IN ('signed-up', 'approved')")
+
+
 class Event(Base):
     """Something that happened in a programme. ``key`` identifies it within the account."""
 
@@ -53,6 +57,7 @@ class Event(Base):
         UniqueConstraint("account_id", "key"),
         Index("ix_event_list", "account_id", "id"),
         Index("ix_event_affiliate", "affiliate_id", "id"),
+        partial_index(IS_WELCOME, "ix_event_welcome", "affiliate_id"),
         Index("ix_event_week", "account_id", "type", "created_at"),
     )
 

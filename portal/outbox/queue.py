@@ -178,6 +178,20 @@ def cancel_pending(
 
     Messages that are being sent, tests and checks are left alone.
     """
+    return _change_pending(account_id, recipient, kinds, {"status": status, "settled_at": now})
+
+
+def redirect_pending(account_id: int, recipient: str, new: str, kinds: Collection[str]) -> list[int]:
+    """Give the waiting messages of these kinds to a recipient another one; return their ids. The caller commits.
+
+    Messages that are being sent, tests and checks are left alone.
+    """
+    return _change_pending(account_id, recipient, kinds, {"recipient": new})
+
+
+def _change_pending(
+    account_id: int, recipient: str, kinds: Collection[str], values: dict[str, Any]
+) -> list[int]:
     get_queue(account_id, lock=True)  # as a drain does before it claims
     statement = (
         update(OutboxMessage)
@@ -194,7 +208,7 @@ def cancel_pending(
             OutboxMessage.forced_version_id.is_(None),
             OutboxMessage.is_test.is_(False),
         )
-        .values(status=status, settled_at=now)
+        .values(values)
         .returning(OutboxMessage.id)
     )
     return list(db.session.scalars(statement.execution_options(synchronize_session=False)))

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 
 from ..affiliates import cancel_pending, erased, page_keys, suppressions
 from ..affiliates.consent import AgreementWay
-from ..affiliates.models import ActionToken, Affiliate, AffiliateState, FormerCode, OptOut
+from ..affiliates.models import ActionToken, Affiliate, AffiliateState, FormerCode, OptOut, TokenPurpose
 from ..clock import utcnow
 from ..db import db
 from ..events.models import Event, EventMail
@@ -61,9 +61,11 @@ def erase(account_id: int, affiliate_id: int, *, by: str, now: datetime) -> Eras
     row.sealed_person = vault().seal(person.dump(), binding(row))
     db.session.add(row)
     blanking.cancel_owner_mail(affiliate.id, account_id, now=now)
+    never_theirs = _withdrawn_only(affiliate, person)
     for mailbox in person.mailboxes:
         cancel_pending.for_erased(account_id, mailbox, now=now)
-        suppressions.add_erased(account_id, mailbox, now=now)
+        if mailbox.casefold() not in never_theirs:
+            suppressions.add_erased(account_id, mailbox, now=now)
     for table in (ActionToken, OptOut, FormerCode):
         db.session.execute(delete(table).where(table.affiliate_id == affiliate.id))
     _blank(affiliate, now)
@@ -171,6 +173,20 @@ def _person(affiliate: Affiliate) -> Person:
         list(dict.fromkeys([affiliate.mailbox, *former])),
         [affiliate.code, *codes],
     )
+
+
+def _withdrawn_only(affiliate: Affiliate, person: Person) -> set[str]:
+    """Return the new mailboxes that were only asked and then withdrawn: a mistyped one may be a stranger's, who may join."""
+    tokens = select(ActionToken.mailbox, ActionToken.purpose).where(
+        ActionToken.affiliate_id == affiliate.id, ActionToken.mailbox.is_not(None)
+    )
+    found = [(str(row.mailbox).casefold(), row.purpose) for row in db.session.execute(tokens)]
+    withdrawn = {key for key, purpose in found if purpose is TokenPurpose.WITHDRAWN}
+    withdrawn -= {key for key, purpose in found if purpose is not TokenPurpose.WITHDRAWN}
+    mails = select(EventMail.recipient).join(Event, Event.id == EventMail.event_id)
+    written = mails.where(Event.affiliate_id == affiliate.id, EventMail.recipient.in_(person.mailboxes))
+    withdrawn -= {recipient.casefold() for recipient in db.session.scalars(written.distinct())}
+    return withdrawn - {affiliate.mailbox_key}
 
 
 def _blank(affiliate: Affiliate, now: datetime) -> None:

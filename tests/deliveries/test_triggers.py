@@ -18,6 +18,7 @@ OWN = [
     "delivery_attempt_update",
     "delivery_log_delete",
     "delivery_log_insert",
+    "delivery_log_recipient",
     "delivery_log_update",
 ]
 

@@ -12,21 +12,22 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
-from sqlalchemy import delete, select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from ... import rate_limit, recipient_limits
 from ...accounts.standing import is_limited
 from ...accounts.tokens import hash_token, new_token
-from ...affiliates import directory, suppressions
+from ...affiliates import cancel_pending, directory, suppressions
 from ...affiliates.models import ActionToken, Affiliate, AffiliateState, SuppressionReason, TokenPurpose
 from ...affiliates.search_text import search_text
 from ...db import db
 from ...events import pace
+from ...events.models import EventMail
 from ...notices import branding, rendering
-from ...notices.catalogue import CATALOGUE, Notice
+from ...notices.catalogue import CATALOGUE, Audience, Notice
 from ...notices.texts import default_text
-from ...outbox.queue import enqueue
+from ...outbox.queue import enqueue, redirect_pending
 from ...smtp.mailbox import parse_mailbox
 from .. import confirmation_links, signup
 from ..signup_rules import get_rules
@@ -78,7 +79,7 @@ def ask(account: Account, affiliate: Affiliate, mailbox: str, *, now: datetime) 
         _consume_limits(account, affiliate, new.casefold(), now)
         db.session.commit()
         raise AddressChangeLimit
-    withdraw(affiliate.id)
+    withdraw(affiliate, now=now)
     token = new_token()
     row = ActionToken(affiliate_id=affiliate.id, purpose=TokenPurpose.MAILBOX, mailbox=new, created_at=now)
     row.token_hash = hash_token(token)
@@ -122,20 +123,25 @@ def pending_addresses(affiliate_ids: Sequence[int], *, now: datetime) -> Mapping
     return {id_: mailbox for id_, mailbox in db.session.execute(query.order_by(ActionToken.id)) if mailbox}
 
 
-def withdraw(affiliate_id: int) -> None:
-    """Make the links that ask to confirm a new address of this affiliate invalid. The caller commits."""
-    db.session.execute(
-        delete(ActionToken).where(
-            ActionToken.affiliate_id == affiliate_id,
-            ActionToken.purpose == TokenPurpose.MAILBOX,
-            ActionToken.used_at.is_(None),
-        )
+def withdraw(affiliate: Affiliate, *, now: datetime) -> None:
+    """Make the links that ask to confirm a new address of this affiliate invalid. The caller commits.
+
+    An email with such a link that still waits is cancelled. The row stays, so that an erasure knows of the address.
+    """
+    query = select(ActionToken).where(
+        ActionToken.affiliate_id == affiliate.id,
+        ActionToken.purpose == TokenPurpose.MAILBOX,
+        ActionToken.used_at.is_(None),
     )
+    for row in db.session.scalars(query).all():
+        row.purpose = TokenPurpose.WITHDRAWN
+        if row.mailbox is not None:
+            cancel_pending.for_withdrawn(affiliate.account_id, row.mailbox, _CONFIRM.kind, now=now)
 
 
-def keep_present(affiliate_id: int) -> None:
+def keep_present(affiliate: Affiliate, *, now: datetime) -> None:
     """Withdraw a new address that waits for its confirmation. Commits."""
-    withdraw(affiliate_id)
+    withdraw(affiliate, now=now)
     db.session.commit()
 
 
@@ -170,13 +176,27 @@ def confirm(token: str, network: str, *, now: datetime) -> confirmation_links.To
         db.session.rollback()
         raise AddressTaken from None
     pace.follow_address(affiliate, former)
+    _redirect_waiting(affiliate, former)
     if affiliate.state is AffiliateState.UNCONFIRMED:
         signup.start(affiliate, approved=get_rules(affiliate.account_id).auto_approve, now=now)
         db.session.flush()
         signup.record_start(found.account, affiliate, now)
-    withdraw(affiliate.id)
+    withdraw(affiliate, now=now)
     db.session.commit()
     return found
+
+
+def _redirect_waiting(affiliate: Affiliate, former: str) -> None:
+    """Send the emails that wait for the former address to the present one, except the notice about the change."""
+    kinds = [
+        notice.kind
+        for notice in CATALOGUE.values()
+        if notice.audience is Audience.AFFILIATE and notice.kind != _NOTICE.kind
+    ]
+    message_ids = redirect_pending(affiliate.account_id, former, affiliate.mailbox, kinds)
+    mails = update(EventMail).where(EventMail.message_id.in_(message_ids), EventMail.recipient == former)
+    moved = mails.values(recipient=affiliate.mailbox)
+    db.session.execute(moved.execution_options(synchronize_session=False))
 
 
 def _why_refused(account: Account, affiliate: Affiliate, new: str) -> str:

@@ -69,7 +69,7 @@ def edit(id_: int) -> Any:
 def keep_address(id_: int) -> Any:
     """Withdraw a new address that waits for its confirmation."""
     affiliate = directory.find_affiliate(current_user.account_id, id_) or abort(404)
-    address_change.keep_present(affiliate.id)
+    address_change.keep_present(affiliate, now=utcnow())
     flash(_("The address stays as it is; the link in the email to the new one no longer works."), "success")
     return redirect(url_for(".show", id_=id_), 303)
 
