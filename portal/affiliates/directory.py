@@ -14,7 +14,7 @@ from .models import ActionToken, Affiliate, AffiliateState, FormerCode, TokenPur
 from .search_text import fold_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import ColumnElement
 
@@ -67,6 +67,20 @@ def find_by_mailbox(account_id: int, mailbox_key: str) -> Affiliate | None:
     """Return the affiliate with this mailbox, given in the form for look-ups."""
     query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox_key)
     return db.session.scalar(query)
+
+
+def keep(affiliates: Sequence[Affiliate]) -> list[Affiliate]:
+    """Lock affiliates until the commit, so that no erasure begins before it; return them without those erased meanwhile.
+
+    In SQLite a transaction that read before an erasure can write nothing after it, so nothing is locked.
+    """
+    if db.engine.dialect.name == "postgresql" and affiliates:
+        query = (
+            select(Affiliate).where(Affiliate.id.in_([one.id for one in affiliates])).order_by(Affiliate.id)
+        )
+        query = query.with_for_update(read=True, key_share=True)
+        affiliates = db.session.scalars(query.execution_options(populate_existing=True)).all()
+    return [one for one in affiliates if one.state is not AffiliateState.ERASED]
 
 
 def matches(query: str) -> ColumnElement[bool]:

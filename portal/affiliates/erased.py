@@ -65,11 +65,14 @@ def hash_of(account_id: int, mailbox: str) -> str:
 
     The key is read once by each process. Also works within a raw transaction.
     """
+    found = keyed_hash(f"{account_id}\n{mailbox.casefold()}")
+    return _PREFIX + found[:_HASH_CHARS] if found else ""
+
+
+def keyed_hash(text: str) -> str:
+    """Return a hash in hexadecimal digits that cannot be found by trying texts; empty while there is no key."""
     key = _key()
-    if not key:
-        return ""
-    text = f"{account_id}\n{mailbox.casefold()}".encode("utf-8", "replace")
-    return _PREFIX + hmac.digest(key, text, "sha256").hex()[:_HASH_CHARS]
+    return hmac.digest(key, text.encode("utf-8", "replace"), "sha256").hex() if key else ""
 
 
 def is_hash(mailbox_key: str) -> bool:

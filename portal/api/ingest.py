@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from ..accounts.models import Account
-from ..affiliates import directory
+from ..affiliates import directory, erased
 from ..affiliates.names import without_addresses
 from ..db import db, insert
 from ..events.models import Event
@@ -45,10 +45,9 @@ def ingest_event(account_id: int, body: Any, *, key: str, now: datetime) -> Inge
     Raises Problem if the event is invalid, its affiliate is unknown, or the key was used for another event.
     """
     valid = validate(body)
-    hashed = fingerprint(body)
-    request = claim_key(account_id, key, hashed, now)
+    request = claim_key(account_id, key, body, now)
     if request is None:
-        return _replay(account_id, key, hashed)
+        return _replay(account_id, key, body)
     event = _record(account_id, valid, key=f"api:{key}", source=Source.API, now=now)
     request.event_id = event.id
     request.statuses = message_statuses(event)
@@ -67,18 +66,23 @@ def simulate_event(account_id: int, body: Any, *, now: datetime) -> int:
     return id_
 
 
-def fingerprint(body: Any) -> str:
-    """Return a hash of the body's content, independent of white space and the order of members."""
+def _fingerprints(body: Any) -> tuple[str, str]:
+    """Return hashes of the body's content, independent of white space and the order of members.
+
+    The first one is stored: it is keyed, because a body names people, whose addresses could be tried. The second one was
+    stored by releases before, whose requests are kept for 30 days.
+    """
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+    unkeyed = hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+    return erased.keyed_hash(f"api request\n{canonical}") or unkeyed, unkeyed
 
 
-def claim_key(account_id: int, key: str, hashed: str, now: datetime) -> ApiRequest | None:
+def claim_key(account_id: int, key: str, body: Any, now: datetime) -> ApiRequest | None:
     """Insert the row of the key; return None if it exists. A concurrent duplicate waits here for the other's commit."""
     row = {
         "account_id": account_id,
         "key": key,
-        "fingerprint": hashed,
+        "fingerprint": _fingerprints(body)[0],
         "statuses": {},
         "created_at": now,
     }
@@ -87,18 +91,18 @@ def claim_key(account_id: int, key: str, hashed: str, now: datetime) -> ApiReque
     return db.session.get_one(ApiRequest, id_) if id_ is not None else None
 
 
-def find_request(account_id: int, key: str, hashed: str) -> ApiRequest:
+def find_request(account_id: int, key: str, body: Any) -> ApiRequest:
     """Return the request that was answered before with this key. Raises Problem if it was another one."""
     query = select(ApiRequest).where(ApiRequest.account_id == account_id, ApiRequest.key == key)
     request = db.session.scalars(query).one()
-    if request.fingerprint != hashed:
+    if request.fingerprint not in _fingerprints(body):
         detail = "This Idempotency-Key came before with another body. Nothing was written down."
         raise Problem(ProblemKind.KEY_REUSED, detail)
     return request
 
 
-def _replay(account_id: int, key: str, hashed: str) -> IngestResult:
-    request = find_request(account_id, key, hashed)
+def _replay(account_id: int, key: str, body: Any) -> IngestResult:
+    request = find_request(account_id, key, body)
     event = db.session.get(Event, request.event_id) if request.event_id else None
     if event is None:
         raise Problem(ProblemKind.NOT_FOUND, "This event was taken in before and has been deleted since.")
@@ -125,6 +129,12 @@ def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now
 
 
 def _find_affiliate(account_id: int, event: ValidEvent) -> Affiliate | None:
+    """Return the affiliate of an event, locked: an erasure that begins now comes after the event or before it."""
+    found = _look_up(account_id, event)
+    return next(iter(directory.keep([found])), None) if found is not None else None
+
+
+def _look_up(account_id: int, event: ValidEvent) -> Affiliate | None:
     if event.code:
         return directory.find_by_code(account_id, event.code)
     if event.external_id:

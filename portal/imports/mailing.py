@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, select
 
 from ..accounts.models import Account
+from ..affiliates import directory
 from ..affiliates.models import Affiliate, AffiliateState, Suppression
 from ..clock import utcnow
 from ..db import db
@@ -69,7 +70,7 @@ def _queue_batch(import_id: int, left: int | None, now: datetime) -> int:
         row.next_mail_at = now + uploads.STEP
     found = _next(row, min(left, BATCH))
     account = db.session.get_one(Account, row.account_id)
-    for affiliate in found:
+    for affiliate in directory.keep(found):
         _write_to(account, affiliate, now)
     row.queued += len(found)
     row.mail_cursor = found[-1].id if found else row.mail_cursor

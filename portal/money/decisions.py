@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
 
+from ..affiliates import directory
 from ..affiliates.models import Affiliate
 from ..amounts import from_units, plain_number
 from ..db import db
@@ -127,7 +128,9 @@ def _with_key(cause: Cause, what: str, row: Commission) -> Cause:
 
 
 def _affiliate(row: Commission) -> Affiliate:
-    return db.session.get_one(Affiliate, row.affiliate_id)
+    affiliate = db.session.get_one(Affiliate, row.affiliate_id)
+    directory.keep([affiliate])  # refreshed, if the person was erased meanwhile
+    return affiliate
 
 
 def _was_withheld(event_id: int) -> bool:

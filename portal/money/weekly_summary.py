@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, exists, select, update
 
 from ..accounts.models import Account
+from ..affiliates import directory
 from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db, insert
 from ..events import weeks
@@ -127,7 +128,7 @@ def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) 
         found = weekly_totals.totals_by_affiliate(
             account.id, [one.id for one in affiliates], week.week, week.starts_at, account.time_zone
         )
-        for affiliate in affiliates:
+        for affiliate in directory.keep(affiliates):
             _record_for_affiliate(account, affiliate, found.get(affiliate.id) or Totals(), span, now)
     if len(affiliates) == BATCH_ROWS:
         week.after_id = affiliates[-1].id

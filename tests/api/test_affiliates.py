@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
-from portal.affiliates import suppressions
-from portal.affiliates.models import Affiliate, AffiliateState
+from portal.affiliates import erased, suppressions
+from portal.affiliates.models import Affiliate, AffiliateState, SuppressionReason
 from portal.api import event_batches, ingest, tokens
 from portal.api.affiliates import operations
-from portal.api.models import TokenScope
+from portal.api.models import ApiRequest, TokenScope
 from portal.clock import utcnow
 from portal.db import db
 from portal.events.models import Event
@@ -133,6 +134,32 @@ def test_what_is_wrong_or_taken_is_named_by_field(crm, affiliate):
         assert [one["pointer"] for one in errors] == [f"#/{next(iter(taken))}"], taken
     assert crm.add(new, key="same").status_code == 201  # a refusal does not use up the key
     assert rejected(crm.client.post(PATH, json=new, headers=crm.headers), 400)["type"].endswith("key-missing")
+
+
+def test_a_person_who_unsubscribed_is_added_with_consent_only_and_gets_no_email(crm):
+    new = {"name": "Grace", "email": "grace@x.example"}
+    suppressions.suppress(account_of().id, new["email"], SuppressionReason.UNSUBSCRIBED, now=utcnow())
+    db.session.commit()
+    errors = rejected(crm.add(new, key="a"), 409)["errors"]
+    assert [one["pointer"] for one in errors] == ["#/email"]
+    assert "unsubscribed" in errors[0]["message"]
+    assert crm.add(new | {"consent": CONSENT}, key="b").status_code == 201
+    assert kinds() == []
+
+
+@pytest.mark.both_databases
+def test_a_stored_request_names_no_person_by_its_hash_and_those_of_before_are_still_known(crm):
+    erased.ensure_key()
+    added = crm.add(ALAN, key="k").get_json()
+    canonical = json.dumps({"affiliate": ALAN}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    unkeyed = hashlib.sha256(canonical.encode()).hexdigest()
+    request = db.session.scalars(select(ApiRequest)).one()
+    assert request.fingerprint != unkeyed
+    assert crm.add(ALAN, key="k").get_json() == added
+    request.fingerprint = unkeyed  # as releases before stored it
+    db.session.commit()
+    assert crm.add(ALAN, key="k").get_json() == added
+    assert rejected(crm.add(ALAN | {"name": "Else"}, key="k"), 422)["type"].endswith("idempotency-key-reused")
 
 
 def test_without_consent_the_address_is_asked_within_limits(crm, monkeypatch):

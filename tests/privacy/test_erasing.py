@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from flask_migrate import downgrade, upgrade
 
 from portal import create_app
-from portal.affiliates import codes, erased, suppressions
+from portal.affiliates import codes, directory, erased, suppressions
 from portal.affiliates.models import (
     ActionToken,
     Affiliate,
@@ -24,6 +25,7 @@ from portal.affiliates.models import (
     TokenPurpose,
 )
 from portal.api.ingest import ingest_event
+from portal.api.problems import Problem
 from portal.arrival.models import TestEmail
 from portal.bounces import outcomes
 from portal.bounces.meaning import Meaning, Report
@@ -33,8 +35,12 @@ from portal.clock import utcnow
 from portal.db import Base, db, readiness
 from portal.deliveries.models import LogRow
 from portal.enrolment import signup_rules
+from portal.enrolment.changing import address_change
 from portal.events import digests
+from portal.events.dispatch import NewEvent
+from portal.events.dispatch import record_event as record
 from portal.events.models import EmailDecision, Event, EventMail
+from portal.events.types import EventType, Source
 from portal.imports.models import AffiliateImport
 from portal.incidents.models import Incident, IncidentKind, WebhookDelivery
 from portal.money import balances
@@ -386,6 +392,83 @@ def test_a_corrected_address_and_the_reason_of_a_late_report_are_blanked(owner, 
     db.session.commit()
     late_reports.blank(utcnow())
     assert traces() == set()
+
+
+def test_addresses_that_were_withdrawn_and_what_was_sent_there_are_blanked(owner, client):
+    account = account_of()
+    signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
+    sign_up(client, name=NAME, mailbox=MAILBOX)
+    person, now = newest_affiliate(), utcnow()
+    for number, mailbox in enumerate(
+        ("hopper@typo.example", "hopper@second.example", "hopper@third.example")
+    ):
+        address_change.ask(account, person, mailbox, now=now + timedelta(minutes=number))
+        db.session.commit()
+        if number == 0:  # sent before it was withdrawn
+            message = db.session.scalars(
+                sa.select(OutboxMessage).where(OutboxMessage.recipient == mailbox)
+            ).one()
+            message.status, message.settled_at = Status.SENT, now
+            db.session.commit()
+    result = erasing.erase(account.id, person.id, by="Ada", now=now)
+    waiting = sa.select(OutboxMessage.id).where(OutboxMessage.status.in_((Status.QUEUED, Status.HELD)))
+    own = [row for row in db.session.scalars(waiting) if row is not None]
+    assert not db.session.scalars(
+        sa.select(OutboxMessage.recipient).where(
+            OutboxMessage.id.in_(own), OutboxMessage.recipient.contains("hopper")
+        )
+    ).all()
+    erasing.run(result.erasure.id)
+    assert traces() == set()
+    # A mistyped address may be a stranger's, who may sign up; the person's own addresses are not written to.
+    assert suppressions.find_suppression(account.id, "hopper@typo.example") is None
+    assert suppressions.find_suppression(account.id, MAILBOX) is not None
+
+
+@pytest.mark.only_postgresql
+def test_an_event_that_arrives_while_a_person_is_erased_comes_before_or_after_it(owner, client, app):
+    account = account_of()
+    account_id = account.id
+    signup_rules.save_rules(account_id, signup_rules.Rules(confirm=False))
+    sign_up(client, name=NAME, mailbox=MAILBOX)
+    person, now = newest_affiliate(), utcnow()
+    id_, code = person.id, person.code
+
+    def erase():
+        with app.app_context():
+            result = erasing.erase(account_id, id_, by="Ada", now=now)
+            erasing.run(result.erasure.id)
+
+    # Before: the event has its affiliate, and the erasure waits for its commit.
+    [kept] = directory.keep([person])
+    with ThreadPoolExecutor(1) as pool:
+        erasure = pool.submit(erase)
+        blocked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        until = utcnow() + timedelta(minutes=2)
+        with db.engine.connect() as other:
+            while not other.scalar(blocked) and utcnow() < until and not erasure.done():
+                other.rollback()
+        assert not erasure.done()
+        values = {"lead_name": "A lead named Lin"}
+        record(NewEvent(account, EventType.LEAD, kept, values), key="lead", source=Source.API, now=now)
+        db.session.commit()
+        erasure.result(120)
+    assert traces([code]) == set()
+    # After: no affiliate has the code any more.
+    with pytest.raises(Problem):
+        report(account_id, code, "lead", "late", lead_name="A lead named Lin")
+    db.session.rollback()
+    assert traces([code]) == set()
+
+
+def test_a_person_who_was_read_before_the_erasure_is_not_kept(owner, client):
+    account = account_of()
+    signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
+    sign_up(client, name=NAME, mailbox=MAILBOX)
+    person = newest_affiliate()
+    assert directory.keep([person]) == [person]
+    erasing.erase(account.id, person.id, by="Ada", now=utcnow())
+    assert directory.keep([person]) == []
 
 
 def test_the_hash_differs_by_account_and_holds_no_address(app):

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 CONFIRMATIONS = rate_limit.RateLimit("confirmations by the api", 500, timedelta(days=1))
 _LIMITED = "The account is not approved yet, so affiliates sign up on its page only."
 _SUPPRESSED = "This address is on the list of those that are not written to, or the person was erased."
+_UNSUBSCRIBED = (
+    "They have unsubscribed, so they cannot be asked to confirm. State when they agreed, if they did."
+)
 _STILL_OPEN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
 
 
@@ -61,10 +64,10 @@ def add(account_id: int, body: Any, *, key: str, now: datetime) -> tuple[Json, b
     """
     validate_component("NewAffiliate", body)
     entered = _cleaned(body)
-    fingerprint = ingest.fingerprint({"affiliate": body})
-    request = ingest.claim_key(account_id, key, fingerprint, now)
+    hashed_body = {"affiliate": body}
+    request = ingest.claim_key(account_id, key, hashed_body, now)
     if request is None:
-        return _replay(account_id, key, fingerprint, now), True
+        return _replay(account_id, key, hashed_body, now), True
     account = db.session.get_one(Account, account_id)
     errors = _conflicts(account, entered)
     if errors:
@@ -214,6 +217,8 @@ def _conflicts(account: Account, entered: Mapping[str, Any]) -> list[FieldError]
     row = suppressions.find_suppression(account.id, entered["email"])
     if row is not None and row.reason is not SuppressionReason.UNSUBSCRIBED:
         errors.append(FieldError("#/email", _SUPPRESSED))
+    elif row is not None and "consent" not in entered:
+        errors.append(FieldError("#/email", _UNSUBSCRIBED))
     if directory.find_by_mailbox(account.id, entered["email"].casefold()) is not None:
         errors.append(FieldError("#/email", "Another affiliate has this address."))
     external_id = entered.get("external_id")
@@ -253,8 +258,8 @@ def _transition(affiliate: Affiliate, status: str | None) -> Any:
     raise _conflict([FieldError("#/status", f"An affiliate who is {state.value} cannot become {status}.")])
 
 
-def _replay(account_id: int, key: str, fingerprint: str, now: datetime) -> Json:
-    request = ingest.find_request(account_id, key, fingerprint)
+def _replay(account_id: int, key: str, hashed_body: Json, now: datetime) -> Json:
+    request = ingest.find_request(account_id, key, hashed_body)
     found = find(account_id, request.affiliate_id, now=now) if request.affiliate_id else None
     if found is None:
         raise Problem(ProblemKind.NOT_FOUND, "This affiliate was added before and has been deleted since.")
