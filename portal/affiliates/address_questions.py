@@ -33,6 +33,8 @@ _ENDINGS = {
         "com": "con cmo ocm vom xom comm coom cpm clm c0m coml comn ccom cim dom cop",
         "net": "nte ent nett ner met",
         "org": "ogr orh rog orgg ort",
+        "de": "ed dee dw",
+        "fr": "rf frr",
     }.items()
     for ending in endings.split()
 }

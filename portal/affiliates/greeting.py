@@ -16,7 +16,7 @@ def _words(text: str) -> frozenset[str]:
 
 # A single word after one of these is a family name: "Mr Smith".
 _HONORIFICS = _words(
-    """mr mrs ms miss mx herr frau frl hr fr monsieur madame mademoiselle mme mlle señor señora señorita sr sra srta
+    """mr mister mrs ms miss mx herr frau frl hr fr monsieur madame mademoiselle mme mlle señor señora señorita sr sra srta
     senhor senhora signor signora signorina sig sigra dhr mevr mevrouw meneer pan pani pán paní bay bayan
     г-н г-жа господин госпожа السيد السيدة الآنسة מר גברת גב׳ גב'"""
 )
@@ -31,12 +31,12 @@ _NO_FIRST_NAMES = _DEGREES_WITH_DOT | _words(
     """the a an der die das le la les el los las il lo my our your
     von van vom zu zur zum de del della dela di da dos du des al ul ibn bin bint abu umm abd abdul abdel ter ten
     st ste md mohd muhd mst sk syed sheikh shaikh haji shri sri smt
-    don doña dona lord lady king queen prince princess earl duke dean judge bishop pastor imam rabbi father brother
+    don doña dona lord lady ustad king queen prince princess earl duke dean judge bishop pastor imam rabbi father brother
     sister mother chef coach captain capt major general colonel col sgt lt dj mc master team company shop store studio
     club group family familie"""
 )
 _ORGANISATIONS = _words(
-    """gmbh mbh ltd limited inc llc llp ag kg ug ohg gbr ev sarl sas srl spa bv nv plc corp corporation company co oy
+    """gmbh laden mbh ltd limited inc llc llp ag kg ug ohg gbr ev sarl sas srl spa bv nv plc corp corporation company co oy
     kft sro doo shop store studio studios media blog agency agentur team group gruppe club verlag magazine magazin
     reviews review deals coupons online digital marketing consulting solutions services foundation stiftung verein
     university school church cafe café bakery network labs press books design designs photography podcast"""

@@ -35,6 +35,7 @@ name net new news one online org page pro pub shop site space store tech top vip
 """
 _DOMAINS = frozenset(_DOMAINS_TEXT.split())
 _PHONE = re.compile(r"(?:\d[ ./()–-]{0,3}){7}")  # seven digits, however they are grouped
+_PERCENT = re.compile(r"(?<=\d) ?%(?!\w)")  # 100 % Cotton
 _WORD = re.compile(r"\w++(?:\.\w++)*+")  # with dots, because a link is of one alphabet
 _MAX_MARKS_PER_LETTER = 5  # Tibetan and Vietnamese need three; more would cover neighbouring lines
 _MAX_MARKS_PER_ALPHABETIC_LETTER = 2  # once composed, of Latin, Greek and Cyrillic letters
@@ -59,7 +60,7 @@ def why_refused(name: str) -> str:
         return str(_("Use a name of 1 to %(limit)s characters.", limit=LIMIT_CHARS))
     if holds_address(name):
         return str(_("Enter your name without links; put a space after each dot."))
-    wrong = next((c for c in name if not _is_allowed(c)), "")
+    wrong = next((c for c in _PERCENT.sub("", name) if not _is_allowed(c)), "")
     if wrong and wrong.isprintable():
         return str(_("Enter your name without the character %(character)s.", character=wrong))
     if wrong or _INVISIBLE & set(name):

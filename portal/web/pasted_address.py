@@ -8,31 +8,52 @@ from urllib.parse import unquote
 _MAX_CHARS = 1000  # a longer text is left as it is
 _IN_BRACKETS = re.compile(r"[^<>]*<([^<>]*)>[\s.,;]*")  # Ada <ada@shop.example>
 _LINK = re.compile(r"mailto:(?://)?([^?]*)(?:\?.*)?", re.IGNORECASE | re.DOTALL)  # RFC 6068
+_MARKDOWN = re.compile(
+    r"\[[^\[\]]*\]\((mailto:[^()\s]*)\)", re.IGNORECASE
+)  # [ada@shop.example](mailto:ada@shop.example)
+_LABEL = re.compile(r"(?!mailto:)[^@:<>,;\"]{1,40}:\s+(?=\S)", re.IGNORECASE)  # Email: ada@shop.example
+_COMMENT = re.compile(
+    r"([^\s()@]++@[^\s()]++)\s*+\([^()@]*\)"
+)  # ada@shop.example (Ada); RFC 5322 section 3.2.2
 _AROUND_AT = re.compile(r"[ \u00a0\u3000]*[@＠][ \u00a0\u3000]*")
 _INVISIBLE_ENDS = "\u200b\u200e\u200f\u2060\ufeff"  # that copying adds; in the middle they are refused
 _ENDS = " \t\r\n\u00a0\u3000.,;:!" + _INVISIBLE_ENDS
-_PAIRS = {"(": ")", "[": "]", '"': '"', "'": "'", "“": "”", "„": "“", "‘": "’", "«": "»", "<": ">"}
+_PAIRS = {"(": ")", "[": "]", '"': '"', "'": "'", "“": "”", "„": "“", "‘": "’", "«": "»", "<": ">", "`": "`"}
 
 
 def unwrap_address(value: str | None) -> str | None:
     """Return the one address in a pasted text, without what is around it. Any other text is returned stripped.
 
-    A name before the address is dropped, and so are brackets, quotes, ``mailto:``, and the dot of a sentence. The text is
-    unwrapped only if it holds one @, so nothing is guessed; whether the result is an address is validated afterwards.
+    A name before the address is dropped, and so are brackets, quotes, a label, ``mailto:``, and the dot of a sentence. The
+    text is unwrapped only if it holds one @, so nothing is guessed; whether the result is an address is validated afterwards.
     """
     if not isinstance(value, str):
         return value
     text = value.strip()
+    if len(text) <= _MAX_CHARS:
+        text = _decoded(text)
     if len(text) > _MAX_CHARS or text.count("@") + text.count("＠") != 1:
         return text
-    found = _IN_BRACKETS.fullmatch(text)
-    inner = found[1] if found else text.strip("<> ")
-    inner = _without_ends(inner)
+    inner = _LABEL.sub("", text, count=1) if _LABEL.match(text) else text
+    found = _IN_BRACKETS.fullmatch(inner)
+    inner = found[1] if found else inner.strip("<> ")
+    commented = _COMMENT.fullmatch(inner)
+    inner = _without_ends(commented[1] if commented else inner)
     link = _LINK.fullmatch(inner)
     if link:
         inner = _without_ends(unquote(link[1]))
     unwrapped = _AROUND_AT.sub("@", inner)
     return unwrapped if unwrapped.count("@") == 1 and not unwrapped.startswith("@") else text
+
+
+def _decoded(text: str) -> str:
+    """Return a text that was copied from the source of a page or of Markdown as it is read there."""
+    markdown = _MARKDOWN.fullmatch(text)
+    if markdown:
+        text = markdown[1]
+    if "&lt;" in text and text.endswith("&gt;"):
+        text = text.replace("&lt;", "<").replace("&gt;", ">")
+    return text.replace("%40", "@") if _LINK.fullmatch(text) and "@" not in text else text
 
 
 def _without_ends(text: str) -> str:

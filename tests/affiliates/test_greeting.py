@@ -9,6 +9,9 @@ from portal.affiliates.greeting import split_name
 ONE_NAME = ["Ada", "Ng", "O’Neill", "Madonna", "Dr", "Mr.", "Prof. Dr.", "", "Dr. J. Doe", "Ms Lovelace"]
 GUESSES = [
     "Mr Smith",
+    "Mister Smith",
+    "Tante Emma Laden",
+    "Ustad Bismillah Khan",
     "Frau Müller",
     "Herr Dr. Müller",
     "Sr. García",
