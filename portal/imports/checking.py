@@ -14,7 +14,7 @@ from ..db import db
 from ..shop_links import CODE
 from . import cells
 from .columns import Choices, ColumnField
-from .reading import MAX_LINES, FileRefused, Row, read_rows
+from .reading import MAX_LINES, FileRefused, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,9 +44,9 @@ class Line:
         return self.mailbox.casefold()
 
 
-def read_lines(text: str, choices: Choices, now: datetime) -> list[Line]:
+def read_lines(rows: Sequence[Row], choices: Choices, now: datetime) -> list[Line]:
     """Return every line with the problems that the file alone shows. Raises FileRefused."""
-    lines = [_read(row, choices, now) for row in rows_below_headings(read_rows(text), choices)]
+    lines = [_read(row, choices, now) for row in rows_below_headings(rows, choices)]
     _mark_repeated(lines)
     return lines
 

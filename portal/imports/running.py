@@ -19,6 +19,7 @@ from . import uploads
 from .checking import Line, mark_known, read_lines
 from .columns import Choices
 from .models import AffiliateImport, ImportState
+from .reading import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def run(import_id: int) -> None:
         db.session.rollback()
         return
     now = utcnow()
-    lines = read_lines(row.text, Choices.load(row.choices), now)
+    lines = read_lines(read_rows(row.text), Choices.load(row.choices), now)
     db.session.commit()
     while not stopping.is_set() and _add_batch(import_id, lines, now):
         pass

@@ -140,7 +140,7 @@ def save_choices(row: AffiliateImport, choices: Choices) -> None:
 def preview(row: AffiliateImport, *, now: datetime) -> ImportPreview:
     """Return what an import would do. Only reads. Raises FileRefused."""
     choices, rows = Choices.load(row.choices), read_rows(row.text)
-    lines = read_lines(row.text, choices, now)
+    lines = read_lines(rows, choices, now)
     mark_known(row.account_id, lines)
     valid = [line for line in lines if not line.problems]
     confirmations = sum(line.consented_at is None for line in valid)

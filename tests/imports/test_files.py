@@ -127,13 +127,13 @@ COLUMNS = {one.value: index for index, one in enumerate(_ORDER)}
 @pytest.mark.parametrize(("line", "problem"), FAULTS)
 def test_each_fault_is_named_beside_its_line(line, problem):
     text = f"Name,Email,Code,Consent\nFirst,first@x.example,CODE1,2026-01-02\n{line}\n"
-    good, bad = read_lines(text, Choices(columns=COLUMNS, consent_source="our old system"), NOW)
+    good, bad = read_lines(read_rows(text), Choices(columns=COLUMNS, consent_source="our old system"), NOW)
     assert good.problems == []
     assert problem in " ".join(bad.problems)
 
 
 def test_what_people_paste_is_understood_and_exports_of_this_portal_are_read_again():
     text = "Name,Email,Code\n'-Dash Blog,<Ada@X.example>,'-abc\n,mailto:no.name@x.example,\n"
-    dash, nameless = read_lines(text, Choices(columns=COLUMNS), NOW)
+    dash, nameless = read_lines(read_rows(text), Choices(columns=COLUMNS), NOW)
     assert (dash.name, dash.mailbox, dash.code) == ("-Dash Blog", "Ada@x.example", "-abc")
     assert (nameless.name, nameless.problems) == ("no name", [])

@@ -19,6 +19,7 @@ from portal.clock import utcnow
 from portal.db import db, readiness
 from portal.imports import checking, mailing, running, uploads
 from portal.imports.models import AffiliateImport, ImportState
+from portal.imports.reading import read_rows
 from portal.outbox.models import OutboxMessage
 from portal.outbox.queue import is_own_server_only
 from portal.outbox.store.types import Claim, QueuedMessage
@@ -198,7 +199,7 @@ def test_a_worker_that_dies_repeats_no_line_and_a_stopped_import_adds_no_more(ow
     owner.submit(f"{path}/start", {"lines": "all"}, page=path)
     row = only_import()
     now = utcnow()
-    lines = running.read_lines(row.text, running.Choices.load(row.choices), now)
+    lines = running.read_lines(read_rows(row.text), running.Choices.load(row.choices), now)
     assert running._add_batch(row.id, lines, now)  # and the worker dies
     assert len(stored()) == 3
     assert "Line 3 of 10" in owner.get(path).get_data(as_text=True)
