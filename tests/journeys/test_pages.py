@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.journeys.conftest import log_in_as_owner
 from tests.journeys.running import RunningPortal
@@ -35,6 +35,7 @@ LOGGED_IN = [
     "/automated-emails/new-sign-up",
     "/deliveries",
     "/deliveries?status=failed",
+    "/deliveries?q=pia",
     "/deliveries/1",
     "/deliveries/2",
     "/deliveries/keep",
@@ -45,10 +46,16 @@ LOGGED_IN = [
     "/incidents/when-sending-fails",
     "/events",
     "/affiliates",
+    "/affiliates?q=pia",
     "/affiliates/1",
+    "/affiliates/1/edit",
+    "/affiliates/decide?decision=decline&all=1",
+    "/affiliates/import",
+    "/affiliates/import/1",
     "/affiliates/invite",
     "/affiliates/rules",
     "/affiliates/not-written-to",
+    "/affiliates/not-written-to/erased",
     "/commissions",
     "/commissions?state=repeated",
     "/programme",
@@ -63,7 +70,15 @@ LOGGED_IN = [
     "/rehearsal/faults",
     "/no-such-page",
 ]
-PUBLIC = ["/log-in", "/register", "/forgot-password", "/join/brightleaf", "/join/brightleaf/thanks"]
+PUBLIC = [
+    "/log-in",
+    "/register",
+    "/forgot-password",
+    "/join/brightleaf",
+    "/join/brightleaf/thanks",
+    "/join/brightleaf/my-page",
+    "/affiliate",
+]
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +91,22 @@ def portal(
         with browser.new_context() as context:
             page = log_in_as_owner(running, context.new_page())
             join(page, running, "Pia Proper", "recipient-refused@visitors.example")
+            upload_affiliates(page, running)
             page.goto(f"{running.base}/settings/email-preferences")
             fill_rehearsal(page, password="wrong")
             save(page)
         yield running
+
+
+def upload_affiliates(page: Page, portal: RunningPortal) -> None:
+    """Upload a file of affiliates, with a line that is not valid, and leave it at its preview."""
+    page.goto(f"{portal.base}/affiliates/import")
+    rows = b"Name,Email,Code\nAda Long-Named Lovelace,ada@import.example,ADA-1\nBo,bo@,B\n"
+    page.locator('input[type="file"]').set_input_files(
+        {"name": "people.csv", "mimeType": "text/csv", "buffer": rows}
+    )
+    page.locator('main form button[type="submit"]').click()
+    page.wait_for_url("**/affiliates/import/1*")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from portal import bootstrap, create_app
 from portal.accounts.models import Account, Owner, OwnerSession
 from portal.accounts.registration import create_owner
 from portal.affiliates.models import Affiliate, AffiliateState, Suppression
-from portal.api.models import ApiToken
+from portal.api import tokens
+from portal.api.models import ApiToken, TokenScope
 from portal.bounces.meaning import Meaning, Report
 from portal.bounces.models import BounceBreaker
 from portal.bounces.recording import record_event
@@ -79,6 +80,15 @@ class Person:
 
     def open(self, app: Flask, method: str, url: str, data: dict[str, str] | None = None) -> TestResponse:
         return self._in_its_own_context(app, lambda: self.browser.open(url, method=method, data=data))
+
+    def call(
+        self, app: Flask, method: str, url: str, body: dict[str, object] | None = None, *, key: str = ""
+    ) -> TestResponse:
+        """Ask the API with the own token for affiliates, or with that for events where ``key`` names a request."""
+        bearer = self.ids["bearer" if key else "affiliates_bearer"]
+        headers = {"Authorization": f"Bearer {bearer}"} | ({"Idempotency-Key": key} if key else {})
+        request = {"method": method, "headers": headers} | ({"json": body} if body is not None else {})
+        return self._in_its_own_context(app, lambda: self.browser.open(url, **request))
 
     def post_event(self, app: Flask, body: dict[str, object], headers: dict[str, str]) -> TestResponse:
         """Report an event through the API."""
@@ -188,7 +198,7 @@ def _fill(app: Flask, person: Person) -> None:
     )
     affiliate = db.session.scalars(select(Affiliate).where(Affiliate.account_id == person.account_id)).one()
     affiliate.state = AffiliateState.ACTIVE
-    affiliate.confirmed_at = utcnow()
+    affiliate.confirmed_at, affiliate.external_id = utcnow(), f"crm-{mark}"
     db.session.add(_incident(person))
     db.session.add(_breaker(person))
     report = Report(Meaning.UNKNOWN, mark, recipient=f"{mark}@x.example", raw=mark)
@@ -204,6 +214,14 @@ def _fill(app: Flask, person: Person) -> None:
     db.session.add(_import(person))
     db.session.commit()
     person.ids = _ids(person, token)
+    person.ids["affiliates_bearer"] = tokens.create(
+        person.account_id,
+        name=f"CRM {mark}",
+        by=mark,
+        form_key=f"crm-{mark}",
+        now=utcnow(),
+        scope=TokenScope.AFFILIATES,
+    )
 
 
 def _purchase(mark: str) -> dict[str, str]:
@@ -360,10 +378,45 @@ def _ask(place: Portal, person: Person, target: Person) -> Iterator[tuple[str, s
         "id": str(target.ids["message"]),
     }
     yield "POST", "/deliveries/orders", person.open(app, "POST", "/deliveries/orders", fields)
+    yield from _ask_api(app, person, target)
     for url in ("/commissions", "/commissions/shown"):
         commission = str(target.ids["commission"])
         fields = {"csrf_token": token, "decision": "approve", "id": commission, "shown": commission}
         yield "POST", url, person.open(app, "POST", url, fields)
+
+
+def _ask_api(app: Flask, person: Person, target: Person) -> Iterator[tuple[str, str, TestResponse]]:
+    """Ask the API for another account's affiliate, by every name, with the tokens of the own account."""
+    if not person.ids:
+        return  # a visitor or an operator without tokens
+    ids, path = target.ids, "/api/v1/affiliates"
+    one, mailbox = f"{path}/{ids['affiliate']}", f"{target.mark}@x.example"
+    names = {"q": target.mark, "external_id": f"crm-{target.mark}", "code": ids["code"], "email": mailbox}
+    for url in (
+        one,
+        f"{path}/{ids['code']}/balance",
+        path,
+        *(f"{path}?{name}={value}" for name, value in names.items()),
+    ):
+        yield "GET", url, person.call(app, "GET", url)
+    changes: list[dict[str, object]] = [
+        {"name": "Taken"}, {"status": "suspended"}, {"external_id": None}, {"code": "TAKEN1"}, {"email": "x@taken.example"},
+    ]  # fmt: skip
+    for change in changes:
+        yield "PATCH", one, person.call(app, "PATCH", one, change)
+    yield "DELETE", one, person.call(app, "DELETE", one)
+    affiliates = [{"code": ids["code"]}, {"external_id": f"crm-{target.mark}"}, {"email": mailbox}]
+    data = {"order": "A-1", "amount": "1.00", "currency": "EUR", "commission": "1.00"}
+    events = [
+        {"event": "purchase", "affiliate": one, "data": data, "idempotency_key": f"of-{target.slug}-{number}"}
+        for number, one in enumerate(affiliates)
+    ]
+    url = "/api/v1/events/batch"
+    answer = person.call(app, "POST", url, {"events": events}, key="batch")
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    found = [one["status"] for one in answer.get_json()["results"]]
+    assert found == [404] * 3 or person.ids is ids, answer.get_json()  # the control has the ids of its target
+    yield "POST", url, answer
 
 
 def _queries(target: Person) -> list[str]:
