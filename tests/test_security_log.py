@@ -19,12 +19,14 @@ from sqlalchemy import event, select
 
 from portal.about import ROOT
 from portal.accounts.models import Account, Owner
+from portal.accounts.team.rights import Role
 from portal.config import Config
 from portal.db import db
 from portal.env import ConfigError
 from portal.incidents import webhooks
 from portal.incidents.models import WebhookDelivery
 from portal.security_log import SecurityEvent, record
+from tests.accounts.people import id_of, join, mailbox_of
 from tests.api.test_views_pages import TOKEN, form_key
 from tests.cli.conftest import flask as flask
 from tests.conftest import PASSWORD, make_config
@@ -131,10 +133,19 @@ def change_settings(owner: LintingClient, form: dict[str, str]) -> str:
     return token
 
 
+def change_team(app: Flask, owner: LintingClient) -> None:
+    """Invite a person, change the person's role, and remove the person."""
+    join(app, owner, Role.EDITOR)
+    member = f"/team/{id_of(mailbox_of(Role.EDITOR))}"
+    assert owner.submit(f"{member}/role", {"role": "viewer"}, page="/team").status_code == 303
+    assert owner.submit(f"{member}/remove", {}, page="/team").status_code == 303
+
+
 def test_every_event_is_written_with_account_and_network_and_without_secrets(
     app: Flask, owner: LintingClient, form: dict[str, str], log: Path, flask: Callable[..., Result]
 ) -> None:
     account, id_ = ids()
+    change_team(app, owner)
     token = change_settings(owner, form)
     guess_and_reset(app, flask)
     register(app, flask)

@@ -1,4 +1,4 @@
-"""Accounts and their owners: registration, log-in, passwords and the owner's own page."""
+"""Accounts and their people: registration, log-in, roles, the team, and the page of one's own log-in."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def install(app: Flask) -> None:
         views_invited,  # noqa: F401 - importing these registers their routes
         views_profile,  # noqa: F401
     )
+    from .team import views as team_views
 
     config = get_state(app).config
     add_gate(app, standing.gate)
@@ -30,3 +31,4 @@ def install(app: Flask) -> None:
     passwords.install(app, fast=config.testing)
     access.install(app)
     app.register_blueprint(views.blueprint)
+    app.register_blueprint(team_views.blueprint)

@@ -1,4 +1,4 @@
-"""Access control: recognise logged-in owners, send others to the log-in page, and guard the operator's pages."""
+"""Access control: recognise who is logged in, and let no request pass that its right does not allow."""
 
 from __future__ import annotations
 
@@ -6,14 +6,32 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from flask import Flask, abort, after_this_request, flash, g, redirect, request, session, url_for
+from flask import (
+    Flask,
+    abort,
+    after_this_request,
+    current_app,
+    flash,
+    g,
+    redirect,
+    request,
+    session,
+    url_for,
+)
+from flask.globals import request_ctx
+from flask_babel import gettext as _
 from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
 
 from ..clock import utcnow
 from ..state import current_config
+from ..web.errors import ErrorPage, error_page, submitted_values
 from ..web.requests import same_site_path
 from . import known_browsers, sessions
+from .team import members
+from .team.rights import Right, Role, endpoints, needed, roles_with
 
 if TYPE_CHECKING:
     from flask import Response as FlaskResponse
@@ -30,7 +48,7 @@ _LOGGED_OUT_MEANWHILE = (
 
 
 def install(app: Flask) -> None:
-    """Set up Flask-Login with server-side sessions."""
+    """Set up Flask-Login with server-side sessions, and the check of rights before every request."""
     manager = LoginManager()
     manager.login_view = "accounts.log_in"
     manager.login_message = _LOG_IN_FIRST
@@ -53,6 +71,83 @@ def install(app: Flask) -> None:
             g._login_user = AnonymousUserMixin()  # keeps the error page from querying the database
             raise
 
+    app.before_request(_check_right)
+    app.jinja_env.globals["may_send"] = may_send
+    app.jinja_env.globals["who_may_send"] = who_may_send
+    app.jinja_env.globals["role_name"] = role_name
+
+
+def require_rows(app: Flask) -> None:
+    """Raise RuntimeError where an endpoint of the app has no row in the table of rights."""
+    missing = {rule.endpoint for rule in app.url_map.iter_rules()} - endpoints()
+    if missing:
+        raise RuntimeError(f"no right in portal/accounts/team/rights.py: {', '.join(sorted(missing))}")
+
+
+def _check_right() -> Any:
+    """Answer a request that may not pass: 404, the log-in page, or 403 with the names of those who may.
+
+    The answer to OPTIONS is Flask's own and states nothing but the methods.
+    """
+    if request.endpoint is None or request.method == "OPTIONS":
+        return None
+    right = needed(request.endpoint, request.method)
+    if right is None:
+        abort(404)
+    if right is Right.PUBLIC:
+        return None
+    if right is Right.OPERATE:
+        return None if is_operator() else abort(404)
+    if not current_user.is_authenticated:
+        return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
+    return None if current_user.may(right) else _refuse(right)
+
+
+def _refuse(right: Right) -> Any:
+    """Render the page of a refusal: what the person is, and who can do it. What was typed is shown for copying."""
+    programme, who = current_user.account.name, members.names_with(current_user.account_id, right)
+    explanation = _("In %(programme)s you are %(role)s.", programme=programme, role=_role(current_user.role))
+    if request.method not in {"GET", "HEAD"}:
+        explanation += " " + _("Nothing was changed.")
+    page = ErrorPage(
+        _("Your role does not include this"),
+        explanation,
+        _("These people can: %(names)s.", names=", ".join(who)),
+    )
+    return error_page(403, page=page, kept=submitted_values())
+
+
+def role_name(role: Role) -> str:
+    """Return the name of a role, as a label. For templates."""
+    return str({Role.OWNER: _("Owner"), Role.EDITOR: _("Editor"), Role.VIEWER: _("Viewer")}[role])
+
+
+def _role(role: Role) -> str:
+    return str({Role.OWNER: _("an owner"), Role.EDITOR: _("an editor"), Role.VIEWER: _("a viewer")}[role])
+
+
+def may_send(url: str, method: str = "POST") -> bool:
+    """Return whether the visitor of this page may send a request to an address of the portal. For templates."""
+    right = _right_of(url, method)
+    if right in {None, Right.PUBLIC} or not current_user.is_authenticated:
+        return True
+    return bool(current_user.is_operator if right is Right.OPERATE else current_user.may(right))
+
+
+def who_may_send(url: str) -> str:
+    """Return which roles may post to an address: "owners", or "owners and editors". For templates."""
+    right = _right_of(url, "POST")
+    roles = roles_with(right) if right else []
+    return str(_("owners and editors") if Role.EDITOR in roles else _("owners"))
+
+
+def _right_of(url: str, method: str) -> Right | None:
+    try:
+        endpoint, _values = request_ctx.url_adapter.match(url.partition("?")[0], method)  # type: ignore[union-attr]
+    except (HTTPException, RequestRedirect):
+        return None
+    return needed(endpoint, method)
+
 
 def operator_required(view: View) -> View:
     """Restrict a view to operators; others get 404."""
@@ -67,6 +162,12 @@ def operator_required(view: View) -> View:
 def is_operator() -> bool:
     """Return whether the current user is logged in and an operator of this portal."""
     return bool(current_user.is_authenticated and current_user.is_operator)
+
+
+def forget_forms() -> None:
+    """Let forms of pages that were opened before be refused: they may be those of another programme."""
+    session.pop("csrf_token", None)
+    g.pop("csrf_token", None)
 
 
 def start_browser_session(token: str) -> None:

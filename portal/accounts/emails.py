@@ -94,6 +94,57 @@ Signet
     )
 
 
+def invite_to_team(mailbox: str, token_hash: str, link: str, programme: str) -> NewMessage:
+    """Invite the reader of a mailbox into the team of a programme.
+
+    ``programme`` is empty where no operator has approved the account: then its name is a visitor's text.
+    """
+    whose = f"the affiliate programme {programme}" if programme else "an affiliate programme"
+    text = f"""Hello,
+
+an owner of {whose} invites you to work on it with Signet.
+To see which role you get, and to join, open this page:
+
+{link}
+
+The link is for this email address only and works once, within 7 days. {_IGNORE}
+
+Signet
+"""
+    return _message("team-invitation", token_hash, mailbox, "An invitation to a team on Signet", text)
+
+
+def offer_ownership(mailbox: str, token_hash: str, link: str, programme: str) -> NewMessage:
+    """Offer a member of a team the ownership of one of its owners. ``programme`` as above."""
+    whose = f"the affiliate programme {programme}" if programme else "an affiliate programme"
+    text = f"""Hello,
+
+an owner of {whose} offers you the ownership.
+If you accept, you become an owner, and that person becomes an editor. To decide, open this page:
+
+{link}
+
+The link is for this email address only and works once, within 7 days. Without the button nothing changes.
+
+Signet
+"""
+    return _message(
+        "team-handover", token_hash, mailbox, "You are offered the ownership of a programme", text
+    )
+
+
+def ownership_moved(mailbox: str, key: str, programme: str) -> NewMessage:
+    """Inform giver and taker that an ownership was handed over."""
+    text = f"""Hello,
+
+the ownership of the affiliate programme {programme} was handed over, as its owner had offered.
+The page Team shows who owns the programme now.
+
+Signet
+"""
+    return _message("team-handed-over", key, mailbox, "The ownership was handed over", text)
+
+
 def _message(kind: str, token_hash: str, mailbox: str, subject: str, text: str) -> NewMessage:
     # The key contains the hash of the token. The token itself is only in the text, which is stored sealed.
     return NewMessage(kind=kind, key=f"{kind}:{token_hash}", recipient=mailbox, subject=subject, text=text)

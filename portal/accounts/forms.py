@@ -25,7 +25,7 @@ def _validate_password(form: Form, field: Field) -> None:
         raise ValidationError(str(refusal)) from None
 
 
-def _validate_name(_form: Form, field: Field) -> None:
+def validate_name(_form: Form, field: Field) -> None:
     """Refuse a name that must not appear in emails. ``object_data`` is the saved name, which stays valid."""
     name = field.data or ""
     if name and name != field.object_data and (why := why_refused(name)):
@@ -38,11 +38,13 @@ def _limit_length(_form: Form, field: Field) -> None:
         raise ValidationError("This is longer than any password of this portal.")
 
 
-def _current_password(label: str, message: str) -> PasswordField:
+def current_password(label: str, message: str) -> PasswordField:
+    """Return a field for a password that exists."""
     return PasswordField(label, validators=[required(message), _limit_length])
 
 
-def _new_password(label: str) -> PasswordField:
+def new_password(label: str) -> PasswordField:
+    """Return a field for a password that is chosen."""
     return PasswordField(
         label,
         description=f"{MIN_CHARS} characters or more, whichever you like. Spaces count.",
@@ -52,22 +54,22 @@ def _new_password(label: str) -> PasswordField:
 
 class LogInForm(PortalForm):
     mailbox = mailbox_field("Email address", required("Enter your email address."))
-    password = _current_password("Password", "Enter your password.")
+    password = current_password("Password", "Enter your password.")
 
 
 class RegisterForm(PortalForm):
     programme = text_field(
         "Name of your affiliate programme",
         required("Enter the name of your affiliate programme."),
-        _validate_name,
+        validate_name,
         limit=LIMIT_CHARS,
         description="Your affiliates see it in the emails they get.",
     )
-    name = text_field("Your name", required("Enter your name."), _validate_name, limit=LIMIT_CHARS)
+    name = text_field("Your name", required("Enter your name."), validate_name, limit=LIMIT_CHARS)
     mailbox = mailbox_field(
         "Email address", required("Enter your email address."), description="You log in with it."
     )
-    password = _new_password("Password")
+    password = new_password("Password")
 
 
 class InvitedForm(RegisterForm):
@@ -80,7 +82,7 @@ class InvitedForm(RegisterForm):
 
 
 class ConfirmForm(PortalForm):
-    password = _current_password("Password", "Enter the password you chose when you registered.")
+    password = current_password("Password", "Enter the password you chose when you registered.")
 
 
 class ForgotForm(PortalForm):
@@ -88,18 +90,23 @@ class ForgotForm(PortalForm):
 
 
 class ResetForm(PortalForm):
-    password = _new_password("New password")
+    password = new_password("New password")
 
 
 class NamesForm(PortalForm):
     programme = text_field(
         "Name of your affiliate programme",
         required("Enter the name of your affiliate programme."),
-        _validate_name,
+        validate_name,
         limit=LIMIT_CHARS,
         description="Your affiliates see it. The address of your sign-up page stays as it is.",
     )
-    name = text_field("Your name", required("Enter your name."), _validate_name, limit=LIMIT_CHARS)
+    name = text_field("Your name", required("Enter your name."), validate_name, limit=LIMIT_CHARS)
+
+    def __init__(self, *, with_programme: bool, **more: Any) -> None:
+        super().__init__(**more)
+        if not with_programme:
+            del self.programme
 
 
 class TimeZoneForm(PortalForm):
@@ -114,8 +121,8 @@ class TimeZoneForm(PortalForm):
 
 
 class PasswordForm(PortalForm):
-    present_password = _current_password("Present password", "Enter your present password.")
-    password = _new_password("New password")
+    present_password = current_password("Present password", "Enter your present password.")
+    password = new_password("New password")
 
 
 def add_error(form: FlaskForm, message: str, field: Any = None) -> None:

@@ -17,9 +17,10 @@ from . import sessions
 from .identifiers import mailbox_key
 from .models import Owner
 from .passwords import hasher, is_refused_demo
+from .team.programmes import first_account
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .known_browsers import KnownBrowser
 
@@ -35,6 +36,10 @@ PASSWORDS_PER_SESSION = RateLimit("password by session", 10, timedelta(minutes=1
 
 class WrongCredentials(Exception):
     """No owner has this mailbox and this password. Callers must not reveal which of the two is wrong."""
+
+
+class NoProgramme(Exception):
+    """The password is right, but the person belongs to no account any more."""
 
 
 class TooManyAttempts(Exception):
@@ -64,15 +69,26 @@ class _StoredPassword:
     id: int
     account_id: int
     password_hash: str
+    key: str  # of the mailbox
 
 
-def log_in(mailbox: str, password: str, visitor: Visitor, *, now: datetime) -> str:
+def log_in(
+    mailbox: str,
+    password: str,
+    visitor: Visitor,
+    *,
+    now: datetime,
+    joining: Callable[[int], int] | None = None,
+) -> str:
     """Check a password and start a session; return the session's token. Commits.
+
+    ``joining`` lets a person, by id, join an account in the transaction that starts the session, and returns the account;
+    what it raises undoes the log-in.
 
     Known and unknown mailboxes are treated alike: both count against the rate limits, both cost one verification. The
     demo owner's published password is right in a rehearsal only.
 
-    Raises WrongCredentials or TooManyAttempts.
+    Raises WrongCredentials, TooManyAttempts or NoProgramme.
     """
     key = mailbox_key(mailbox)
     stored = _find_stored_password(key, visitor, now)
@@ -83,7 +99,7 @@ def log_in(mailbox: str, password: str, visitor: Visitor, *, now: datetime) -> s
     new_hash = (
         hasher().hash(password) if hasher().needs_rehash(stored.password_hash) else stored.password_hash
     )
-    token = _start_session(stored, new_hash, key, visitor, now)
+    token = _start_session(stored, new_hash, visitor, now, joining)
     record(SecurityEvent.LOG_IN, **_concerned(stored))
     return token
 
@@ -97,7 +113,7 @@ def _find_stored_password(key: str, visitor: Visitor, now: datetime) -> _StoredP
     """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
     query = select(Owner.id, Owner.account_id, Owner.password_hash).where(Owner.mailbox_key == key)
     row = db.session.execute(query).one_or_none()
-    stored = _StoredPassword(row.id, row.account_id, row.password_hash) if row else None
+    stored = _StoredPassword(row.id, row.account_id, row.password_hash, key) if row else None
     wait, reached = timedelta(), ""
     for limit, of in _limits(key, row.id if row else None, visitor):
         wait = rate_limit.consume_or_wait(limit, *of, now=now)
@@ -122,19 +138,33 @@ def _limits(key: str, owner_id: int | None, visitor: Visitor) -> Iterator[tuple[
     yield LOGINS_PER_MAILBOX, (key,)
 
 
-def _start_session(stored: _StoredPassword, new_hash: str, key: str, visitor: Visitor, now: datetime) -> str:
+def _start_session(
+    stored: _StoredPassword,
+    new_hash: str,
+    visitor: Visitor,
+    now: datetime,
+    joining: Callable[[int], int] | None,
+) -> str:
     # The password may have been changed during the slow verification.
-    same = select(Owner).where(Owner.id == stored.id, Owner.password_hash == stored.password_hash)
-    owner = db.session.scalar(same.with_for_update(of=Owner))
-    if owner is None:
+    same = select(Owner, first_account()).where(
+        Owner.id == stored.id, Owner.password_hash == stored.password_hash
+    )
+    row = db.session.execute(same.with_for_update(of=Owner)).one_or_none()
+    if row is None:
         db.session.rollback()
         raise WrongCredentials
+    owner, account_id = row
+    if joining is not None:
+        account_id = joining(owner.id)
+    if account_id is None:
+        db.session.rollback()
+        raise NoProgramme
     owner.password_hash = new_hash
-    for limit, of in _limits(key, stored.id, visitor):
+    for limit, of in _limits(stored.key, stored.id, visitor):
         if limit is not LOGINS_PER_NETWORK:
             rate_limit.reset(limit, *of, now=now)
-    reset_attempts(key, now=now)
-    token = sessions.start(owner.id, device=visitor.device, now=now)
+    reset_attempts(stored.key, now=now)
+    token = sessions.start(owner.id, account_id, device=visitor.device, now=now)
     db.session.commit()
     return token
 
@@ -155,7 +185,8 @@ def record_lock_out(limit: str, wait: timedelta, **concerned: int) -> None:
 
 
 def log_in_new_owner(owner_id: int, *, device: str, now: datetime) -> str:
-    """Start the session of an owner who has just registered and thereby proved the password. Commits."""
-    token = sessions.start(owner_id, device=device, now=now)
+    """Start the session of a person who has just registered and thereby proved the password. Commits."""
+    owner = db.session.get_one(Owner, owner_id)
+    token = sessions.start(owner_id, owner.account_id, device=device, now=now)
     db.session.commit()
     return token

@@ -1,4 +1,4 @@
-"""Tables of accounts (one for each programme), owners, sessions, password resets, and registrations that are not complete."""
+"""Tables of accounts (one for each programme), their people, sessions, resets, invitations and open registrations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..db import Base, enum_column
+from .team.rights import Role
 
 
 class LinkForm(StrEnum):
@@ -59,10 +60,15 @@ class Account(Base):
     language: Mapped[str] = mapped_column(String(8), default="en")  # a code of portal/languages.py
     # The version of the programme's own text of Confirm sign-up, which a sign-up would otherwise have to look up; 0: none.
     confirm_version: Mapped[int] = mapped_column(default=0)
+    # The person who gets replies and the emails to the owner: always a member. No foreign key: owner refers to account.
+    contact_id: Mapped[int | None]
 
 
 class Owner(Base):
-    """A person who logs in and manages one account."""
+    """A person who logs in. ``Membership`` states to which accounts the person belongs, and as what.
+
+    ``account_id`` is the account that the next log-in shows, if the person still belongs to it; it gives no right.
+    """
 
     __tablename__ = "owner"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -79,18 +85,51 @@ class Owner(Base):
     account: Mapped[Account] = relationship(lazy="joined")
 
 
+class Membership(Base):
+    """A person's role in one account."""
+
+    __tablename__ = "membership"
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, index=True)
+    role: Mapped[Role] = mapped_column(enum_column(Role))
+    joined_at: Mapped[datetime]
+    invited_by: Mapped[str] = mapped_column(String(100), default="")  # a name; empty: registered the account
+
+
+class TeamInvitation(Base):
+    """An owner's invitation of one mailbox into an account. Only the hash of its token is stored.
+
+    With ``is_handover``, it offers a member the inviter's ownership.
+    """
+
+    __tablename__ = "team_invitation"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    mailbox: Mapped[str] = mapped_column(String(254))
+    mailbox_key: Mapped[str] = mapped_column(String(254))
+    role: Mapped[Role] = mapped_column(enum_column(Role))
+    is_handover: Mapped[bool] = mapped_column(default=False)
+    is_emailed: Mapped[bool]  # false: the inviter was shown the link, so using it proves no mailbox
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    inviter_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), index=True)
+    inviter_name: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    withdrawn_at: Mapped[datetime | None]
+
+
 class OwnerSession(Base):
-    """One log-in on one device. Deleting or revoking the row ends it at once."""
+    """One log-in on one device, which shows one account. Deleting or revoking the row ends it at once."""
 
     __tablename__ = "owner_session"
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), index=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     device: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
-    owner: Mapped[Owner] = relationship(lazy="joined")
 
 
 class PasswordReset(Base):

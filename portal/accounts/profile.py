@@ -13,7 +13,7 @@ from ..security_log import SecurityEvent, record
 from . import login, sessions
 from .identifiers import mailbox_key
 from .login import WrongCredentials
-from .models import Owner, OwnerSession
+from .models import Account, Owner, OwnerSession
 from .password_reset import replace_password
 from .passwords import check_password, hasher
 
@@ -39,17 +39,20 @@ _REGIONS = (
 Choices = dict[str, list[tuple[str, str]]]
 
 
-def change_names(owner_id: int, *, programme: str, name: str) -> None:
-    """Rename the owner and the programme. The slug stays, because affiliates have shared links with it. Commits."""
-    owner = db.session.get_one(Owner, owner_id)
-    owner.name = name
-    owner.account.name = programme
+def change_names(user: LoggedIn, *, programme: str | None, name: str) -> None:
+    """Rename the person, and the programme unless it is None. Commits.
+
+    The slug stays, because affiliates have shared links with it.
+    """
+    db.session.get_one(Owner, user.id).name = name
+    if programme is not None:
+        db.session.get_one(Account, user.account_id).name = programme
     db.session.commit()
 
 
-def change_time_zone(owner_id: int, time_zone: str) -> None:
+def change_time_zone(account_id: int, time_zone: str) -> None:
     """Set the time zone that the account's weeks end in. Commits."""
-    db.session.get_one(Owner, owner_id).account.time_zone = time_zone
+    db.session.get_one(Account, account_id).time_zone = time_zone
     db.session.commit()
 
 
@@ -65,7 +68,7 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
         PasswordRefused: the new password is not accepted.
     """
     owner = db.session.get_one(Owner, user.id)
-    stored, about = owner.password_hash, (owner.account.name, owner.name, owner.mailbox)
+    stored, about = owner.password_hash, (user.account.name, owner.name, owner.mailbox)
     key = owner.mailbox_key
     wait = login.count_password(user.session_id, now=now)
     db.session.commit()

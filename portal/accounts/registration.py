@@ -21,8 +21,9 @@ from ..state import current_config
 from . import emails, names
 from .identifiers import mailbox_key, unique_slug
 from .login import LOGINS_PER_NETWORK, TooManyAttempts
-from .models import Account, Owner, PendingRegistration
+from .models import Account, Membership, Owner, PendingRegistration
 from .passwords import check_password, hasher
+from .team.rights import Role
 from .tokens import InvalidLink, hash_token, new_token
 
 if TYPE_CHECKING:
@@ -277,6 +278,10 @@ def _create(
         db.session.execute(delete(PendingRegistration).where(PendingRegistration.mailbox_key == valid.key))
         try:
             db.session.flush()
+            db.session.add(
+                Membership(owner_id=owner.id, account_id=account.id, role=Role.OWNER, joined_at=now)
+            )
+            account.contact_id = owner.id
             concerned = {"account": owner.account_id, "owner": owner.id}
             db.session.commit()
         except IntegrityError:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
 from ..db import db, read_only, read_write
 from ..languages import ENGLISH
-from .models import LinkForm, OwnerSession
+from .models import Account, LinkForm, Membership, Owner, OwnerSession
+from .team.rights import Right, Role, may
 from .tokens import hash_token, new_token
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _SYSTEMS = (
 
 @dataclass(frozen=True)
 class CurrentAccount:
-    """The account of the logged-in owner, as it was when the request began."""
+    """The account that the session shows, as it was when the request began."""
 
     id: int
     slug: str
@@ -60,86 +61,102 @@ class CurrentAccount:
 
 @dataclass(frozen=True)
 class LoggedIn:
-    """The logged-in owner, Flask-Login's ``current_user``. A value, not a row, so it needs no transaction."""
+    """The logged-in person, Flask-Login's ``current_user``. A value, not a row, so it needs no transaction."""
 
-    id: int  # of the owner
-    name: str
-    mailbox: str
     account: CurrentAccount
     session_id: int
     token: str
-    is_operator: bool = False
+    id: int  # of the person
+    name: str
+    mailbox: str
+    role: Role  # in the account that is shown
+    programmes: int  # to how many the person belongs
+    is_operator: bool
     is_authenticated = True
     is_active = True
     is_anonymous = False
 
     @property
     def account_id(self) -> int:
-        """The id of the owner's account."""
+        """The id of the account that the session shows."""
         return self.account.id
+
+    def may(self, right: Right) -> bool:
+        """Return whether the person's role in this account holds a right."""
+        return may(self.role, right)
 
     def get_id(self) -> str:
         """Return what Flask-Login stores in the cookie: a random token, never the owner's id."""
         return self.token
 
 
-def start(owner_id: int, *, device: str, now: datetime) -> str:
-    """Insert a session and return its token. The caller commits."""
+_PROGRAMMES = (
+    select(func.count())
+    .select_from(Membership)
+    .where(Membership.owner_id == Owner.id)
+    .correlate(Owner)
+    .scalar_subquery()
+)
+_PERSON = (
+    Owner.id,
+    Owner.name,
+    Owner.mailbox,
+    Membership.role,
+    _PROGRAMMES,
+    Owner.is_operator,
+)
+_COLUMNS_OF_PERSON = len(_PERSON)
+_FIND = (
+    select(
+        OwnerSession.id,
+        OwnerSession.seen_at,
+        *_PERSON,
+        *(getattr(Account, field.name) for field in fields(CurrentAccount)),
+    )
+    .join_from(OwnerSession, Owner, Owner.id == OwnerSession.owner_id)
+    .join(
+        Membership,
+        and_(Membership.owner_id == OwnerSession.owner_id, Membership.account_id == OwnerSession.account_id),
+    )
+    .join(Account, Account.id == OwnerSession.account_id)
+)
+
+
+def start(owner_id: int, account_id: int, *, device: str, now: datetime) -> str:
+    """Insert a session that shows an account, and return its token. The caller commits."""
     db.session.execute(delete(OwnerSession).where(OwnerSession.owner_id == owner_id, ~_is_valid(now)))
     token = new_token()
-    row = OwnerSession(token_hash=hash_token(token), owner_id=owner_id, device=device)
+    row = OwnerSession(token_hash=hash_token(token), owner_id=owner_id, account_id=account_id, device=device)
     row.created_at = row.seen_at = now
     db.session.add(row)
     return token
 
 
 def find(token: str, *, now: datetime) -> LoggedIn | None:
-    """Return the owner of this token if its session is valid. Every few minutes, store that it was seen.
+    """Return the person of this token if its session is valid. Every few minutes, store that it was seen.
 
+    The role is read at each request, and a session shows nothing of an account that its person no longer belongs to.
     The look-up has its own read-only transaction, which has ended on return, because the caller may go on to read
     for long or to write. The time is stored in another one: a SQLite transaction that began by reading cannot wait
     for the write lock.
     """
     with read_only():
-        row = db.session.scalar(
-            select(OwnerSession).where(OwnerSession.token_hash == hash_token(token), _is_valid(now))
-        )
-        found = _logged_in(row, token) if row else None
-        stale = row is not None and now - row.seen_at >= _SEEN_INTERVAL
+        query = _FIND.where(OwnerSession.token_hash == hash_token(token), _is_valid(now))
+        row = db.session.execute(query).one_or_none()
         db.session.rollback()
-    if found and stale:
-        _store_seen(found.session_id, now)
-    return found
+    if row is None:
+        return None
+    session_id, seen_at = row[:2]
+    account = CurrentAccount(*row[2 + _COLUMNS_OF_PERSON :])
+    if now - seen_at >= _SEEN_INTERVAL:
+        _store_seen(session_id, now)
+    return LoggedIn(account, session_id, token, *row[2 : 2 + _COLUMNS_OF_PERSON])
 
 
 def _store_seen(session_id: int, now: datetime) -> None:
     with read_write():
         db.session.execute(update(OwnerSession).where(OwnerSession.id == session_id).values(seen_at=now))
         db.session.commit()
-
-
-def _logged_in(row: OwnerSession, token: str) -> LoggedIn:
-    owner, account = row.owner, row.owner.account
-    return LoggedIn(
-        id=owner.id,
-        name=owner.name,
-        mailbox=owner.mailbox,
-        account=CurrentAccount(
-            account.id,
-            account.slug,
-            account.name,
-            account.time_zone,
-            account.approved_at,
-            account.shop_url,
-            account.link_form,
-            account.link_pattern,
-            account.language,
-            account.confirm_version,
-        ),
-        session_id=row.id,
-        token=token,
-        is_operator=owner.is_operator,
-    )
 
 
 def devices(owner_id: int, *, now: datetime) -> Sequence[OwnerSession]:

@@ -20,7 +20,7 @@ from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import SYSTEM, get_queue
 from ..security_log import SecurityEvent, record
 from ..state import get_state
-from .models import Account, Owner
+from .models import Account, Membership, Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,14 +95,17 @@ def gate(queue: Queue, _now: datetime) -> int | None:
 def approve(account_id: int, *, now: datetime) -> bool:
     """Approve an account, which ends its limits; return whether it was not approved before. Commits.
 
-    The operator vouches for its owners, so their mailboxes count as confirmed.
+    The operator vouches for the person who registered it, so that mailbox counts as confirmed.
     """
     account = _lock(account_id)
     is_new = account is not None and account.approved_at is None
     if account is not None and is_new:
         account.approved_at, account.is_waiting = now, False
         _restart(account_id)  # locks the queue before its messages, as a drain does
-        unconfirmed = update(Owner).where(Owner.account_id == account_id, Owner.confirmed_at.is_(None))
+        registered = select(Membership.owner_id).where(
+            Membership.account_id == account_id, Membership.invited_by == ""
+        )
+        unconfirmed = update(Owner).where(Owner.id.in_(registered), Owner.confirmed_at.is_(None))
         db.session.execute(unconfirmed.values(confirmed_at=now))
         # What waits for a limit of unapproved accounts leaves now.
         waiting = update(OutboxMessage).where(

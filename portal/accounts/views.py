@@ -17,7 +17,7 @@ from . import login, registration, sessions
 from . import password_reset as resetting
 from .access import known_browser, remember_browser, start_browser_session
 from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, add_error
-from .login import TooManyAttempts, Visitor, WrongCredentials
+from .login import NoProgramme, TooManyAttempts, Visitor, WrongCredentials
 from .passwords import PasswordRefused
 from .tokens import InvalidLink
 
@@ -106,6 +106,11 @@ def log_in() -> ResponseReturnValue:
         return render_rate_limited(page, form, error, target=target)
     except WrongCredentials:
         add_error(form, _WRONG)
+        return render_errors(page, form, target=target)
+    except NoProgramme:
+        add_error(
+            form, _("You belong to no affiliate programme at present. Ask one of its owners to invite you.")
+        )
         return render_errors(page, form, target=target)
     start_browser_session(token)
     return redirect(target or url_for("settings.email_preferences"), 303)

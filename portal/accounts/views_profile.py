@@ -13,6 +13,8 @@ from . import sessions
 from .forms import NamesForm, PasswordForm, TimeZoneForm, add_error
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
+from .team.programmes import programmes_of
+from .team.rights import Right
 from .views import blueprint, link, render_rate_limited
 
 if TYPE_CHECKING:
@@ -30,10 +32,11 @@ def profile() -> ResponseReturnValue:
 @blueprint.post("/account/names")
 @login_required
 def change_names() -> ResponseReturnValue:
-    form = NamesForm(data=_saved_names())
+    form = NamesForm(with_programme=_may_rename_programme(), data=_saved_names())
     if not form.validate():
         return _page(names=form), 422
-    operations.change_names(current_user.id, programme=form.programme.data, name=form.name.data)
+    programme = form.programme.data if _may_rename_programme() else None
+    operations.change_names(current_user, programme=programme, name=form.name.data)
     flash("The names are saved.", "success")
     return redirect(url_for("accounts.profile"), 303)
 
@@ -44,7 +47,7 @@ def change_time_zone() -> ResponseReturnValue:
     form = TimeZoneForm(current_user.account.time_zone)
     if not form.validate():
         return _page(zone=form), 422
-    operations.change_time_zone(current_user.id, form.time_zone.data)
+    operations.change_time_zone(current_user.account_id, form.time_zone.data)
     flash("The time zone is saved.", "success")
     return redirect(url_for("accounts.profile"), 303)
 
@@ -102,6 +105,10 @@ def _page(
     return render_template(_PAGE, form_errors=bool(invalid), form=invalid, **context)
 
 
+def _may_rename_programme() -> bool:
+    return bool(current_user.may(Right.CONNECT))
+
+
 def _saved_names() -> dict[str, str]:
     return {"programme": current_user.account.name, "name": current_user.name}
 
@@ -112,8 +119,10 @@ def _context(
     account = current_user.account
     chosen = {"time_zone": account.time_zone}
     return {
-        "names": names or NamesForm(formdata=None, data=_saved_names()),
+        "names": names
+        or NamesForm(with_programme=_may_rename_programme(), formdata=None, data=_saved_names()),
         "zone": zone or TimeZoneForm(account.time_zone, formdata=None, data=chosen),
         "password": password or PasswordForm(formdata=None),
+        "programmes": programmes_of(current_user.id) if current_user.programmes > 1 else [],
         "devices": sessions.devices(current_user.id, now=utcnow()),
     }

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 from itsdangerous import Signer
-from sqlalchemy import select
 
-from ..accounts.models import Account, Owner
+from ..accounts.models import Account
+from ..accounts.team.contact import contact_mailbox
 from ..db import db
 from ..notices import recipients
 from ..notices.catalogue import CATALOGUE, Notice
@@ -91,7 +91,7 @@ def restrictions(account: Account) -> dict[str, str]:
 
 
 def _load_subscription(account: Account, notice: Notice, digest: str) -> Subscription:
-    owners = list(db.session.scalars(select(Owner.mailbox).where(Owner.account_id == account.id)))
+    contact = contact_mailbox(account.id)
     mailboxes = {mailbox_digest(mailbox): mailbox for mailbox, _ in recipients.recipients_of(account)}
     mailbox = mailboxes.get(digest, "")
     is_off = not recipients.is_enabled(account.id, notice)
@@ -99,7 +99,7 @@ def _load_subscription(account: Account, notice: Notice, digest: str) -> Subscri
         account=account,
         notice=notice,
         mailbox=mailbox,
-        is_owner=mailbox in owners,
+        is_owner=mailbox == contact,
         is_only_recipient=len(mailboxes) < 2,
         ended=is_off or not mailbox or suppressions.is_suppressed(account.id, mailbox, notice.category),
     )

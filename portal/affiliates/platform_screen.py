@@ -13,10 +13,11 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from ..accounts.models import Account, Owner
 from ..accounts.standing import is_limited
+from ..accounts.team.contact import member_ids
 from ..db import db
 from ..notices.catalogue import CONFIRM_SIGN_UP
 from ..notices.models import NoticeMailbox
@@ -85,13 +86,17 @@ def _limit(*, is_confirmed: bool) -> int:
 
 def _confirmed(account_id: int, keys: Collection[str]) -> set[str]:
     """Return which of these mailboxes an owner, an affiliate or a further reader of the account has confirmed."""
-    tables: tuple[Any, ...] = (Owner, Affiliate, NoticeMailbox)
+    tables: tuple[tuple[Any, ColumnElement[bool]], ...] = (
+        (Owner, Owner.id.in_(member_ids(account_id))),
+        (Affiliate, Affiliate.account_id == account_id),
+        (NoticeMailbox, NoticeMailbox.account_id == account_id),
+    )
     return {
         key
-        for table in tables
+        for table, of_account in tables
         for key in db.session.scalars(
             select(table.mailbox_key).where(
-                table.account_id == account_id, table.mailbox_key.in_(keys), table.confirmed_at.is_not(None)
+                of_account, table.mailbox_key.in_(keys), table.confirmed_at.is_not(None)
             )
         )
     }

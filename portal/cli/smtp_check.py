@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from ..accounts.models import Account, Owner
+from ..accounts.models import Account
+from ..accounts.team.contact import contact_mailbox
 from ..db import db
 from ..outbox.routing import NoRoute, Route
 from ..settings import routing, versions
@@ -163,10 +164,9 @@ def _route(version: SmtpSettings) -> Route:
 
 
 def _recipient(account: Account) -> str:
-    first = select(Owner.mailbox).where(Owner.account_id == account.id).order_by(Owner.id).limit(1)
-    mailbox = db.session.scalar(first)
+    mailbox = contact_mailbox(account.id)
     if mailbox is None:
-        raise CannotCheck("no-owner", "The account has no owner, so nobody could receive.")
+        raise CannotCheck("no-owner", "The account has no contact, so nobody could receive.")
     return mailbox
 
 

@@ -133,7 +133,9 @@ def _send_link(account: Account, row: NoticeMailbox, now: datetime) -> None:
 
 
 def _is_known(account_id: int, key: str) -> bool:
-    owners = select(Owner.id).where(Owner.account_id == account_id, Owner.mailbox_key == key)
+    owners = select(Owner.id).where(
+        Account.id == account_id, Owner.id == Account.contact_id, Owner.mailbox_key == key
+    )
     further = select(NoticeMailbox.id).where(
         NoticeMailbox.account_id == account_id, NoticeMailbox.mailbox_key == key
     )

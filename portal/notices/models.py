@@ -84,10 +84,11 @@ class NoticeMailbox(Base):
 
 
 class NoticeDraft(Base):
-    """The unsaved text of an owner's editor, stored for the preview and the test email. It is never sent to recipients."""
+    """The unsaved text of a person's editor, stored for the preview and the test email. It is never sent to recipients."""
 
     __tablename__ = "notice_draft"
     owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True)
     kind: Mapped[str] = mapped_column(String(40), primary_key=True)
     subject: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text)

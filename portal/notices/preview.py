@@ -97,6 +97,9 @@ def render_test(
     return rendering.render_sample(notice, account, values=values, text=valid.text, arrival_url=arrival_url)
 
 
+_KEY = ["owner_id", "account_id", "kind"]
+
+
 def save_draft(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: datetime) -> None:
     """Store the unsaved text of an owner's editor. Commits."""
     values = {
@@ -107,19 +110,19 @@ def save_draft(owner: Owner, notice: Notice, text: Text, *, based_on: int, now: 
         "based_on": based_on,
         "updated_at": now,
     }
-    row = {"owner_id": owner.id, "kind": notice.kind, **values}
+    row = {"owner_id": owner.id, "account_id": owner.account_id, "kind": notice.kind, **values}
     statement = insert(NoticeDraft).values(row)
-    db.session.execute(statement.on_conflict_do_update(index_elements=["owner_id", "kind"], set_=values))
+    db.session.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=values))
     db.session.commit()
 
 
 def find_draft(owner: Owner, notice: Notice) -> NoticeDraft | None:
     """Return the stored draft of an owner, if there is one."""
-    return db.session.get(NoticeDraft, (owner.id, notice.kind))
+    return db.session.get(NoticeDraft, (owner.id, owner.account_id, notice.kind))
 
 
 def delete_draft(owner: Owner, notice: Notice) -> None:
     """Delete the draft after its text was saved or discarded. Commits."""
-    mine = (NoticeDraft.owner_id == owner.id, NoticeDraft.kind == notice.kind)
-    db.session.execute(delete(NoticeDraft).where(*mine))
+    mine = (NoticeDraft.owner_id == owner.id, NoticeDraft.account_id == owner.account_id)
+    db.session.execute(delete(NoticeDraft).where(*mine, NoticeDraft.kind == notice.kind))
     db.session.commit()

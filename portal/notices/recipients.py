@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 
-from ..accounts.models import Owner
+from ..accounts.models import Account, Owner
 from ..db import db
 from ..db.transaction import current_connection
 from ..state import get_state
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from ..accounts.models import Account
     from .catalogue import Notice
 
-_SWITCH, _OWNER, _MAILBOX = NoticeSwitch.__table__.c, Owner.__table__.c, NoticeMailbox.__table__.c
+_SWITCH, _MAILBOX = NoticeSwitch.__table__.c, NoticeMailbox.__table__.c
+_OWNER, _ACCOUNT = Owner.__table__.c, Account.__table__.c
 _ENABLED = select(_SWITCH.enabled).where(
     _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
 )
-_OWNERS = (
-    select(_OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name, _OWNER.confirmed_at)
-    .where(_OWNER.account_id == bindparam("account_id"))
-    .order_by(_OWNER.id)
+_CONTACT = select(_OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name, _OWNER.confirmed_at).where(
+    _ACCOUNT.id == bindparam("account_id"), _OWNER.id == _ACCOUNT.contact_id
 )
 _FURTHER = (
     select(_MAILBOX.mailbox_key, _MAILBOX.mailbox)
@@ -83,12 +81,13 @@ def _insert_switch(account_id: int, kind: str) -> NoticeSwitch:
 def recipients_of(account: Account, *, confirmed: bool = False) -> list[tuple[str, str]]:
     """Return mailbox and display name of each recipient of the account's notices to the owner, each once.
 
-    A further mailbox is among them once it is confirmed. ``confirmed`` leaves out owners who never proved to read theirs.
+    These are the account's contact and its further mailboxes, once confirmed. ``confirmed`` leaves out a contact who never
+    proved to read theirs.
     """
     connection, this = current_connection(), {"account_id": account.id}
     recipients = {
         key: (mailbox, name)
-        for key, mailbox, name, confirmed_at in connection.execute(_OWNERS, this)
+        for key, mailbox, name, confirmed_at in connection.execute(_CONTACT, this)
         if confirmed_at is not None or not confirmed
     }
     for key, mailbox in connection.execute(_FURTHER, this):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from ..accounts.models import Account, Owner
+from ..accounts.models import Account
 from ..accounts.standing import AccountState, state_of
+from ..accounts.team.contact import contact_mailboxes
 from ..db import db, read_only
 from ..deliveries.models import LogRow
 from ..outbox.models import Status
@@ -87,7 +88,7 @@ def list_all(now: datetime) -> Iterator[AccountRow]:
 
 def _rows(accounts: Sequence[Account], now: datetime) -> list[AccountRow]:
     ids = [account.id for account in accounts]
-    owners, senders, counts = _owners(ids), _own_senders(ids), _counts(ids, now)
+    owners, senders, counts = contact_mailboxes(ids), _own_senders(ids), _counts(ids, now)
     statuses = statuses_of(ids)
     platform = current_config().platform
     return [
@@ -108,12 +109,6 @@ def _rows(accounts: Sequence[Account], now: datetime) -> list[AccountRow]:
         )
         for one in accounts
     ]
-
-
-def _owners(ids: Sequence[int]) -> dict[int, str]:
-    """Return the mailbox of the first owner of each account."""
-    query = select(Owner.account_id, Owner.mailbox).where(Owner.account_id.in_(ids))
-    return dict(db.session.execute(query.order_by(Owner.id.desc())).all())
 
 
 def _own_senders(ids: Sequence[int]) -> dict[int, str]:

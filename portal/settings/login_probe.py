@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
 
-from ..accounts.models import Owner
+from ..accounts.team.contact import contact_mailbox
 from ..clock import utcnow
 from ..db import db
 from ..jobs import backoff
@@ -155,9 +155,7 @@ def _claim(version_id: int, now: datetime) -> _Target | None:
         _notify(ProbeResult(version, row, none.diagnosis))
         db.session.commit()
         return None
-    recipient = db.session.scalars(
-        select(Owner.mailbox).where(Owner.account_id == version.account_id)
-    ).first()
+    recipient = contact_mailbox(version.account_id)
     target = _Target(version.id, version.account_id, route, recipient or route.sender)
     db.session.commit()
     return target

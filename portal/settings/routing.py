@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account, Owner
+from ..accounts.team.contact import contact_mailboxes
 from ..db import db
 from ..db.prepared import PreparedStatement
 from ..oauth.tokens import GrantTokens
@@ -22,7 +23,7 @@ from . import credentials, providers
 from .models import SmtpSettings, VersionState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ..config import Config, PlatformMail
     from ..outbox.routing import RouteLookup
@@ -60,15 +61,12 @@ _REPLIES = PreparedStatement(
         SmtpSettings.__table__.c.failover_since.is_(None),
     )
 )
-_OWNER_MAILBOX = PreparedStatement(
-    select(Owner.__table__.c.mailbox)
-    .where(
-        Owner.__table__.c.account_id == bindparam("account"),
-        Account.__table__.c.id == Owner.__table__.c.account_id,
+_CONTACT_MAILBOX = PreparedStatement(
+    select(Owner.__table__.c.mailbox).where(
+        Account.__table__.c.id == bindparam("account"),
+        Owner.__table__.c.id == Account.__table__.c.contact_id,
         Account.__table__.c.approved_at.is_not(None),
     )
-    .order_by(Owner.__table__.c.id)
-    .limit(1)
 )
 
 
@@ -99,15 +97,15 @@ def reply_mailbox(account_id: int) -> str:
     """
     live = _REPLIES.first(account=account_id)
     if live is None:
-        return _owner_mailbox(account_id)
+        return _contact_mailbox(account_id)
     reply_to, wrapped_user, domain, username = map(str, live)
     sender = f"{wrapped_user}@{domain}"
     return reply_to or (sender if sender.lower() == username.lower() else "")
 
 
-def _owner_mailbox(account_id: int) -> str:
-    """Return the mailbox of an account's first owner; empty until an operator has approved the account."""
-    return str(_OWNER_MAILBOX.scalar(account=account_id) or "")
+def _contact_mailbox(account_id: int) -> str:
+    """Return the mailbox of an account's contact; empty until an operator has approved the account."""
+    return str(_CONTACT_MAILBOX.scalar(account=account_id) or "")
 
 
 def route_for(account_id: int | None, version_id: int | None = None) -> Route:
@@ -134,19 +132,11 @@ def find_routes(live: Mapping[Account, SmtpSettings | None]) -> dict[int, RouteL
     """Look up the present routes of several accounts, with the live version of each, by account id."""
     own = {one.id: version for one, version in live.items() if version and version.failover_since is None}
     others = [one for one in live if one.id not in own]
-    mailboxes = _first_mailboxes([one.id for one in others if one.approved_at is not None])
+    mailboxes = contact_mailboxes([one.id for one in others if one.approved_at is not None])
     found = {id_: look_up(partial(version_route, version)) for id_, version in own.items()}
     return found | {
         one.id: look_up(partial(_platform_route_of, one, mailboxes.get(one.id, ""))) for one in others
     }
-
-
-def _first_mailboxes(account_ids: Sequence[int]) -> dict[int, str]:
-    """Return the mailbox of the first owner of each account."""
-    if not account_ids:
-        return {}
-    query = select(Owner.account_id, Owner.mailbox).where(Owner.account_id.in_(account_ids))
-    return dict(db.session.execute(query.order_by(Owner.id.desc())).all())
 
 
 def version_route(version: SmtpSettings) -> Route:
@@ -200,7 +190,7 @@ def platform_route(account_id: int | None) -> Route:
     if account_id is None:
         return _platform_route_of(None, "")
     account = db.session.get_one(Account, account_id)
-    return _platform_route_of(account, "" if account.approved_at is None else _owner_mailbox(account_id))
+    return _platform_route_of(account, "" if account.approved_at is None else _contact_mailbox(account_id))
 
 
 def _platform_route_of(account: Account | None, owner_mailbox: str) -> Route:

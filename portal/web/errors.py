@@ -136,10 +136,10 @@ def _csrf_error(error: CSRFError) -> Any:
         "Your session changed while the form was open, so it was not accepted. Nothing was changed.",
         "What you typed is below; send it again. Passwords have to be typed again.",
     )
-    return error_page(400, page=page, kept=_submitted_values(), kept_action=request.path)
+    return error_page(400, page=page, kept=submitted_values(), kept_action=request.path)
 
 
-def _submitted_values() -> list[tuple[str, str]]:
+def submitted_values() -> list[tuple[str, str]]:
     """Return the entered values except secrets, so that the page can offer to send them again."""
     return [
         (name, value)
@@ -152,7 +152,7 @@ def _database_error(error: DBAPIError) -> Any:
     _continue_read_only()
     _log.error("database error at %s: %s", request.path, error.orig)
     if request.method == "POST":
-        return error_page(503, kept=_submitted_values(), kept_action=request.path)
+        return error_page(503, kept=submitted_values(), kept_action=request.path)
     return error_page(503)
 
 

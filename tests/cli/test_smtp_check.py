@@ -14,7 +14,7 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import delete, func, select, update
 
-from portal.accounts.models import Owner, OwnerSession
+from portal.accounts.models import Membership, Owner, OwnerSession
 from portal.db import db
 from portal.outbox.models import OutboxMessage
 from portal.settings.models import SettingsCheck, SmtpSettings
@@ -145,6 +145,7 @@ def test_an_undecryptable_password_or_an_unknown_port_is_not_a_failed_check(
 
 def test_an_account_without_owner_has_no_recipient(app: Flask, live: SmtpSettings) -> None:
     db.session.execute(delete(OwnerSession))
+    db.session.execute(delete(Membership))
     db.session.execute(delete(Owner))
     db.session.commit()
     assert parsed(check(app, "--account", "brightleaf", "--json"))["error"]["code"] == "no-owner"

@@ -64,6 +64,7 @@ LOGGED_IN = [
     "/settings/api/play?event=payout",
     "/settings/api/reference",
     "/account",
+    "/team",
     "/operator/accounts",
     "/operator/outbox",
     "/rehearsal/inbox",

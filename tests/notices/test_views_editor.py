@@ -231,7 +231,7 @@ def test_placeholders_of_other_products_are_replaced_without_script_and_then_sav
     assert "*|FNAME|* became {{ first_name }}" in page
     assert "Nothing is saved yet".lower() in page.lower()
     assert _versions() == []
-    draft = db.session.get(NoticeDraft, (owner_of().id, "new-sign-up"))
+    draft = db.session.get(NoticeDraft, (owner_of().id, owner_of().account_id, "new-sign-up"))
     assert _save(owner, subject=draft.subject, html=draft.html).status_code == 303
     (version,) = _versions()
     assert version.subject == "Welcome {{ first_name }} & friends"

@@ -19,7 +19,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from portal import bootstrap, create_app
-from portal.accounts.models import Account, Owner, OwnerSession
+from portal.accounts.models import Account, Owner, OwnerSession, TeamInvitation
 from portal.accounts.registration import create_owner
 from portal.affiliates.models import Affiliate, AffiliateState, Suppression
 from portal.api import tokens
@@ -189,6 +189,7 @@ def _fill(app: Flask, person: Person) -> None:
     shown = _post(app, person, "/settings/api", name=f"Token {mark}").get_data(as_text=True)
     _post(app, person, "/incidents/alerts/webhook", "/incidents/alerts", url=f"https://hook.example/{mark}")
     _post(app, person, f"{settings}/test", settings)
+    _post(app, person, "/team/invitations", "/team", mailbox=f"{mark}.team@x.example", role="editor")
     _post(app, person, "/settings/bounces/generic", "/settings/bounces")
     _post(app, person, "/settings/bounces/mailbox", host=f"imap.{domain}", security="implicit", folder="INBOX",
           username=f"{mark}@{domain}", password="another password")  # fmt: skip
@@ -285,6 +286,8 @@ def _ids(person: Person, token: str) -> dict[str, str | int]:
         "import": newest(AffiliateImport.id, AffiliateImport),
         "breaker": newest(BounceBreaker.id, BounceBreaker),
         "commission": newest(Commission.id, Commission),
+        "member": newest(Owner.id, Owner),
+        "invitation": newest(TeamInvitation.id, TeamInvitation),
         "session": db.session.scalars(session).first(),
         "bearer": token,
     }
@@ -304,6 +307,8 @@ _BY_PATH = {  # what <id_> means, by the beginning of the route; the longest one
 }
 _BY_NAME = {
     "breaker_id": "breaker",
+    "member_id": "member",
+    "invitation_id": "invitation",
     "import_id": "import",
     "grant_id": "grant",
     "message_id": "message", "action_id": "action", "mailbox_id": "mailbox", "session_id": "session", "code": "code",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from ...accounts.models import Owner
+from ...accounts.team.contact import member_ids
 from ...arrival import headers as arrival_headers
 from ...arrival import proofs
 from ...db import db
@@ -40,7 +41,7 @@ class MailContent:
 
 def expected_by(account_id: int, username: str, *, now: datetime) -> Expected:
     """Return what to look for in the mailbox of an account. Owners forward from their own mailboxes and from this one."""
-    mailboxes = db.session.scalars(select(Owner.mailbox).where(Owner.account_id == account_id))
+    mailboxes = db.session.scalars(select(Owner.mailbox).where(Owner.id.in_(member_ids(account_id))))
     forwarders = frozenset(one.casefold() for one in (*mailboxes, username))
     return Expected(forwarders, proofs.awaits_headers(account_id, now=now))
 

@@ -1,0 +1,33 @@
+"""The contact of an account: the person who gets replies and the emails to the owner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from ...db import db
+from ..models import Account, Membership, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Select
+
+
+def contact_mailbox(account_id: int) -> str | None:
+    """Return the mailbox of an account's contact."""
+    return contact_mailboxes([account_id]).get(account_id)
+
+
+def contact_mailboxes(account_ids: Collection[int]) -> dict[int, str]:
+    """Return the mailbox of the contact of each account, by account id."""
+    if not account_ids:
+        return {}
+    query = select(Account.id, Owner.mailbox).join_from(Account, Owner, Owner.id == Account.contact_id)
+    return dict(db.session.execute(query.where(Account.id.in_(account_ids))).all())
+
+
+def member_ids(account_id: int) -> Select[Any]:
+    """Return a query for the ids of an account's people."""
+    return select(Membership.owner_id).where(Membership.account_id == account_id)

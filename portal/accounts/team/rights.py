@@ -1,0 +1,154 @@
+"""Roles, rights, and the one table that states which right each endpoint needs.
+
+``access.py`` reads the table before every request. An endpoint without a row is refused: an app of the tests is not made
+then, and a live portal answers 404.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a person is in one account. The values are stored."""
+
+    OWNER = "owner"
+    EDITOR = "editor"
+    VIEWER = "viewer"
+
+
+class Right(StrEnum):
+    """What an endpoint needs. All but PUBLIC and OPERATE come with a role in the account that the session shows."""
+
+    PUBLIC = "public"  # answers anybody; what it protects, it protects by a key or a token of its own
+    SELF = "self"  # one's own log-in: names, password, devices, the programme that is shown
+    SEE = "see"
+    WRITE = "write"  # texts, look, affiliates, commissions, waiting emails, test emails
+    EXPORT = "export"  # tables with personal data as files
+    CONNECT = "connect"  # how emails leave, who is told, secrets, limits, names of the programme
+    PEOPLE = "people"  # who belongs to the account
+    OPERATE = "operate"  # the operator's pages; others get 404
+
+
+_VIEWER = frozenset({Right.SELF, Right.SEE})
+_EDITOR = _VIEWER | {Right.WRITE, Right.EXPORT}
+_OWNER = _EDITOR | {Right.CONNECT, Right.PEOPLE}
+_RIGHTS_OF = {Role.VIEWER: _VIEWER, Role.EDITOR: _EDITOR, Role.OWNER: _OWNER}  # lowest first
+
+_ENDPOINTS = {
+    Right.PUBLIC: """
+        static settings.home
+        accounts.confirm accounts.forgot accounts.forgot_sent accounts.invited accounts.log_in accounts.log_out
+        accounts.register accounts.register_invited accounts.register_sent accounts.reset
+        team.invitation team.accept
+        affiliates.accept affiliates.confirm affiliates.confirm_address affiliates.confirm_address_now
+        affiliates.confirm_now affiliates.dashboard affiliates.find_page affiliates.find_pages affiliates.invitation
+        affiliates.join affiliates.owner_unsubscribe affiliates.preferences affiliates.save_preferences
+        affiliates.send_again affiliates.thanks affiliates.unsubscribe
+        api.add_affiliate api.change_affiliate api.erase_affiliate api.list_affiliates api.list_commissions api.openapi
+        api.send_event api.send_events api.show_affiliate api.show_balance api.show_event api.show_message
+        api.show_sending
+        arrival.mark_received arrival.show_link
+        hooks.receive
+        links.accent_styles links.follow
+        monitoring.healthz monitoring.metrics monitoring.readyz monitoring.security_contact
+        notices.confirm_mailbox notices.confirm_mailbox_now notices.logo
+        privacy.ask privacy.download privacy.erasure privacy.withdraw
+        samples.sample_link
+    """,
+    Right.SELF: """
+        accounts.profile accounts.change_names accounts.change_password accounts.log_out_device accounts.log_out_others
+        team.switch team.leave
+    """,
+    Right.SEE: """
+        team.index
+        affiliates.by_code affiliates.index affiliates.show affiliates.sign_up_rules affiliates.suppressions
+        api_pages.index api_pages.reference api_pages.simulator
+        arrival.show
+        deliveries.html deliveries.index deliveries.keep deliveries.order deliveries.show
+        domains.sending_domain
+        events.index
+        explain.answer explain.show
+        imports.index imports.show
+        incidents.alerts incidents.failure incidents.index incidents.limits incidents.show incidents.waiting
+        money.index
+        notices.branding_page notices.branding_preview notices.html notices.index notices.show notices.version
+        programme.settings
+        rehearsal.faults rehearsal.html rehearsal.inbox rehearsal.message rehearsal.raw
+        settings.email_preferences settings.provider_help
+    """,
+    Right.WRITE: """
+        affiliates.decide affiliates.decide_many affiliates.decline affiliates.edit affiliates.invite
+        affiliates.keep_address affiliates.new_decision affiliates.send_link_again affiliates.suppress
+        affiliates.unsuppress
+        api_pages.simulate
+        arrival.paste_headers
+        deliveries.give_order deliveries.new_order deliveries.retry_or_cancel deliveries.send_again
+        deliveries.stop_order
+        imports.choose imports.start imports.stop imports.upload
+        incidents.discard incidents.own incidents.platform incidents.release
+        money.decide money.decide_shown money.save_rule money.send_skipped_week money.skipped_week
+        notices.add_mailbox notices.live_preview notices.remove_mailbox notices.reset notices.restore notices.save
+        notices.save_branding notices.send_mailbox_link_again notices.switch
+        privacy.erase privacy.take_part_again
+        programme.save
+        rehearsal.clear rehearsal.report
+        settings.send_test
+    """,
+    Right.EXPORT: "affiliates.export deliveries.table imports.faults money.export",
+    Right.CONNECT: """
+        accounts.change_time_zone
+        api_pages.create api_pages.revoke
+        bounce_mailbox.read_now bounce_mailbox.remove bounce_mailbox.save bounce_mailbox.save_folder bounce_mailbox.show
+        bounces.create bounces.decide bounces.events bounces.index bounces.remove bounces.renew bounces.save_key
+        connect.disconnect connect.google connect.index connect.microsoft connect.save_google connect.save_microsoft
+        connect_mailbox.app connect_mailbox.begin connect_mailbox.save_app connect_mailbox.save_service_account
+        connect_mailbox.service_account connect_mailbox.show
+        consent.begin consent.callback consent.show
+        domains.add_selector domains.check_again domains.remove_selector
+        incidents.alerts_by_mail incidents.message_events incidents.remove_webhook incidents.renew_secret
+        incidents.save_failure incidents.save_limits incidents.save_webhook incidents.test_webhook
+        settings.discard_drafts settings.prove_domain settings.save settings.stop settings.stop_check
+        settings.version_action
+    """,
+    Right.PEOPLE: """
+        team.invite team.resend team.withdraw team.change_role team.remove team.hand_over team.choose_contact
+    """,
+    Right.OPERATE: """
+        operator.approve operator.invite operator.list_accounts operator.outbox operator.resume operator.suspend
+    """,
+}
+_NEEDED = {endpoint: right for right, names in _ENDPOINTS.items() for endpoint in names.split()}
+# What an endpoint needs for other methods than GET and HEAD, where that is more.
+_TO_CHANGE = {
+    "affiliates.sign_up_rules": Right.WRITE,
+    "deliveries.keep": Right.CONNECT,
+    "settings.provider_help": Right.CONNECT,
+}
+_READING = frozenset({"GET", "HEAD"})
+
+
+def needed(endpoint: str, method: str) -> Right | None:
+    """Return the right that a request needs; None for an endpoint without a row."""
+    right = _NEEDED.get(endpoint)
+    return right if method in _READING else _TO_CHANGE.get(endpoint, right)
+
+
+def endpoints() -> frozenset[str]:
+    """Return every endpoint that has a row."""
+    return frozenset(_NEEDED)
+
+
+def may(role: Role, right: Right) -> bool:
+    """Return whether a role holds a right."""
+    return right in _RIGHTS_OF[role]
+
+
+def roles_with(right: Right) -> list[Role]:
+    """Return the roles that hold a right, the highest first."""
+    return [role for role in reversed(_RIGHTS_OF) if may(role, right)]
+
+
+def is_lower(role: Role, other: Role) -> bool:
+    """Return whether a role holds less than another one."""
+    return _RIGHTS_OF[role] < _RIGHTS_OF[other]
