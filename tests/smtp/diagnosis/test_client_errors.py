@@ -41,6 +41,8 @@ CASES = [
     ("greeting", "Greeting never received", "mute-server"),
     ("greeting", "read tcp 10.0.0.2:4000->198.51.100.4:465: read: connection reset by peer", "mute-server"),
     ("DATA", "unexpected EOF", "hung-up-on-message"),
+    ("DATA", "The peer has unexpectedly disconnected", "hung-up-on-message"),
+    ("DATA", "DATA END command failed:", "hung-up-on-message"),
 ]  # fmt: skip
 
 
