@@ -94,7 +94,6 @@ def create_app(config: Config | None = None) -> Flask:
 def _new_app(config: Config) -> Flask:
     """Return an app with its configuration, its database and the extensions of Flask."""
     from flask import Flask
-    from flask_migrate import Migrate
     from flask_wtf import CSRFProtect
 
     from . import db
@@ -110,7 +109,6 @@ def _new_app(config: Config) -> Flask:
     )
     _configure(app, config)
     db.db.init_app(app)
-    Migrate(app, db.db, directory=str(ROOT / "portal" / "migrations"), render_as_batch=True)
     CSRFProtect(app)
     with app.app_context():
         for bind, engine in db.db.engines.items():

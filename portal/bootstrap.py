@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask_migrate import upgrade
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from . import demo
@@ -48,10 +47,12 @@ def make_secrets(instance: Path) -> list[Path]:
 
 def migrate(app: Flask) -> None:
     """Migrate the tables, make the files private, and check the keys against the tables. Raises ConfigError."""
+    from .db.migrate import upgrade  # it imports Alembic, which a running portal does not use
+
     with app.app_context():
         try:
             if not _is_current():
-                upgrade(directory=str(readiness.MIGRATIONS))
+                upgrade()
             backend.make_tables(app)
         except DBAPIError as error:
             if not _is_refusal(error):

@@ -12,7 +12,6 @@ from datetime import timedelta
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from flask_migrate import upgrade
 from sqlalchemy import bindparam, text
 
 from portal import bootstrap, create_app
@@ -20,6 +19,7 @@ from portal.about import ROOT
 from portal.clock import utcnow
 from portal.config import ConfigError
 from portal.db import Base, UTCDateTime, db, readiness
+from portal.db.migrate import upgrade
 from portal.deliveries.triggers import SUBJECT_INDEX
 from portal.jobs.backend import TABLE_PREFIX
 from portal.rate_limit import RateLimit, _key, consume, remaining

@@ -8,10 +8,10 @@ from runpy import run_path
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import upgrade
 
 from portal import create_app
 from portal.db import db, readiness
+from portal.db.migrate import upgrade
 from tests.conftest import make_config
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]

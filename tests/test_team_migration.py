@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.accounts.passwords import hasher
 from portal.db import db, readiness
+from portal.db.migrate import downgrade, upgrade
 from tests.conftest import PASSWORD, make_config
 from tests.pages import LintingClient
 from tests.test_account_states_migration import _fill, _triggers

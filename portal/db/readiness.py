@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import LargeBinary
+from sqlalchemy import LargeBinary, inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..about import ROOT
@@ -32,10 +31,18 @@ class KeyCheck(Base):
 
 
 def is_current() -> bool:
-    """Return whether every migration has been applied."""
+    """Return whether every migration has been applied. Reads Alembic's table without Alembic."""
     with read_only(), db.engine.connect() as connection:
-        applied = MigrationContext.configure(connection).get_current_heads()
-    return set(applied) == set(ScriptDirectory(str(MIGRATIONS)).get_heads())
+        if not inspect(connection).has_table("alembic_version"):
+            return False
+        applied = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    return list(applied) == [_newest_migration()]
+
+
+@cache
+def _newest_migration() -> str:
+    """Return the number of the newest migration, with which the names of their files begin."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def keys_open(vault: Vault) -> bool:

@@ -12,14 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huey import Huey
-from huey.exceptions import ConfigurationError
-from huey.registry import Registry
-from huey.storage import PostgresStorage, RedisStorage, SqliteStorage
-
 from ..db import urls
 from ..env import ConfigError
-from . import refusals
+from . import drivers, refusals
+from .drivers import Huey, PostgresStorage, RedisStorage, Registry, SqliteStorage
 from .registry import job_registry
 from .serializer import JobSerializer, RefusedJob
 
@@ -152,6 +148,7 @@ def _build(config: Config, name: str, serializer: JobSerializer) -> _JobQueue:
         return _build_redis(config.redis_url, name, serializer)
     if urls.is_postgresql(config.database_url):
         # bootstrap makes its tables, so that a portal starts while its database does not answer.
+        drivers.load_postgresql()
         connect = partial(urls.connect, config.database_url)
         return _PostgresQueue(
             name,
@@ -174,8 +171,9 @@ def _build(config: Config, name: str, serializer: JobSerializer) -> _JobQueue:
 
 def _build_redis(url: str, name: str, serializer: JobSerializer) -> _JobQueue:
     try:
+        drivers.load_redis()
         return _RedisQueue(name, serializer=serializer, results=False, url=url)
-    except ConfigurationError:
+    except ImportError:
         raise ConfigError(
             "REDIS_URL is set, but the Python package redis is not installed. Install it with "
             "`pip install --require-hashes -r requirements-redis.txt`, or unset REDIS_URL."

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from huey.registry import Message
-from huey.serializer import Serializer
+from .drivers import Message, Serializer
 
 if TYPE_CHECKING:
     from collections.abc import Collection

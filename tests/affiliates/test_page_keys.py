@@ -6,12 +6,12 @@ import re
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.affiliates import directory, page_keys
 from portal.affiliates.models import Affiliate
 from portal.db import db, readiness
+from portal.db.migrate import downgrade, upgrade
 from portal.db.readiness import check_keys
 from portal.enrolment import signup_rules
 from portal.env import ConfigError

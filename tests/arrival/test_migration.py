@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.db import db
+from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
 from tests.test_account_states_migration import FOLDER, _fill, _rows, _triggers
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from flask import Flask
-from flask_migrate import stamp
 
 from portal import bootstrap
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db, readiness
+from portal.db.migrate import stamp
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings, VersionState
 from tests import databases

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.affiliates.models import gmail_name
 from portal.db import db, readiness
+from portal.db.migrate import downgrade, upgrade
 from portal.deliveries import search
 from portal.deliveries.filters import Filters
 from portal.deliveries.query_plan import make_plan

@@ -7,11 +7,11 @@ import io
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.affiliates.consent import AgreementWay, agreed_words, version_of
 from portal.db import db, readiness
+from portal.db.migrate import downgrade, upgrade
 from portal.enrolment import signup_rules
 from tests.conftest import make_config
 from tests.enrolment.support import account_of, newest_affiliate, path_in, sign_up

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import upgrade
 
 from portal import bootstrap, create_app
 from portal.affiliates import page_keys
 from portal.affiliates.models import AffiliateState
 from portal.db import db, readiness
+from portal.db.migrate import upgrade
 from portal.enrolment import listing, signup_rules
 from portal.events import event_log
 from portal.events.models import EmailDecision

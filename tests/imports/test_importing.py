@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.affiliates import platform_screen, suppressions
@@ -17,6 +16,7 @@ from portal.affiliates.consent import AgreementWay
 from portal.affiliates.models import Affiliate, AffiliateState, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db, readiness
+from portal.db.migrate import downgrade, upgrade
 from portal.imports import checking, mailing, running, uploads
 from portal.imports.models import AffiliateImport, ImportState
 from portal.imports.reading import read_rows

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.db import db, readiness
+from portal.db.migrate import downgrade, upgrade
 from portal.money import balances, weekly_summary
 from portal.money.models import Commission, LedgerEntry
 from tests.conftest import make_config

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.db import db, readiness
+from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
 from tests.test_account_states_migration import _fill, _rows, _triggers
 from tests.test_plain_names import _tables

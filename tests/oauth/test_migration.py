@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.db import db
+from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
 from tests.test_account_states_migration import FOLDER, _fill, _triggers
 from tests.test_plain_names import _tables

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.affiliates import codes, directory, erased, suppressions
@@ -33,6 +32,7 @@ from portal.bounces.models import BounceEvent, EventState, MessageOutcome
 from portal.bounces.recording import record_event
 from portal.clock import utcnow
 from portal.db import Base, db, readiness
+from portal.db.migrate import downgrade, upgrade
 from portal.deliveries.models import LogRow
 from portal.enrolment import signup_rules
 from portal.enrolment.changing import address_change

@@ -8,11 +8,11 @@ from html import unescape
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 
 from portal import create_app
 from portal.clock import utcnow
 from portal.db import db
+from portal.db.migrate import downgrade, upgrade
 from portal.rate_limit import consume
 from portal.settings import domain_proof
 from portal.settings import versions as operations

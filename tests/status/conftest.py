@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import time_machine
 from flask import Flask
-from flask_migrate import stamp
 from sqlalchemy import select
 
 from portal.accounts.models import Account
@@ -21,6 +20,7 @@ from portal.arrival.models import FromOutcome, TestEmail
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import db, readiness
+from portal.db.migrate import stamp
 from portal.domains.models import DomainCheck, DomainCheckState, DomainStatus
 from portal.jobs.models import WorkerHeartbeat
 from portal.monitoring.health import ReadinessCache
