@@ -134,6 +134,7 @@ class Tuning:
     heartbeat_keep_s: float = 24 * 3600  # then the heartbeat of a crashed worker is removed
     queue_poll_s: float = 0.05  # of a job queue in a file, which cannot notify
     background_poll_s: float = 0.25  # of the queues in a file for whose jobs no page waits
+    queue_look_s: float = 15.0  # between two looks into a queue in PostgreSQL that announced nothing
     queue_retry_min_s: float = (
         0.5  # after trouble with a job queue that notifies; the delay grows up to the next
     )

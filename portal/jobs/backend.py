@@ -7,6 +7,8 @@ tables hold the work, so a job may be lost or repeated without harm.
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -77,12 +79,35 @@ class _JobQueue(Huey):
 
 
 class _PostgresStorage(PostgresStorage):
-    """Starts to listen before it looks for a job, so that no job pushed in between waits for the next poll."""
+    """Looks for a job when one is announced, and only now and then otherwise; Huey's does so every second in each thread.
+
+    It starts to listen before it looks, and the connection keeps what is announced, so that no job waits for the next look.
+    """
+
+    def __init__(self, *args: Any, look_s: float, **kwargs: Any) -> None:
+        self._look_s = look_s
+        self._looked = (
+            threading.local()
+        )  # of each thread: when it found no job, and over which connection it listened
+        super().__init__(*args, **kwargs)
 
     def dequeue(self) -> bytes | None:
-        self._listen_conn()
-        found: bytes | None = super().dequeue()
+        connection = self._listen_conn()
+        should_look, self._looked.connection = self._should_look(connection), None
+        found: bytes | None = self._dequeue() if should_look else None
+        if found is None and list(connection.notifies(timeout=self.read_timeout, stop_after=1)):
+            found = self._dequeue()
+        if found is None:
+            self._looked.connection = connection  # else there may be more, also after an error
         return found
+
+    def _should_look(self, connection: Any) -> bool:
+        """Return whether something may have been missed, or the last look was long ago."""
+        looked, now = self._looked, time.monotonic()
+        if getattr(looked, "connection", None) is connection and now < looked.at + self._look_s:
+            return False
+        looked.at = now
+        return True
 
 
 class _FileStorage(SqliteStorage):
@@ -157,6 +182,7 @@ def _build(config: Config, name: str, serializer: JobSerializer) -> _JobQueue:
             connection=connect,
             table_prefix=TABLE_PREFIX,
             create_tables=False,
+            look_s=config.tuning.queue_look_s,
         )
     # No fsync: losing a job delays it until the next sweep, and never loses a message.
     path = Path(config.instance) / "jobs.sqlite"
