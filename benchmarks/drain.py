@@ -42,12 +42,47 @@ def measure_drain(
     **variables: str,
 ) -> float:
     """Enqueue messages, let new workers send them, and return the rate of the server, messages/s."""
+    drained = measure_with_cpu(
+        database,
+        sink,
+        port,
+        accounts=accounts,
+        count=count,
+        workers=workers,
+        threads=threads,
+        **variables,
+    )
+    return drained[0]
+
+
+def measure_with_cpu(
+    database: str,
+    sink: Sink,
+    port: int,
+    *,
+    accounts: int,
+    count: int,
+    workers: int = 1,
+    threads: int = 4,
+    **variables: str,
+) -> tuple[float, float]:
+    """Measure as ``measure_drain`` does; return the rate and the workers' processor time for a message, in milliseconds."""
     with run_instance(database, [port]) as instance:
         ids = instance.add_accounts([port] * accounts)
         instance.enqueue(messages(ids, WARM_UP + count))
         sink.reset()
-        with instance.workers(workers, threads, **variables):
-            return rate(sink.wait_for(WARM_UP + count))
+        with instance.workers(workers, threads, **variables) as running:
+            counted_from = len(sink.wait_for(WARM_UP))
+            before = sum(cpu_seconds(one.process.pid) for one in running)
+            accepted_at = sink.wait_for(WARM_UP + count)
+            used = sum(cpu_seconds(one.process.pid) for one in running) - before
+            return rate(accepted_at), 1000 * used / max(1, len(accepted_at) - counted_from)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def compare_drains(count: int = 2_000) -> None:
@@ -82,24 +117,36 @@ def compare_drains_on_postgresql(count: int = 2_000) -> None:
     """Compare one worker on PostgreSQL, by both values of SIGNET_RECORD, with django-post_office there."""
     with run_sink() as sink, install_post_office() as post_office:
         best: dict[str, float] = {}
+        cpu: dict[str, float] = {}
+        peer = f"django-post_office {post_office[1]}, its defaults" if post_office else ""
 
-        def record(client: str, value: float) -> None:
+        def record(client: str, value: float, cpu_ms: float | None = None) -> None:
             best[client] = max(best.get(client, 0.0), value)
+            if cpu_ms is not None:
+                cpu[client] = min(cpu.get(client, cpu_ms), cpu_ms)
 
         for _ in range(ROUNDS):
             for how in Record:
                 for accounts in (1, 4):
-                    value = measure_drain(
+                    value, cpu_ms = measure_with_cpu(
                         "postgresql", sink, sink.port, accounts=accounts, count=count, SIGNET_RECORD=how
                     )
-                    record(f"Signet, SIGNET_RECORD={how}, accounts: {accounts}", value)
+                    record(f"Signet, SIGNET_RECORD={how}, accounts: {accounts}", value, cpu_ms)
             if post_office:
                 sink.reset()
                 drain_post_office(post_office[0], sink.port, WARM_UP + count, "postgresql")
-                record(f"django-post_office {post_office[1]}, its defaults", rate(sink.accepted_at()))
-    print_ratios(
-        "Durable drain on PostgreSQL, one worker process", "Signet, SIGNET_RECORD=log, accounts: 1", best
-    )
+                record(peer, rate(sink.accepted_at()))
+    rows = [
+        (
+            client,
+            f"{value:,.0f}",
+            f"{value / best[peer]:.2f}" if peer else "",
+            f"{cpu[client]:.2f}" if client in cpu else "",
+        )
+        for client, value in best.items()
+    ]
+    heads = ("client", "messages/s", "of django-post_office", "worker's processor, ms a message")
+    print_table("Durable drain on PostgreSQL, one worker process", heads, rows)
 
 
 def print_ratios(title: str, signet: str, rates: dict[str, float]) -> None:
