@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, or_, select, update
 
 from ..accounts.models import Account
 from ..bounces import cleanup, outcomes
@@ -13,6 +14,9 @@ from ..db import db, insert
 from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from .models import LogRow, RetentionSetting
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import InstrumentedAttribute
 
 MIN_DAYS, MAX_DAYS = 1, 3650  # days
 BATCH = 200  # messages of one account in one transaction
@@ -43,10 +47,10 @@ def save(account_id: int, chosen: Retention) -> None:
 def prune(now: datetime) -> int:
     """Remove one batch of what is past its retention from each account; return the number of messages. Commits.
 
-    Messages that are not settled are never removed.
+    Messages that are not settled are never removed. Accounts without expired messages cost no statement of their own.
     """
     found = 0
-    for account_id in db.session.scalars(select(Account.id).order_by(Account.id)).all():
+    for account_id in _accounts_with_expired(now):
         chosen = get(account_id)
         found += _delete(account_id, _find_expired(account_id, now - timedelta(days=chosen.row_days)))
         expired = _find_expired(account_id, now - timedelta(days=chosen.body_days), with_text_only=True)
@@ -55,12 +59,34 @@ def prune(now: datetime) -> int:
     return found
 
 
+def _accounts_with_expired(now: datetime) -> list[int]:
+    """Return the accounts with expired messages or texts: one query for all with the default, and one for each other choice."""
+    row = RetentionSetting
+    own = select(row.account_id).where(row.account_id == Account.id)
+    choices = [(Retention(), ~own.exists())]
+    for days in db.session.execute(select(row.body_days, row.row_days).distinct()).all():
+        same = own.where(row.body_days == days.body_days, row.row_days == days.row_days)
+        choices.append((Retention(days.body_days, days.row_days), same.exists()))
+    found: list[int] = []
+    for chosen, is_chosen in choices:
+        messages = _expired(Account.id, now - timedelta(days=chosen.row_days))
+        texts = _expired(Account.id, now - timedelta(days=chosen.body_days), with_text_only=True)
+        query = select(Account.id).where(is_chosen, or_(messages.exists(), texts.exists()))
+        found += db.session.scalars(query)
+    return sorted(found)
+
+
 def _find_expired(account_id: int, before: datetime, *, with_text_only: bool = False) -> list[int]:
     """Return up to ``BATCH`` messages settled before a moment; ``with_text_only`` leaves out cleared ones."""
-    query = select(LogRow.message_id).where(LogRow.account_id == account_id, LogRow.settled_at < before)
-    if with_text_only:
-        query = query.where(LogRow.wiped_at.is_(None))
+    query = _expired(account_id, before, with_text_only=with_text_only)
     return list(db.session.scalars(query.order_by(LogRow.settled_at).limit(BATCH)))
+
+
+def _expired(
+    account_id: int | InstrumentedAttribute[int], before: datetime, *, with_text_only: bool = False
+) -> Select[tuple[int]]:
+    query = select(LogRow.message_id).where(LogRow.account_id == account_id, LogRow.settled_at < before)
+    return query.where(LogRow.wiped_at.is_(None)) if with_text_only else query
 
 
 def _clear_bodies(message_ids: list[int], now: datetime) -> int:

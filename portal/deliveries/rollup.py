@@ -112,12 +112,11 @@ def _roll_hours(start: datetime, end: datetime) -> None:
         hour_expression(LogRow.settled_at).label("hour"),
         step_expression(LogRow.seconds).label("step"),
     )
-    for account in db.session.scalars(select(Account.id)).all():
+    settled = (LogRow.settled_at >= start, LogRow.settled_at < end)
+    has_settled = select(LogRow.message_id).where(LogRow.account_id == Account.id, *settled).exists()
+    for account in db.session.scalars(select(Account.id).where(has_settled)).all():
         query = select(hour, LogRow.status, step, func.count()).where(
-            LogRow.account_id == account,
-            LogRow.settled_at >= start,
-            LogRow.settled_at < end,
-            LogRow.status.in_(SETTLED),
+            LogRow.account_id == account, *settled, LogRow.status.in_(SETTLED)
         )
         rows = [
             {"account_id": account, "hour": parse_hour(at), "status": status, "step": step, "count": count}
