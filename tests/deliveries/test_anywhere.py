@@ -164,7 +164,7 @@ def test_many_matching_affiliates_are_searched_in_windows_without_gaps(
     statement = select(LogRow.message_id).where(condition)
     sql = str(statement.compile(db.engine, compile_kwargs={"literal_binds": True}))
     if db.engine.dialect.name == "postgresql":  # reads so few rows without an index
-        assert 'mailbox_key = delivery_log.recipient COLLATE "default"' in sql  # as that index is sorted
+        assert 'delivery_log.recipient COLLATE "default"' in sql  # as that index is sorted
     else:
         steps = " ".join(row[-1] for row in db.session.execute(text(f"EXPLAIN QUERY PLAN {sql}")))
         assert re.search(r"account_id=\? AND mailbox_key=\?", steps), steps
