@@ -102,6 +102,42 @@ def test_failures_before_any_email_pass_over_nothing(brightleaf, clock, owner, s
     assert read_when_due(brightleaf, clock).mails == 1
 
 
+def test_a_server_that_hands_out_no_email_at_all_loses_none(brightleaf, clock, owner, server, script):
+    sent = send(brightleaf)
+    script.mails = {28: mail("Hello.", "Hello"), POISON: about(sent, notification(status_fields(GRACE)))}
+    script.answers[b"UID FETCH"] = lambda peer, tag, _line: peer.send(tag + b" NO [UNAVAILABLE] later\r\n")
+    connect(owner, server)
+    for _ in range(8):
+        row = read_when_due(brightleaf, clock)
+    assert (row.skipped, row.failures, row.last_uid) == (0, 8, 0)
+    script.answers.clear()
+    row = read_when_due(brightleaf, clock)
+    assert (row.problem, row.mails, row.reports) == ("", 2, 1)
+    assert outcome(sent.id) is not None
+
+
+def test_neighbours_that_are_never_handed_out_are_passed_over_once_another_email_is(
+    brightleaf, clock, owner, server, script
+):
+    script.mails = {POISON: mail("Hello.", "Hello")}
+    refused = {POISON, POISON + 1}
+
+    def fetch(peer: Peer, tag: bytes, line: bytes) -> None:
+        is_refused = refused & {int(one) for one in line.split(b" ")[2].split(b",")}
+        (refuse(script, peer, tag, line) if is_refused else script._answer(peer, tag, line))
+
+    script.answers[b"UID FETCH"] = fetch
+    connect(owner, server)
+    for _ in range(5):
+        row = read_when_due(brightleaf, clock)
+    assert (row.skipped, row.mails) == (0, 0), "no other email shows that it is the fault of this one"
+    script.mails |= {uid: mail("Hello.", "Hello") for uid in (POISON + 1, POISON + 2)}
+    readings = 0
+    while row.problem and readings < 30:
+        row, readings = read_when_due(brightleaf, clock), readings + 1
+    assert (row.problem, row.skipped, row.last_uid, row.mails) == ("", 2, POISON + 2, 1)
+
+
 def the_incident(account_id: int) -> Incident | None:
     db.session.rollback()
     found = [row for row in incidents(account_id) if row.kind is IncidentKind.MAILBOX]

@@ -1,8 +1,8 @@
 """Reads the mailboxes of accounts: new mails by UID, headers first, then the beginning of what they show to be of use.
 
 The job has a budget of mails, bytes and time, so that a full mailbox or a slow server costs the other accounts nothing: it goes
-on where it stopped. A mail that the server does not hand out in several readings is passed over. Nothing in the mailbox is
-changed. No transaction is open while the server is asked.
+on where it stopped. A mail that the server does not hand out in several readings, although it hands out another one, is passed
+over. Nothing in the mailbox is changed. No transaction is open while the server is asked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select, update
 
@@ -51,6 +51,16 @@ _TRIES_OF_MAIL = 3  # readings that ended at it
 _JOBS_PER_SWEEP = 50
 _BYTES_PER_READING = 8 * 1024 * 1024  # of mails that were fetched
 _HEADER_BYTES = 64 * 1024  # of a test email
+_SAMPLE_BYTES = 1024  # of a mail that shows whether the server hands out any
+
+
+class _Place(NamedTuple):
+    """Where the readings before came, as the table has it."""
+
+    uid_validity: int | None
+    last_uid: int | None
+    uid_failures: int
+    failures: int
 
 
 @dataclass
@@ -66,6 +76,7 @@ class _Reading:
     fetching: tuple[
         int, ...
     ] = ()  # the mails that the server is asked for; those that it did not hand out, after a failure
+    hands_out: bool = False  # the server handed out a mail other than the one that it refused before
     problem: str = ""
 
 
@@ -87,7 +98,7 @@ def read(mailbox_id: int) -> None:
     if mailbox is None:
         return
     account_id, generation = mailbox.account_id, mailbox.generation
-    known = (mailbox.uid_validity, mailbox.last_uid, mailbox.uid_failures)
+    place = _Place(mailbox.uid_validity, mailbox.last_uid, mailbox.uid_failures, mailbox.failures)
     expected = expected_by(account_id, mailbox.username, now=utcnow())
     try:
         opened = open_mailbox(mailbox)
@@ -96,7 +107,7 @@ def read(mailbox_id: int) -> None:
         _store(mailbox_id, generation, _Reading(problem="password-lost"))
         return
     db.session.rollback()  # no transaction is open while the server is asked
-    result = _read(opened, expected, *known)
+    result = _read(opened, expected, place)
     if result.problem == "target-refused":
         target = f"{opened.server.host}:{opened.server.port}"
         record(SecurityEvent.TARGET_REFUSED, account=account_id, target=target, purpose="imap")
@@ -116,13 +127,7 @@ def _claim(mailbox_id: int, now: datetime) -> BounceMailbox | None:
     return db.session.get(BounceMailbox, mailbox_id, populate_existing=True)
 
 
-def _read(
-    opened: OpenedMailbox,
-    expected: Expected,
-    uid_validity: int | None,
-    last_uid: int | None,
-    uid_failures: int,
-) -> _Reading:
+def _read(opened: OpenedMailbox, expected: Expected, place: _Place) -> _Reading:
     result = _Reading()
     try:
         # The token comes first: the time limit of the connection is for the mailbox.
@@ -131,12 +136,13 @@ def _read(
             _log_in(mailbox, opened, token)
             result.uid_validity = mailbox.examine(opened.folder)
             newest = mailbox.next_uid() - 1
-            is_new = result.uid_validity != uid_validity or last_uid is None
-            result.last_uid = max(0, newest - _FIRST_MAILS) if is_new else last_uid or 0
+            is_new = result.uid_validity != place.uid_validity or place.last_uid is None
+            result.last_uid = max(0, newest - _FIRST_MAILS) if is_new else place.last_uid or 0
             if newest > result.last_uid:
-                _read_up_to(
-                    mailbox, newest, expected, result, at_once=1 if uid_failures else _HEADERS_AT_ONCE
-                )
+                if place.uid_failures >= _TRIES_OF_MAIL - 1:
+                    result.hands_out = _hands_out_another(mailbox, result.last_uid, place.failures)
+                at_once = 1 if place.uid_failures else _HEADERS_AT_ONCE
+                _read_up_to(mailbox, newest, expected, result, at_once=at_once)
     except ImapFailure as failure:
         result.problem = failure.code
     except SubmissionFailure as failure:
@@ -156,6 +162,17 @@ def _log_in(mailbox: ImapSession, opened: OpenedMailbox, token: AccessToken | No
         if fresh is None:
             raise
         mailbox.log_in_with_token(opened.username, fresh.secret)
+
+
+def _hands_out_another(mailbox: ImapSession, last_uid: int, turn: int) -> bool:
+    """Return whether the server hands out a mail near the next one, which it refused before. Raises ImapFailure.
+
+    A server in trouble may let a client log in and refuse every mail, which is the fault of none of them. Each ``turn`` asks
+    for another mail, as the one asked for may be refused for its own sake.
+    """
+    after = mailbox.uids_between(last_uid + 1, last_uid + UID_SPAN)[1:]
+    others = mailbox.uids_between(max(1, last_uid - UID_SPAN + 1), last_uid) + after if last_uid else after
+    return bool(others and mailbox.beginning(others[turn % len(others)], _SAMPLE_BYTES))
 
 
 def _read_up_to(
@@ -242,7 +259,7 @@ def _passes_over(mailbox: BounceMailbox, result: _Reading, now: datetime) -> boo
     """Count the readings that ended at the same mail; return whether it is passed over, which is listed for the owner.
 
     A failure while several headers were asked for may be that of any of them, so it counts for none: the next reading asks
-    for single ones.
+    for single ones. A mail is not passed over unless the server handed out another one.
     """
     if not result.problem:
         mailbox.failing_uid, mailbox.uid_failures = None, 0
@@ -251,7 +268,7 @@ def _passes_over(mailbox: BounceMailbox, result: _Reading, now: datetime) -> boo
     uid = result.fetching[0] if len(result.fetching) == 1 else None
     is_same = uid is not None and uid == mailbox.failing_uid
     mailbox.failing_uid, mailbox.uid_failures = uid, mailbox.uid_failures + 1 if is_same else 1
-    if uid is None or mailbox.uid_failures < _TRIES_OF_MAIL:
+    if uid is None or mailbox.uid_failures < _TRIES_OF_MAIL or not result.hands_out:
         return False
     mailbox.last_uid, mailbox.failing_uid, mailbox.uid_failures = uid, None, 0
     mailbox.skipped += 1
