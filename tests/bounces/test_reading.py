@@ -69,6 +69,13 @@ class Words(NamedTuple):
             "policy",
         ),
         Words("Sie sind nicht berechtigt, an diesen Empfänger zu senden.", "5.0.0", "blocked", "policy"),
+        *(
+            Words(
+                f"smtp; 550 5.4.1 The recipient{named} rejected the message", "5.4.1", "soft", "unreachable"
+            )
+            for named in ("'s mail server", "’s server", " server", " email system")
+        ),
+        Words("smtp; 550 5.4.5 Daily user sending quota exceeded", "5.4.5", "blocked", "rate"),
         Words("", "5.4.5", "blocked", "rate"),
         Words(
             "smtp; 554 IP=192.0.2.1 - A problem occurred. Ask your postmaster for help or to contact tosa@rx.receiver.example",
