@@ -78,7 +78,7 @@ def _find_faults(address: str) -> Iterator[DeadLink]:
         whole = address[two.end() :]
         sentence = _("the link “%(link)s” begins twice; write %(new)s.", link=shown, new=shorten(whole, 80))
         yield DeadLink(address, sentence, whole)
-    elif " " in _without_tokens(address):
+    elif _HOST.match(address) and " " in _without_tokens(address):  # in tel: and mailto: they do no harm
         yield _describe_spaces(address)
     elif host and not host.startswith("[") and not all(host.split(".")):
         sentence = _("the link “%(link)s” leads nowhere in an email; its domain is not complete.", link=shown)

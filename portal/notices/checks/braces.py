@@ -70,7 +70,8 @@ def repair(source: str, notice: Notice, *, html: bool) -> tuple[str, list[tuple[
         source = _ENTITIES.sub(lambda match: _decode_braces(match, pairs), source)
         source = _SPLIT_OPENING.sub(lambda match: _join(match, pairs, "{"), source)
         source = _SPLIT_CLOSING.sub(lambda match: _join(match, pairs, "}"), source)
-    source = _APART.sub(lambda match: _bring_together(match, pairs), source)
+    if len(_APART.findall(source)) <= TOKEN_LIMIT:  # each is parsed
+        source = _APART.sub(lambda match: _bring_together(match, pairs), source)
     source = _ENCODED.sub(lambda match: _decode(match, pairs), source)
     names = {variable.name for variable in notice.variables}
     source = _MISCOUNTED.sub(lambda match: _count_right(match, pairs, names), source)

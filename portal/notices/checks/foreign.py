@@ -158,7 +158,8 @@ def find_placeholders(source: str, notice: Notice, *, html: bool) -> list[Placeh
             continue
         for one in _find(view, notice, patterns, html=html):
             # An escape belongs to the sign after it; formatting before the first sign does not belong to the placeholder.
-            start = places[one.start] if html or not one.start else places[one.start - 1] + 1
+            before = places[one.start - 1] + 1 if one.start else 0
+            start = places[one.start] if html else before
             found.append(one._replace(start=start, end=places[one.end - 1] + 1))
         masked = fill(masked, [(one.start, one.end) for one in found])
     return list(_placed(source, sorted(found), notice))

@@ -73,7 +73,7 @@ _ORDINARY = {
     "first", "name", "last", "forename", "surname", "email", "mail", "link", "url", "code", "coupon", "dashboard", "programme",
     "program", "company", "site", "store", "shop", "brand", "merchant", "business", "commission", "earnings", "earning", "reward",
     "payout", "amount", "total", "price", "currency", "order", "invoice", "product", "item", "products", "reason", "method",
-    "vorname", "nachname", "prenom", "nombre",
+    "vorname", "nachname", "prenom", "nombre", "username", "shopname",
 }  # fmt: skip
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     alias: variables for variables, aliases in _MEANINGS for alias in aliases.split()

@@ -9,6 +9,7 @@ import pytest
 from portal.accounts.models import Account
 from portal.notices import rendering, validation
 from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
+from portal.notices.checks.braces import repair
 from portal.notices.checks.names import nearest_variable, variable_meant
 from portal.notices.checks.replacing import replace_all
 from portal.notices.texts import Text
@@ -34,6 +35,7 @@ ORDINARY = [
     "<style>@media x{a{color:red}}</style>", "<!-- *|FNAME|* -->", "{{ first_name }} {% if last_name %}x{% endif %}",
     "{{ first_name | default: '[name]' }}", "x < y && z", "Tom & Jerry's", "ready -set- go",
     "«Bonjour», [Update] (link) $5 or US$, 5 % name, write to a@name.example", "**link** *name* _code_ ~order~", "[our shop]",
+    "with your **username** (username), der **Shopname**",
     '<p class="first_name" title="x">y</p>', "https://a.example/?first_name=x&amp;ref_code=y#order_id",
 ]  # fmt: skip
 
@@ -88,6 +90,8 @@ def test_a_placeholder_of_another_product_is_found_behind_the_escapes_of_markdow
         in valid.warnings[0]
     )
     assert replace_all(NEW_SIGN_UP, text).text.markdown == "Hello {{ first_name }}, welcome"
+    first = Text("Hi", "", "", f"{spelling}, welcome")
+    assert replace_all(NEW_SIGN_UP, first).text.markdown == "{{ first_name }}, welcome"
 
 
 def test_conditions_of_handlebars_are_replaced_together_or_not_at_all():
@@ -314,6 +318,16 @@ def test_what_is_removed_is_told_with_its_reason(context, html, saved, told):
 )
 def test_links_that_lead_nowhere_are_refused(context, html, sentence):
     assert sentence in _errors(html)
+
+
+@pytest.mark.parametrize("address", ["tel:+49 30 123456", "mailto:ada@x.example?subject=My tea"])
+def test_spaces_in_a_phone_number_or_a_subject_are_kept(context, address):
+    assert _validate(f'<p>Call <a href="{address}">us</a></p>').text.html.count(address) == 1
+
+
+def test_many_braces_apart_are_left_as_they_are():
+    for number, opening in ((500, "{{first_name}}"), (501, "{ {first_name} }")):
+        assert repair("{ {first_name} }" * number, NEW_SIGN_UP, html=True)[0] == opening * number
 
 
 @pytest.mark.parametrize(
