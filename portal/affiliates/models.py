@@ -42,6 +42,7 @@ class TokenPurpose(StrEnum):
     JOIN = "join"
     MAILBOX = "mailbox"  # confirm a new email address
     WITHDRAWN = "withdrawn"  # nothing any more: the new address was withdrawn
+    FORMER = "former"  # nothing: an address of before, which an erasure has to know
 
 
 class SuppressionReason(StrEnum):
@@ -165,7 +166,7 @@ class ActionToken(Base):
     affiliate_id: Mapped[int] = mapped_column(ForeignKey("affiliate.id"), index=True)
     purpose: Mapped[TokenPurpose] = mapped_column(enum_column(TokenPurpose))
     message_id: Mapped[int | None]  # in the outbox; no foreign key, see EventMail
-    mailbox: Mapped[str | None] = mapped_column(String(254))  # the new address, of MAILBOX and WITHDRAWN only
+    mailbox: Mapped[str | None] = mapped_column(String(254))  # the new address, or the former one of FORMER
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
 

@@ -103,7 +103,7 @@ def _sent_links(affiliate_id: int) -> list[SentLink]:
     query = (
         select(ActionToken, OutboxMessage.status)
         .outerjoin(OutboxMessage, OutboxMessage.id == ActionToken.message_id)
-        .where(ActionToken.affiliate_id == affiliate_id)
+        .where(ActionToken.affiliate_id == affiliate_id, ActionToken.purpose != TokenPurpose.FORMER)
         .order_by(ActionToken.id.desc())
         .limit(_MAX_LINKS)
     )

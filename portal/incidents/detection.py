@@ -67,10 +67,10 @@ class SettledAttempt:
 
 
 def concerns_acceptance(account_id: int | None, claim: Claim) -> bool:
-    """Whether the acceptance of a message may end an incident."""
+    """Whether the acceptance of a message may end an incident: one of sending."""
     if account_id is None or claim.message.forced_version_id is not None:
         return False
-    return lifecycle.has_open_incident(account_id)
+    return lifecycle.has_open_incident(account_id, IncidentKind.SENDING)
 
 
 def on_attempt_settled(
@@ -163,7 +163,7 @@ def _close_after_login(version: SmtpSettings, now: datetime) -> None:
 
 def _close_after_acceptance(attempt: SettledAttempt, now: datetime) -> None:
     """Close the incidents of the route that works again, and those of settings that were replaced."""
-    if not lifecycle.has_open_incident(attempt.account_id):
+    if not lifecycle.has_open_incident(attempt.account_id, IncidentKind.SENDING):
         return
     for incident in lifecycle.open_incidents(attempt.account_id, lock=True):
         if incident.kind is not IncidentKind.SENDING:

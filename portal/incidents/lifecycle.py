@@ -83,7 +83,7 @@ def record_failure(failure: Failure, *, now: datetime) -> Incident:
     elif not incident.is_open:
         _reopen(incident, failure, now)
     _extend(incident, failure, now)
-    _open_accounts().ids.add(failure.account_id)
+    _open_kinds().found.add((failure.account_id, incident.kind))
     return incident
 
 
@@ -205,25 +205,26 @@ def _link_message(incident_id: int, message_id: int) -> int:
 
 
 @dataclass
-class _OpenAccounts:
-    """Cache of the accounts with an open incident, in one process, for ``_CACHE_S``."""
+class _OpenKinds:
+    """Cache of the accounts with an open incident, each with its kind, in one process, for ``_CACHE_S``."""
 
     read_at: float = float("-inf")
-    ids: set[int] = field(default_factory=set)
+    found: set[tuple[int, IncidentKind]] = field(default_factory=set)
 
 
-def has_open_incident(account_id: int) -> bool:
-    """Whether the account may have an open incident, at most a second out of date.
+def has_open_incident(account_id: int, kind: IncidentKind) -> bool:
+    """Whether the account may have an open incident of this kind, at most a second out of date.
 
-    Every accepted email needs the answer, and most accounts have no incident. What the cache misses, the monitor
-    closes. Reads within the current transaction.
+    Every accepted email needs the answer, and most accounts have no incident of sending, though others may stay open for
+    weeks. What the cache misses, the monitor closes. Reads within the current transaction.
     """
-    cache = _open_accounts()
+    cache = _open_kinds()
     if not 0 <= monotonic() - cache.read_at < _CACHE_S:
-        query = select(Incident.account_id).where(Incident.is_open).distinct()
-        cache.ids, cache.read_at = set(db.session.scalars(query)), monotonic()
-    return account_id in cache.ids
+        query = select(Incident.account_id, Incident.kind).where(Incident.is_open).distinct()
+        cache.found = {(account, of_kind) for account, of_kind in db.session.execute(query)}
+        cache.read_at = monotonic()
+    return (account_id, kind) in cache.found
 
 
-def _open_accounts() -> _OpenAccounts:
-    return get_state().part(_OpenAccounts)
+def _open_kinds() -> _OpenKinds:
+    return get_state().part(_OpenKinds)

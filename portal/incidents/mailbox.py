@@ -30,7 +30,8 @@ def on_mailbox_state(mailbox: BounceMailbox, state: MailboxState, now: datetime)
     if state is MailboxState.FAILING:
         lifecycle.record_failure(_failure(mailbox), now=now)
         return
-    if state is MailboxState.READ and not lifecycle.has_open_incident(mailbox.account_id):
+    is_known = lifecycle.has_open_incident(mailbox.account_id, IncidentKind.MAILBOX)
+    if state is MailboxState.READ and not is_known:
         return
     for incident in lifecycle.open_incidents(mailbox.account_id, lock=True):
         if incident.kind is IncidentKind.MAILBOX:

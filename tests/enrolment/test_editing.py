@@ -209,6 +209,33 @@ def test_waiting_emails_follow_the_new_address_and_questions_to_withdrawn_ones_a
     assert "New address asked for, and withdrawn" in page
 
 
+def test_a_suppression_holds_for_what_waits_and_for_the_new_address(owner, client, grace):
+    row, account, old = newest_affiliate(), account_of(), grace.mailbox
+    values = {"order": "A-1", "amount": "10.00", "currency": "EUR", "commission": "1.00", "product": ""}
+    record_event(NewEvent(account, EventType.PURCHASE, row, values), key="k", source=Source.API, now=utcnow())
+    db.session.commit()
+    edit(owner, newest_affiliate(), mailbox=NEW)
+    suppressions.suppress(account.id, NEW, SuppressionReason.COMPLAINED, now=utcnow())
+    db.session.commit()
+    path = path_in("confirm-new-address", "confirm-address")
+    client.submit(path, {})
+    db.session.expire_all()
+    [purchase] = messages("new-purchase")
+    assert (purchase.recipient, purchase.status) == (NEW, Status.SUPPRESSED)
+    # Who unsubscribed before the address bounced has still unsubscribed at the next one.
+    for reason in (SuppressionReason.UNSUBSCRIBED, SuppressionReason.BOUNCED):
+        suppressions.suppress(account.id, old, reason, now=utcnow())
+        db.session.commit()
+    row = newest_affiliate()
+    row.mailbox = row.mailbox_key = old
+    db.session.commit()
+    edit(owner, newest_affiliate(), mailbox="third@new.example")
+    client.submit(path_in("confirm-new-address", "confirm-address"), {})
+    assert newest_affiliate().mailbox == "third@new.example"
+    found = suppressions.find_suppression(account.id, "third@new.example")
+    assert found.reason is SuppressionReason.UNSUBSCRIBED
+
+
 def test_an_address_can_be_kept_expires_and_may_be_taken_meanwhile(owner, client, grace):
     edit(owner, grace, mailbox=NEW)
     path = path_in("confirm-new-address", "confirm-address")

@@ -49,8 +49,9 @@ def test_the_log_follows_a_new_recipient_and_nothing_else_changes(tmp_path):
                 )
             link = next(table for table in _tables(connection) if table.name == "affiliate_link")
             [row] = connection.execute(sa.select(link).where(link.c.id == 1)).mappings()
-            own = {"id": 99, "token_hash": "w", "purpose": "withdrawn"}
-            connection.execute(sa.insert(link).values(dict(row) | own))
+            for id_, purpose in ((98, "former"), (99, "withdrawn")):
+                own = {"id": id_, "token_hash": purpose, "purpose": purpose}
+                connection.execute(sa.insert(link).values(dict(row) | own))
         downgrade(directory=FOLDER, revision=BEFORE)
         with db.engine.begin() as connection:
             assert (_rows(connection, without="-"), _triggers(connection)) == (before, triggers)

@@ -331,6 +331,23 @@ def test_an_address_that_is_another_affiliates_by_now_stays_theirs(owner, client
     assert db.session.scalars(to_lin).all() == [Status.QUEUED]
 
 
+def test_an_address_of_before_is_erased_although_its_emails_followed_the_new_one(owner, client):
+    account = account_of()
+    signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
+    sign_up(client)
+    grace, old = newest_affiliate(), newest_affiliate().mailbox
+    assert address_change.ask(account, grace, "next@else.example", now=utcnow())
+    db.session.commit()
+    client.submit(path_in("confirm-new-address", "confirm-address"), {})
+    page = owner.get(f"/affiliates/{grace.id}").get_data(as_text=True)
+    assert page.count("New address asked for") == 1
+    recipients_left = sa.select(OutboxMessage.recipient).distinct()
+    assert old in db.session.scalars(recipients_left).all()
+    erase(newest_affiliate())
+    assert not {old, "next@else.example"} & set(db.session.scalars(recipients_left))
+    assert suppressions.find_suppression(account.id, old).reason is SuppressionReason.ERASED
+
+
 def test_an_owner_who_erases_the_trial_affiliate_is_still_told(owner, client):
     account = account_of()
     signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))

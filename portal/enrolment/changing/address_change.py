@@ -176,7 +176,8 @@ def confirm(token: str, network: str, *, now: datetime) -> confirmation_links.To
         db.session.rollback()
         raise AddressTaken from None
     pace.follow_address(affiliate, former)
-    _redirect_waiting(affiliate, former)
+    _redirect_waiting(affiliate, former, now)
+    db.session.add(_former_address(affiliate, former, now))
     if affiliate.state is AffiliateState.UNCONFIRMED:
         signup.start(affiliate, approved=get_rules(affiliate.account_id).auto_approve, now=now)
         db.session.flush()
@@ -186,8 +187,18 @@ def confirm(token: str, network: str, *, now: datetime) -> confirmation_links.To
     return found
 
 
-def _redirect_waiting(affiliate: Affiliate, former: str) -> None:
-    """Send the emails that wait for the former address to the present one, except the notice about the change."""
+def _former_address(affiliate: Affiliate, former: str, now: datetime) -> ActionToken:
+    """Return the row by which an erasure knows the former address, whose emails may name the present one by now."""
+    row = ActionToken(affiliate_id=affiliate.id, purpose=TokenPurpose.FORMER, mailbox=former, created_at=now)
+    row.token_hash, row.used_at = hash_token(new_token()), now
+    return row
+
+
+def _redirect_waiting(affiliate: Affiliate, former: str, now: datetime) -> None:
+    """Send the emails that wait for the former address to the present one, except the notice about the change.
+
+    The present address may have been suppressed since it was asked.
+    """
     kinds = [
         notice.kind
         for notice in CATALOGUE.values()
@@ -197,6 +208,9 @@ def _redirect_waiting(affiliate: Affiliate, former: str) -> None:
     mails = update(EventMail).where(EventMail.message_id.in_(message_ids), EventMail.recipient == former)
     moved = mails.values(recipient=affiliate.mailbox)
     db.session.execute(moved.execution_options(synchronize_session=False))
+    suppression = suppressions.find_suppression(affiliate.account_id, affiliate.mailbox)
+    if suppression is not None:
+        cancel_pending.for_suppressed(affiliate.account_id, affiliate.mailbox, suppression.reason, now=now)
 
 
 def _why_refused(account: Account, affiliate: Affiliate, new: str) -> str:
@@ -234,6 +248,8 @@ def _follow_suppression(affiliate: Affiliate, new: str, now: datetime) -> None:
     row = suppressions.find_suppression(affiliate.account_id, affiliate.mailbox)
     if row is not None and row.reason in _FOLLOWS:
         suppressions.suppress(affiliate.account_id, new, row.reason, note=row.note, now=now)
+    elif row is not None and row.was_unsubscribed:  # before the former address bounced
+        suppressions.suppress(affiliate.account_id, new, SuppressionReason.UNSUBSCRIBED, now=now)
 
 
 @lru_cache(maxsize=256)

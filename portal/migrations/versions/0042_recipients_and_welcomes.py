@@ -45,4 +45,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_event_welcome", "event")
     _drop_trigger()
-    op.execute("DELETE FROM affiliate_link WHERE purpose = 'withdrawn'")  # the release before does not know them
+    # The release before does not know them.
+    op.execute("DELETE FROM affiliate_link WHERE purpose IN ('withdrawn', 'former')")
