@@ -27,7 +27,11 @@ _MAX_WORDS_CHARS = 1500
 STATUS = re.compile(r"(?<![\w.:\-/])#?([245]\.\d{1,3}\.\d{1,3})(?![\w.]*\d)")
 REPLY_CODE = re.compile(r"(?<![\w.:\-/@])([245][0-5]\d)(?=[\s\-#:'\"<,]|$)")
 _UNAVAILABLE = re.compile(r"\bmailbox unavailable", re.IGNORECASE)
-_RECIPIENT = re.compile(r"\brecipient", re.IGNORECASE)
+# "The recipient's mail server rejected …" and "recipient domain" name no mailbox.
+_RECIPIENT = re.compile(
+    r"\brecipients?(?! (?:(?:e-?mail|mail) )?(?:server|system|domain|host|gateway|organi[sz]ation|policy))(?!['’\w])",
+    re.IGNORECASE,
+)
 _UNAVAILABLE_CODES = frozenset({"", "0.0", "5.0", "1.0", "2.0"})
 _SYNTAX = frozenset({"500", "501", "502", "503", "504"})  # of commands
 _K, _C, _O = DiagnosisKind, BounceCause, BounceClass

@@ -23,7 +23,7 @@ _PHRASES: Mapping[tuple[BounceClass, BounceCause], tuple[str, ...]] = MappingPro
         "not allowed to post", "administrative prohibition", "envelope blocked", "one or more recipients @ blocked",
         "one or more recipients * blocked", "nicht berechtigt an diesen empfänger",
     ),
-    (BounceClass.BLOCKED, BounceCause.RATE): ("a limit for sending mail",),
+    (BounceClass.BLOCKED, BounceCause.RATE): ("a limit for sending mail", "sending quota", "user sending limit"),
     (BounceClass.SOFT, BounceCause.SERVER): (
         "pipe to", "procmail", "unknown mailer error", "no such file or directory", "local delivery failed", "child status 75",
         "cannot open mailbox", "can t create", "couldn t create", "insufficient system storage", "not enough disk space",
