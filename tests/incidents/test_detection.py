@@ -6,6 +6,8 @@ import pytest
 
 from portal.clock import utcnow
 from portal.db import db
+from portal.incidents import lifecycle
+from portal.incidents.lifecycle import Failure
 from portal.incidents.models import EndReason, IncidentKind
 from portal.outbox.models import DeliveryAttempt, Outcome
 from tests.incidents.conftest import (
@@ -48,6 +50,30 @@ def test_an_acceptance_through_the_platform_does_not_close_an_incident_of_the_ow
     process_attempt(brightleaf, diagnosis=REFUSED)
     process_attempt(brightleaf, Outcome.ACCEPTED, version=None)
     assert incidents(brightleaf)[0].is_open
+
+
+def test_an_acceptance_costs_no_lock_while_an_incident_is_open_that_it_cannot_end(brightleaf, clock):
+    diagnosis = {"code": "domain-worse", "kind": "domain", "cause": "The records became worse."}
+    failure = Failure(brightleaf, IncidentKind.DOMAIN, diagnosis, "brightleaf.example")
+    lifecycle.record_failure(failure, now=utcnow())
+    db.session.commit()
+    found = []
+
+    def note(*details):
+        found.append(details[2])
+
+    db.event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        process_attempt(brightleaf, Outcome.ACCEPTED)
+        assert not [one for one in found if "outbox_queue" in one]
+        process_attempt(brightleaf, diagnosis=REFUSED)
+        process_attempt(brightleaf, Outcome.ACCEPTED)
+    finally:
+        db.event.remove(db.engine, "before_cursor_execute", note)
+    assert [(one.kind, one.is_open) for one in incidents(brightleaf)] == [
+        (IncidentKind.DOMAIN, True),
+        (IncidentKind.SENDING, False),
+    ]
 
 
 def test_one_refused_recipient_opens_no_incident(brightleaf, clock):
