@@ -145,17 +145,18 @@ def _start_session(
     now: datetime,
     joining: Callable[[int], int] | None,
 ) -> str:
+    joined = joining(stored.id) if joining else None  # first, because it locks the account
     # The password may have been changed during the slow verification.
     same = select(Owner, first_account()).where(
         Owner.id == stored.id, Owner.password_hash == stored.password_hash
     )
-    row = db.session.execute(same.with_for_update(of=Owner)).one_or_none()
+    row = db.session.execute(same.with_for_update(of=Owner, key_share=True)).one_or_none()
     if row is None:
         db.session.rollback()
         raise WrongCredentials
     owner, account_id = row
-    if joining is not None:
-        account_id = joining(owner.id)
+    if joined is not None:
+        account_id = joined
     if account_id is None:
         db.session.rollback()
         raise NoProgramme

@@ -10,15 +10,18 @@ from threading import Barrier
 
 import pytest
 import time_machine
-from sqlalchemy import select, update
+from sqlalchemy import delete, insert, select, text, update
 
+from portal import recipient_limits
+from portal.accounts.login import Visitor
 from portal.accounts.models import Account, Membership, Owner, TeamInvitation
-from portal.accounts.team import invitations, members
+from portal.accounts.team import invitations, members, programmes
 from portal.accounts.team.contact import contact_mailbox
 from portal.accounts.team.rights import Role
 from portal.accounts.tokens import InvalidLink
 from portal.clock import utcnow
 from portal.db import close_connections, db
+from portal.notices.models import NoticeSwitch
 from portal.settings.routing import reply_mailbox
 from portal.state import get_state
 from tests.accounts.conftest import path_in, portal_emails
@@ -321,6 +324,52 @@ def test_replies_and_emails_to_the_owner_go_to_the_chosen_contact(app):
     assert reply_mailbox(account_id) == contact_mailbox(account_id) == mailbox_of(Role.VIEWER)
     assert act(team.owner, f"{viewer}/remove").status_code == 303
     assert contact_mailbox(account_id) == mailbox_of(Role.OWNER), "a contact is always of the team"
+
+
+@pytest.mark.only_postgresql
+def test_a_person_who_joins_in_two_browsers_at_once_waits_and_nothing_deadlocks(app, owner):
+    """An account is locked before a person, also where a log-in joins."""
+    joined = invited_path(owner, NEW, Role.EDITOR)
+    app.test_client().submit(joined, FIELDS)
+    eve, account_id = id_of(NEW), db.session.scalars(select(Account.id)).one()
+    db.session.execute(delete(Membership).where(Membership.owner_id == eve))
+    db.session.commit()
+    token = invited_path(owner, NEW, Role.EDITOR).rpartition("/")[2]
+
+    def join_by_log_in():
+        with app.app_context():
+            visitor = Visitor("192.0.2.7", "Firefox on Linux")
+            return invitations.accept_by_log_in(token, PASSWORD, visitor, now=utcnow())
+
+    with ThreadPoolExecutor(1) as pool, members.changing(account_id):
+        other = pool.submit(join_by_log_in)
+        blocked = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        until = utcnow() + timedelta(minutes=2)
+        with db.engine.connect() as connection:
+            while not connection.scalar(blocked) and utcnow() < until and not other.done():
+                connection.rollback()
+        assert not other.done()
+        programmes.show(eve, 0, account_id)  # as another browser of the person does, which has joined
+        db.session.commit()
+        assert other.result(120)
+    assert role_of(NEW) is Role.EDITOR
+    close_connections()
+
+
+@pytest.mark.only_postgresql
+def test_a_change_of_people_does_not_delay_sign_ups(app, owner):
+    """A row that refers to the account is inserted while the account's people are being changed."""
+    account_id = db.session.scalars(select(Account.id)).one()
+    db.session.commit()
+    with members.changing(account_id), db.engine.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = '20s'"))
+        connection.execute(
+            insert(NoticeSwitch).values(account_id=account_id, kind="new-sign-up", enabled=False)
+        )
+    assert db.session.scalars(select(NoticeSwitch.enabled)).one() is False
+    db.session.commit()
 
 
 # -- several programmes

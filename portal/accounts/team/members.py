@@ -139,8 +139,12 @@ def changing(account_id: int) -> Iterator[None]:
 
 
 def lock(account_id: int) -> None:
-    """Let other changes to the account's people wait until the transaction ends. On SQLite it is the only writer anyway."""
-    db.session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
+    """Let other changes to the account's people wait until the transaction ends. On SQLite it is the only writer anyway.
+
+    A key-share lock on PostgreSQL, which does not block sign-ups. An account is locked before a person.
+    """
+    query = select(Account.id).where(Account.id == account_id)
+    db.session.execute(query.with_for_update(key_share=True))
 
 
 def require_people(user: LoggedIn) -> Role:
