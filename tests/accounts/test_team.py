@@ -166,6 +166,29 @@ def test_the_email_of_an_unapproved_account_holds_no_text_of_a_visitor(app, owne
     assert "Ada" not in text
 
 
+def test_an_account_without_approval_shares_the_budget_of_strangers_and_a_suspended_one_invites_none(
+    app, owner, stranger
+):
+    db.session.execute(update(Account).values(approved_at=None))
+    assert [recipient_limits.consume(recipient_limits.BY_STRANGERS, NEW, now=utcnow()) for _ in range(2)]
+    db.session.commit()
+    invited_path(owner, NEW, Role.VIEWER)
+    refused = act(stranger, "invitations", mailbox="new.per.son+1@x.example", role="viewer")
+    assert refused.status_code == 422, "sign-ups, resets and invitations of such accounts share one budget"
+    assert "This address got several such emails today." in refused.get_data(as_text=True)
+    for state in ({"is_waiting": True}, {"is_waiting": False, "suspended_at": utcnow()}):
+        db.session.execute(update(Account).values(**state))
+        db.session.commit()
+        answers = [
+            act(owner, "invitations", mailbox="other@x.example", role="viewer"),
+            act(owner, f"invitations/{newest_invitation()}/send-again"),
+        ]
+        assert [one.status_code for one in answers] == [422, 429], state
+        for one in answers:
+            assert "Your account sends nothing at present" in one.get_data(as_text=True)
+    assert len(portal_emails("team-invitation")) == 1
+
+
 # -- roles and removal
 
 

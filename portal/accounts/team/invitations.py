@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -21,7 +22,7 @@ from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
 from ...smtp.mailbox import MailboxError, parse_mailbox
 from ...state import current_config
-from .. import emails, login
+from .. import emails, login, standing
 from ..identifiers import mailbox_key
 from ..models import Account, Membership, Owner, TeamInvitation
 from ..passwords import check_password, hasher
@@ -77,7 +78,7 @@ class OfferedRole:
     @property
     def masked(self) -> str:
         """The mailbox with most of its local part hidden: enough for its reader to recognise it."""
-        local, _, domain = self.mailbox.rpartition("@")
+        local, _at, domain = self.mailbox.rpartition("@")
         return f"{local[:1]}•••@{domain}"
 
 
@@ -353,17 +354,23 @@ def _withdraw(account_id: int, *which: ColumnElement[bool], now: datetime) -> No
 def _send(row: TeamInvitation, user: LoggedIn, link: Callable[[str], str], now: datetime) -> str | None:
     """Give an invitation a new token, and email it from the portal's own sender; without one, return the link."""
     can_send = bool(current_config().platform.server)
+    account = db.session.get_one(Account, user.account_id, populate_existing=True)
+    if can_send and standing.state_of(account) is not standing.AccountState.ACTIVE:
+        raise CannotInvite(_("Your account sends nothing at present, so it cannot invite anybody."))
     if not rate_limit.consume(PER_ACCOUNT, user.account_id, now=now):
         raise CannotInvite("Your team has sent 20 invitations within a day. Wait until tomorrow.")
-    if can_send and not recipient_limits.consume(recipient_limits.INVITATIONS, row.mailbox_key, now=now):
-        raise CannotInvite("This address got several invitations today. Wait until tomorrow.")
+    # The owner of an account that no operator has approved counts as a stranger.
+    approved = account.approved_at is not None
+    limit = recipient_limits.INVITATIONS if approved else recipient_limits.BY_STRANGERS
+    if can_send and not recipient_limits.consume(limit, row.mailbox_key, now=now):
+        raise CannotInvite("This address got several such emails today. Wait until tomorrow.")
     token = new_token()
     row.token_hash, row.created_at, row.is_emailed = hash_token(token), now, can_send
     row.inviter_id, row.inviter_name = user.id, user.name
     db.session.add(row)
     if can_send:
         # The name of a programme that no operator has approved is a visitor's text, which could be spam.
-        programme = user.account.name if user.account.approved_at is not None else ""
+        programme = account.name if approved else ""
         make = emails.offer_ownership if row.is_handover else emails.invite_to_team
         enqueue_row(None, make(row.mailbox, row.token_hash, link(token), programme), now=now)
     return None if can_send else link(token)
