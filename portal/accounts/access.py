@@ -27,7 +27,7 @@ from werkzeug.routing import RequestRedirect
 
 from ..clock import utcnow
 from ..state import current_config
-from ..web.errors import ErrorPage, error_page, submitted_values
+from ..web.errors import PROGRAMME_CHANGED, ErrorPage, error_page, submitted_values
 from ..web.requests import same_site_path
 from . import known_browsers, sessions
 from .team import members
@@ -168,6 +168,7 @@ def forget_forms() -> None:
     """Let forms of pages that were opened before be refused: they may be those of another programme."""
     session.pop("csrf_token", None)
     g.pop("csrf_token", None)
+    session[PROGRAMME_CHANGED] = True
 
 
 def start_browser_session(token: str) -> None:

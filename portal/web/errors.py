@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Flask, render_template, request
+from flask import Flask, render_template, request, session
+from flask_babel import gettext as _
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, SecurityError
@@ -19,6 +21,7 @@ from ..state import get_state
 _log = logging.getLogger(__name__)
 _SECRET_FIELDS = ("password", "token", "trap")  # parts of field names
 _VALUE_LIMIT_CHARS = 2000
+PROGRAMME_CHANGED = "programme-changed"  # key in the cookie session: it has shown another programme before
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ def _http_error(error: HTTPException) -> Any:
 
 
 def _csrf_error(error: CSRFError) -> Any:
-    """Explain the rejected form and offer the entered values again, unless another site sent the form."""
+    """Explain the rejected form and offer the entered values again, unless another site sent the form.
+
+    Where it may be a form of another programme, the values are for reading only: sent again, they would change this one.
+    """
     _log.info("form rejected: %s", error.description)
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         page = ErrorPage(
@@ -131,6 +137,17 @@ def _csrf_error(error: CSRFError) -> Any:
             "If you did this yourself, open the page here and try again.",
         )
         return error_page(400, page=page)
+    if session.get(PROGRAMME_CHANGED) or getattr(current_user, "programmes", 1) > 1:
+        page = ErrorPage(
+            _("This form may belong to another programme"),
+            _(
+                "The programme that is shown changed while the form was open, or you logged in again. Nothing was changed."
+            ),
+            _(
+                "What you typed is below. Open the page again, see which programme it names, and type it there."
+            ),
+        )
+        return error_page(400, page=page, kept=submitted_values())
     page = ErrorPage(
         "This page was open too long",
         "Your session changed while the form was open, so it was not accepted. Nothing was changed.",

@@ -411,8 +411,14 @@ def test_a_person_of_two_programmes_switches_and_forms_of_the_other_one_are_refu
         stranger.submit(f"/team/programmes/{ids['copperpot']}/show", {}, page="/account").status_code == 303
     )
     assert "Copperpot" in stranger.get("/team").get_data(as_text=True)
-    late = stranger.post("/account/names", data={"csrf_token": old, "name": "Bo", "programme": "Copperpot"})
+    fields = {"csrf_token": old, "name": "Bo", "programme": "Typed for Brightleaf", "password": "pw-7"}
+    late = stranger.post("/account/names", data=fields)
     assert late.status_code == 400, "a form of the other programme, from before"
+    html = late.get_data(as_text=True)
+    assert "This form may belong to another programme" in html
+    assert "Typed for Brightleaf" in html
+    assert "pw-7" not in html
+    assert "Send it again" not in html, "sent again, it would change the programme that is shown now"
     assert owner.submit(f"/team/programmes/{ids['copperpot']}/show", {}, page="/account").status_code == 404
     fresh = app.test_client()
     fresh.submit("/log-in", {"mailbox": "bo@copperpot.example", "password": PASSWORD})
