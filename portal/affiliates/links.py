@@ -19,6 +19,10 @@ _TOKEN_KINDS = frozenset(
 _HIDDEN = "hidden-link"
 # Matches a token anywhere in the owner's own text, also when cut. No word of a text or style sheet is as long.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{30,}")
+# The keys of the pages that act without a log-in: for an affiliate, for a mailbox of the owner, or for a test email.
+_ACTING = re.compile(
+    r"(/(?:affiliate|preferences|unsubscribe|automated-emails/unsubscribe|arrived)/)[A-Za-z0-9_.-]{20,}"
+)
 
 
 def public_url(affiliate: Affiliate, account: LinkedAccount, config: Config) -> str:
@@ -51,6 +55,10 @@ def holds_token(kind: str) -> bool:
     return kind in _TOKEN_KINDS
 
 
-def redact_tokens(kind: str, text: str) -> str:
-    """Return the body of an email as the owner may see it, without tokens."""
-    return _TOKEN.sub(_HIDDEN, text) if holds_token(kind) else text
+def redact_tokens(kind: str, text: str, *, also_keys: bool = False) -> str:
+    """Return the body of an email as the owner may see it, without tokens.
+
+    ``also_keys`` leaves out the keys of all pages that act without a log-in, for readers who may change nothing.
+    """
+    shown = _TOKEN.sub(_HIDDEN, text) if holds_token(kind) else text
+    return _ACTING.sub(rf"\1{_HIDDEN}", shown) if also_keys else shown

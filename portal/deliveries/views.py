@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user, login_required
 
+from ..accounts.team.rights import Right
 from ..affiliates import links
 from ..bounces import event_log, figures, labels, outcomes
 from ..bounces.providers.setup import setup_of
@@ -105,7 +106,12 @@ def show(message_id: int) -> Any:
 @login_required
 def html(message_id: int) -> Response:
     message = message_or_404(message_id)
-    return mail_page(links.redact_tokens(message.kind, message.html)) if message.html else abort(404)
+    return mail_page(_as_shown(message, message.html)) if message.html else abort(404)
+
+
+def _as_shown(message: OutboxMessage, body: str) -> str:
+    """Return the body of an email without what would let its reader do more than the person's role includes."""
+    return links.redact_tokens(message.kind, body, also_keys=not current_user.may(Right.WRITE))
 
 
 def _link(query: dict[str, Any]) -> str:
@@ -124,7 +130,7 @@ def message_page_response(message: OutboxMessage, refused: str = "", code: int =
         timeline=message_page.timeline(message, attempts, event, row, reports),
         outcome_labels=labels,
         provider_setup=setup_of(outcome.source) if outcome is not None else None,
-        shown_text=links.redact_tokens(message.kind, message.text),
+        shown_text=_as_shown(message, message.text),
         link_hidden=links.holds_token(message.kind),
         wiped_at=row.wiped_at if row else None,
         origin=resend.origin_of(message),

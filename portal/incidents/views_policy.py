@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flask import flash, make_response, redirect, render_template, url_for
 from flask_babel import gettext as _
 from flask_login import current_user, login_required
 
+from ..accounts.team.rights import Right
 from ..clock import utcnow
 from ..notices import recipients
 from ..outbox import rate_limits
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 @login_required
 def alerts() -> Any:
     chosen = policy.get(current_user.account_id)
-    return _alerts(forms.WebhookForm(formdata=None, data={"url": chosen.webhook_url}))
+    url = chosen.webhook_url
+    if url and not current_user.may(Right.CONNECT):
+        url = f"https://{urlsplit(url).hostname}/…"  # what follows the host is often a secret
+    return _alerts(forms.WebhookForm(formdata=None, data={"url": url}))
 
 
 @blueprint.post("/alerts/mail/<any(on,off):state>")

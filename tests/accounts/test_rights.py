@@ -147,6 +147,18 @@ def test_pages_show_what_a_person_may_do_and_who_can_do_the_rest(app):
     )
 
 
+def test_a_webhook_shows_its_host_only_to_those_who_may_not_change_it(app):
+    """What follows the host is a secret at many receivers."""
+    team = make_team(app)
+    page, url = "/incidents/alerts", "https://hooks.example.com/services/T0/B0/secret-7"
+    assert team.owner.submit(f"{page}/webhook", {"url": url}, page=page).status_code in {200, 303}
+    assert url in team.owner.get(page).get_data(as_text=True)
+    for browser in (team.editor, team.viewer):
+        html = browser.get(page).get_data(as_text=True)
+        assert "secret-7" not in html
+        assert "https://hooks.example.com/…" in html
+
+
 def test_an_editor_renames_oneself_and_not_the_programme(app):
     team = make_team(app)
     fields = {"name": "Eve Inkwell", "programme": "Evilcorp"}

@@ -6,9 +6,12 @@ import re
 
 import pytest
 
+from portal.accounts.team.rights import Role
+from portal.affiliates import links
 from portal.db import db
 from portal.enrolment import signup_rules
 from portal.outbox.models import OutboxMessage
+from tests.accounts.people import join
 from tests.enrolment.support import GRACE, account_of, messages
 
 INVITATION = {
@@ -59,6 +62,29 @@ def test_the_email_can_be_sent_again_to_the_affiliate_but_not_to_the_owner(owner
     db.session.rollback()
     assert db.session.query(OutboxMessage).filter_by(recipient="ada@brightleaf.example").count() == 0
     assert owner.submit(f"{page}/again", form | {"to": "recipient"}, page=page).status_code == 303
+
+
+def test_a_viewer_gets_no_link_that_acts_without_a_log_in(app, owner, client):
+    """With one, a person who may change nothing would end an affiliate's emails, or download what is stored of them."""
+    signup_rules.save_rules(account_of().id, signup_rules.Rules(confirm=False))
+    client.submit("/join/brightleaf", GRACE)
+    viewer = join(app, owner, Role.VIEWER)
+    [welcome] = messages("new-sign-up")
+    keys = set(
+        re.findall(r"/(?:affiliate|preferences|unsubscribe)/([\w-]{20,})", welcome.text + welcome.html)
+    )
+    assert len(keys) == 2
+    pages = [f"/deliveries/{welcome.id}", f"/deliveries/{welcome.id}/html"]
+    for page in pages:
+        shown = viewer.get(page).get_data(as_text=True)
+        assert not [key for key in keys if key in shown], page
+        assert "/hidden-link" in shown
+    shown = "".join(owner.get(page).get_data(as_text=True) for page in pages)
+    assert all(key in shown for key in keys)
+    for path in ("automated-emails/unsubscribe/weekly.1.", "arrived/"):
+        hidden = links.redact_tokens("weekly", f"See https://x.example/{path}{'k' * 32} now.", also_keys=True)
+        assert hidden.endswith("/hidden-link now.")
+        assert "kkk" not in hidden
 
 
 def test_other_emails_are_shown_in_full(owner, client):

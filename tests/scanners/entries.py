@@ -374,7 +374,7 @@ _EMAILS = (
         _refusing(lambda text: serialise({"To": mailbox_header(text, "a@b.example")}, "x", "")),
         2000,
     ),
-    Entry("hide tokens of links", lambda text: redact_tokens("password-reset", text)),
+    Entry("hide tokens of links", lambda text: redact_tokens("confirm-sign-up", text, also_keys=True)),
 )
 _FORMS = (
     Entry("name of a person", enrolment.normalize_name),
