@@ -120,7 +120,7 @@ def _post_event() -> dict[str, Any]:
         "parameters": [ref("IdempotencyKey", "parameters")],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
-            "201": response("The event is written down, and its emails are owed.", "Caused")
+            "201": response("The event is recorded, and its emails are queued.", "Caused")
             | {"links": _links()},
             "200": response(
                 "The same request came before; this is the answer it got.", "Caused", replayed=True

@@ -24,7 +24,7 @@ _DECISION_MEANINGS = {
     EmailDecision.OPTED_OUT: "the affiliate does not want this kind",
     EmailDecision.SUPPRESSED: "this mailbox is not written to",
     EmailDecision.NOT_CONFIRMED: "the affiliate has not confirmed the mailbox",
-    EmailDecision.DUPLICATE: "it is owed already",
+    EmailDecision.DUPLICATE: "it is queued already",
     EmailDecision.IN_DIGEST: "the recipient gets many emails at present, so this one leaves later, together with others",
     EmailDecision.SUSPENDED: "the affiliate is suspended",
     EmailDecision.NOT_APPROVED: "the account is not approved yet, and the affiliate has not confirmed the mailbox",
@@ -77,7 +77,7 @@ def _mail() -> Schema:
             object_of(kind=TEXT, recipient=TEXT, why=ref("Why")),
         ],
         "description": (
-            "An email that is owed, with the id of its message (and no status once the log of it is cleared); "
+            "An email that was queued, with the id of its message (and no status once the log of it is cleared); "
             "or why there is none."
         ),
     }

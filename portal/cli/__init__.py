@@ -47,7 +47,7 @@ def install(app: Flask, build: Callable[[Config], Flask]) -> None:
     help="What to work on, repeatable: mail, or checks and all the rest. Everything unless said otherwise.",
 )
 def worker(threads: int | None, processes: str | None, queues: tuple[str, ...]) -> None:
-    """Deliver until asked to stop. A signal ends it after the messages in hand, a second one at once."""
+    """Send queued emails until stopped. A signal ends it after the messages in hand, a second one at once."""
     from ..jobs import worker
 
     if processes:
@@ -114,7 +114,7 @@ def doctor(offline: bool, as_json: bool) -> None:
     )
 
 
-smtp = AppGroup("smtp", help="Explain what mail servers say, and check an account's settings.")
+smtp = AppGroup("smtp", help="Explain replies of mail servers, and check an account's settings.")
 
 
 @smtp.command(
@@ -140,7 +140,7 @@ def check(account: str, version: int | None, token: bool, as_json: bool) -> None
     sys.exit(run(account, version, as_json, click.echo, sys.stdin if token else None))
 
 
-domain = AppGroup("domain", help="Look at what the DNS says about a sending domain.")
+domain = AppGroup("domain", help="Check the DNS records of a sending domain.")
 
 
 @domain.command("check")

@@ -60,7 +60,7 @@ def rotate(batch: int, leave_shut: bool) -> None:
     sys.exit(key_rotation.rotate(batch=batch, leave=leave_shut, now=utcnow(), echo=click.echo))
 
 
-outbox = AppGroup("outbox", help="What is owed: see it, try it again, cancel it, release it.")
+outbox = AppGroup("outbox", help="Emails in the queue: show, retry, cancel or release them.")
 
 
 @outbox.command("status")
@@ -157,7 +157,7 @@ def _selection(
     return MessageSelection(account_id, tuple(Status(one) for one in statuses), message_ids, before)
 
 
-owners = AppGroup("owners", help="Who runs this portal.")
+owners = AppGroup("owners", help="Make an owner an operator, or end it.")
 
 
 @owners.command()

@@ -100,7 +100,7 @@ def _print_report(report: OutboxReport, echo: Echo) -> None:
         if overview.oldest
         else ""
     )
-    echo(f"{_count_messages(overview.depth)} owed{since}.")
+    echo(f"{_count_messages(overview.depth)} queued{since}.")
     _section("Accounts", [_account_line(report, one) for one in overview.accounts], echo)
     _section("Stopped queues", [_stopped_line(report, one) for one in overview.stopped], echo)
     _section("Workers", [_worker_line(report, one) for one in overview.workers], echo)

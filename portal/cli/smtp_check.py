@@ -126,7 +126,7 @@ def _read_token(source: IO[str]) -> GivenToken:
 def dry_run(
     slug: str, number: int | None, observer: Observer | None = None, token: GivenToken | None = None
 ) -> DryRunResult:
-    """Run the stages up to RCPT TO with the account's first owner as recipient. Raises CannotCheck."""
+    """Run the stages up to RCPT TO with the account's contact as recipient. Raises CannotCheck."""
     account = db.session.scalar(select(Account).where(Account.slug == slug))
     if account is None:
         raise CannotCheck("unknown-account", "No account has this name. It is the last part of /join/<name>.")

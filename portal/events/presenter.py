@@ -64,7 +64,7 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         "This affiliate has not confirmed the email address yet.",
     ),
     EmailDecision.DUPLICATE: NotSentReason(
-        "The same email was owed already; nobody gets it twice.", "This email is owed already."
+        "The same email is queued already; no one gets it twice.", "This email is queued already."
     ),
     EmailDecision.IN_DIGEST: NotSentReason(
         _(

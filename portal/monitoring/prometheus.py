@@ -81,7 +81,7 @@ class _DatabaseCollector(Collector):
 
 
 def _queue_metrics(now: datetime) -> Iterator[Metric]:
-    depth = GaugeMetricFamily("signet_queue_depth", "Emails that are owed, by state.", labels=["state"])
+    depth = GaugeMetricFamily("signet_queue_depth", "Emails in the queue, by state.", labels=["state"])
     row = OutboxMessage
     counted = select(row.status, func.count(), func.min(row.created_at)).where(row.status.in_(_UNSETTLED))
     found = {
@@ -93,7 +93,7 @@ def _queue_metrics(now: datetime) -> Iterator[Metric]:
     oldest = min((first for _, first in found.values() if first is not None), default=now)
     yield GaugeMetricFamily(
         "signet_oldest_waiting_seconds",
-        "How long the oldest email that is owed has waited.",
+        "How long the oldest email in the queue has waited.",
         value=max((now - oldest).total_seconds(), 0.0),
     )
     held = db.session.scalar(select(func.count()).select_from(Queue).where(Queue.held_at.is_not(None))) or 0

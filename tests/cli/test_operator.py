@@ -85,7 +85,7 @@ def test_the_status_as_text_contains_the_same(flask: Run, owner: LintingClient, 
     result = flask("outbox", "status")
     assert result.exit_code == 1, "it is the operator's move"
     assert "! The emails of brightleaf are on hold: This portal has no sender." in result.output
-    assert "1 message owed, the oldest since" in result.output
+    assert "1 message queued, the oldest since" in result.output
     assert "brightleaf: 1 held" in result.output
     assert f"{socket.gethostname()} pid {os.getpid()}: version {VERSION}, 3 threads" in result.output
 

@@ -60,9 +60,9 @@ def test_a_demoted_operator_loses_access_at_once(operator: LintingClient) -> Non
 
 def test_an_empty_outbox_is_shown(operator: LintingClient) -> None:
     page = shown(operator)
-    assert "0 emails are owed" in page
+    assert "0 emails are queued" in page
     assert "No worker is running, so no email leaves." in page
-    assert "No email was ever owed." in page
+    assert "No email has been queued yet." in page
 
 
 def test_the_page_shows_the_depth_the_worker_and_the_messages_being_sent(
@@ -73,7 +73,7 @@ def test_the_page_shows_the_depth_the_worker_and_the_messages_being_sent(
     start_drain(account_id)
     enqueue_message(account_id, "two")
     page = shown(operator)
-    assert "2 emails are owed" in page
+    assert "2 emails are queued" in page
     assert "Being sent 1" in page
     assert f'data-label="Email">{first}</th>' in page
     assert socket.gethostname() in page
