@@ -75,6 +75,10 @@ def test_old_rows_become_effective_and_open_breakers_can_be_decided(tmp_path):
             _suppress(connection, "cy@bücher.example", "unsubscribed")
             _suppress(connection, "cy@xn--bcher-kva.example", "complained")
             _suppress(connection, "dee@no_name_ü.example", "by-owner")
+            _suppress(connection, "eve@bücher.example", "unsubscribed")
+            _suppress(connection, "eve@xn--bcher-kva.example", "bounced")
+            long = f"{'f' * 64}@{'ü.' * 30}example"  # longer than the column in A-labels
+            _suppress(connection, long, "by-owner")
             said = "mailgun: no such user"
             for number, (mailbox, note, at) in enumerate(
                 (
@@ -102,6 +106,13 @@ def test_old_rows_become_effective_and_open_breakers_can_be_decided(tmp_path):
             rows = {
                 row.mailbox_key: (row.reason, row.message_id) for row in connection.execute(sa.text(query))
             }
+            unsubscribed = sa.text(
+                "SELECT mailbox_key FROM suppression WHERE was_unsubscribed ORDER BY mailbox_key"
+            )
+            assert connection.execute(unsubscribed).scalars().all() == [
+                "cy@xn--bcher-kva.example",
+                "eve@xn--bcher-kva.example",
+            ]
             mailboxes = sa.text("SELECT skipped, uid_failures, failing_uid FROM bounce_mailbox")
             assert set(connection.execute(mailboxes).all()) == {(0, 0, None)}
         assert rows == {
@@ -110,6 +121,8 @@ def test_old_rows_become_effective_and_open_breakers_can_be_decided(tmp_path):
             "bo@xn--bcher-kva.example": ("by-owner", None),
             "cy@xn--bcher-kva.example": ("complained", None),
             "dee@no_name_ü.example": ("by-owner", None),
+            "eve@xn--bcher-kva.example": ("bounced", None),
+            long: ("by-owner", None),
             "r1@crowd.example": ("bounced", 1),
             "r2@crowd.example": ("bounced", None),
             "r3@crowd.example": ("bounced", None),

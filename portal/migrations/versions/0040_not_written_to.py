@@ -14,6 +14,7 @@ revision = "0040"
 down_revision = "0039"
 
 _BATCH_ROWS = 1000
+_LIMIT_CHARS = 254  # of the column
 _WINDOW = timedelta(hours=1)  # before a breaker opened
 _PRECEDENCE = ("by-owner", "complained", "bounced", "unsubscribed")  # of two rows about one mailbox, the first stays
 
@@ -30,7 +31,8 @@ def downgrade() -> None:
 
 def _write_a_labels(name: str) -> None:
     bind = op.get_bind()
-    table = sa.table(name, *map(sa.column, ("id", "account_id", "mailbox_key", "reason")))
+    columns = ["id", "account_id", "mailbox_key", "reason"] + ["was_unsubscribed"] * (name == "suppression")
+    table = sa.table(name, *map(sa.column, columns))
     beyond_ascii = "~" if bind.dialect.name == "postgresql" else "GLOB"
     pattern = "@.*[^ -~]" if beyond_ascii == "~" else "*@*[^ -~]*"
     query = sa.select(table).where(table.c.mailbox_key.op(beyond_ascii)(pattern)).order_by(table.c.id).limit(_BATCH_ROWS)
@@ -44,21 +46,29 @@ def _write_a_labels(name: str) -> None:
 
 
 def _with_a_labels(mailbox: str) -> str:
+    """Return the mailbox as affiliates have it, or an empty string: none of them has one that is too long."""
     local, _at, domain = mailbox.rpartition("@")
     try:
-        return f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
+        found = f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
     except idna.IDNAError:
         return ""
+    return found if len(found) <= _LIMIT_CHARS else ""
 
 
 def _is_stronger(bind: sa.Connection, table: sa.TableClause, row: sa.Row, mailbox: str) -> bool:
-    """Return whether the row stays beside one that has the same mailbox already; delete the weaker of them."""
+    """Return whether the row stays beside one that has the same mailbox already; delete the weaker of them.
+
+    The one that stays knows whether the person has unsubscribed.
+    """
     same = (table.c.account_id == row.account_id, table.c.mailbox_key == mailbox)
     other = bind.execute(sa.select(table).where(*same)).one_or_none()
     if other is None:
         return True
     stays = _rank(row.reason) < _rank(other.reason)
-    bind.execute(sa.delete(table).where(table.c.id == (other.id if stays else row.id)))
+    kept, gone = (row, other) if stays else (other, row)
+    bind.execute(sa.delete(table).where(table.c.id == gone.id))
+    if gone.was_unsubscribed or gone.reason == "unsubscribed":
+        bind.execute(sa.update(table).where(table.c.id == kept.id).values(was_unsubscribed=sa.true()))
     return stays
 
 
