@@ -64,10 +64,11 @@ def read_page(
     message_ids = found.message_ids
     more = len(message_ids) > PAGE_SIZE
     shown = (message_ids[1:] if up else message_ids[:PAGE_SIZE]) if more else message_ids
+    newest = shown[0] if shown and (more or not up) else found.seen_to  # from which to search upwards
     page = Page(
         _rows(shown),
         shown[-1] if shown and (up or more) else None,
-        shown[0] if shown and (more if up else before is not None) else None,
+        newest if up or (shown and before is not None) else None,
     )
     matching = search.counted(found) if first else None if plan.is_windowed else search.count(plan)
     counts, total = _counts(account_id, filters, found if first else None)

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
-from portal.deliveries import conditions, query_plan, search
+from portal.deliveries import conditions, message_log, query_plan, search
 from portal.deliveries.filters import Filters
 from portal.deliveries.models import LogRow
 from portal.enrolment import signup
@@ -159,6 +159,13 @@ def test_many_matching_affiliates_are_searched_in_windows_without_gaps(
     assert newer == expected[-4:-1]
     tabs = _tabs(_page(owner, {"q": ".example"}))
     assert tabs["All"].endswith("+")
+    # From the oldest one upwards, each page leads to a newer one until the newest is shown.
+    upwards, after = [expected[-1]], expected[-1]
+    while after is not None:
+        page = message_log.read_page(account_of().id, Filters.read({"q": ".example"}), after=after).page
+        upwards += [row.id for row in reversed(page.rows)]
+        after = page.newer
+    assert upwards == expected[::-1]
     # Each message's affiliate is found by the index of mailboxes.
     condition = plan.alternatives[1].rest[0].unindexed()
     statement = select(LogRow.message_id).where(condition)
