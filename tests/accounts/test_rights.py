@@ -14,6 +14,7 @@ from portal.accounts.models import Owner
 from portal.accounts.team import rights
 from portal.accounts.team.rights import Right, Role, may, needed
 from portal.db import db
+from portal.notices.models import NoticeMailbox
 from tests.accounts.people import make_team
 from tests.conftest import make_config
 
@@ -157,6 +158,23 @@ def test_a_webhook_shows_its_host_only_to_those_who_may_not_change_it(app):
         html = browser.get(page).get_data(as_text=True)
         assert "secret-7" not in html
         assert "https://hooks.example.com/…" in html
+
+
+def test_only_owners_change_who_gets_the_emails_to_the_owner(app):
+    """An editor who added a mailbox would read on after being removed from the team."""
+    team = make_team(app)
+    page, path = "/automated-emails", "/automated-emails/mailboxes"
+    refused = team.editor.submit(path, {"mailbox": "eve@elsewhere.example"}, page="/account")
+    assert refused.status_code == 403
+    assert "These people can: Ada Fairweather." in refused.get_data(as_text=True)
+    assert team.owner.submit(path, {"mailbox": "desk@brightleaf.example"}, page=page).status_code == 303
+    html = team.editor.get(page).get_data(as_text=True)
+    assert "desk@brightleaf.example" in html
+    assert "Only owners can change this." in html
+    assert "eve@elsewhere.example" not in html
+    [one] = db.session.scalars(select(NoticeMailbox.id)).all()
+    for action in ("remove", "send-again"):
+        assert team.editor.submit(f"{path}/{one}/{action}", {}, page="/account").status_code == 403
 
 
 def test_an_editor_renames_oneself_and_not_the_programme(app):

@@ -88,8 +88,7 @@ _ENDPOINTS = {
         imports.choose imports.start imports.stop imports.upload
         incidents.discard incidents.own incidents.platform incidents.release
         money.decide money.decide_shown money.save_rule money.send_skipped_week money.skipped_week
-        notices.add_mailbox notices.live_preview notices.remove_mailbox notices.reset notices.restore notices.save
-        notices.save_branding notices.send_mailbox_link_again notices.switch
+        notices.live_preview notices.reset notices.restore notices.save notices.save_branding notices.switch
         privacy.erase privacy.take_part_again
         programme.save
         rehearsal.clear rehearsal.report
@@ -108,6 +107,7 @@ _ENDPOINTS = {
         domains.add_selector domains.check_again domains.remove_selector
         incidents.alerts_by_mail incidents.message_events incidents.remove_webhook incidents.renew_secret
         incidents.save_failure incidents.save_limits incidents.save_webhook incidents.test_webhook
+        notices.add_mailbox notices.remove_mailbox notices.send_mailbox_link_again
         settings.discard_drafts settings.prove_domain settings.save settings.stop settings.stop_check
         settings.version_action
     """,
