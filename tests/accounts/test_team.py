@@ -13,13 +13,16 @@ import time_machine
 from sqlalchemy import delete, insert, select, text, update
 
 from portal import recipient_limits
+from portal.accounts import registration
 from portal.accounts.login import Visitor
 from portal.accounts.models import Account, Membership, Owner, TeamInvitation
+from portal.accounts.registration import RegistrationInput
 from portal.accounts.team import invitations, members, programmes
 from portal.accounts.team.contact import contact_mailbox
 from portal.accounts.team.rights import Role
 from portal.accounts.tokens import InvalidLink
 from portal.clock import utcnow
+from portal.config import Registration
 from portal.db import close_connections, db
 from portal.notices.models import NoticeSwitch
 from portal.settings.routing import reply_mailbox
@@ -392,6 +395,32 @@ def test_a_change_of_people_does_not_delay_sign_ups(app, owner):
             insert(NoticeSwitch).values(account_id=account_id, kind="new-sign-up", enabled=False)
         )
     assert db.session.scalars(select(NoticeSwitch.enabled)).one() is False
+    db.session.commit()
+
+
+def test_each_way_to_register_makes_one_owner_who_is_the_contact(app, owner, stranger):
+    """By command, at once, by an invitation to register, and by a confirmed email; a team's invitation changes none."""
+    get_state(app).config = replace(get_state(app).config, registration=Registration.OPEN)
+    now, password = utcnow(), "eight green teapots"
+    ways = [RegistrationInput(f"Way {n}", f"Person {n}", f"p{n}@x.example", password) for n in range(3)]
+    registration.register(ways[0], network="192.0.2.7", now=now)
+    registration.create_invited(ways[1], use=lambda: None, is_operator=False, now=now)
+    links = []
+    browser = registration.request_confirmation(
+        ways[2],
+        network="192.0.2.7",
+        confirm_link=lambda token: links.append(token) or "https://portal.example/",
+        reset_link="https://portal.example/",
+        now=now,
+    )
+    registration.confirm(links[0], browser=browser, password="", network="192.0.2.7", now=now)
+    join(app, owner, Role.EDITOR)
+    query = select(Account.id, Account.contact_id, Membership.owner_id, Membership.invited_by)
+    query = query.join(Membership, Membership.account_id == Account.id).where(Membership.role == Role.OWNER)
+    rows = db.session.execute(query).all()
+    assert len(rows) == len({row.id for row in rows}) == 5
+    assert all(row.contact_id == row.owner_id and row.invited_by == "" for row in rows)
+    assert len(db.session.scalars(select(Membership)).all()) == 6
     db.session.commit()
 
 
