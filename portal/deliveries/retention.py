@@ -84,7 +84,7 @@ def _find_expired(account_id: int, before: datetime, *, with_text_only: bool = F
 
 def _expired(
     account_id: int | InstrumentedAttribute[int], before: datetime, *, with_text_only: bool = False
-) -> Select[tuple[int]]:
+) -> Select[int]:
     query = select(LogRow.message_id).where(LogRow.account_id == account_id, LogRow.settled_at < before)
     return query.where(LogRow.wiped_at.is_(None)) if with_text_only else query
 
