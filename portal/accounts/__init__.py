@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Set up password hashing, log-in and the standing of accounts for the app and register the pages."""
     # Imported here, so that other packages can import the tables without the pages.
+    from ..jobs.registry import add_cleanup
     from ..outbox.callbacks import add_gate
     from ..state import get_state
     from ..web.banners import add_banner_source
@@ -23,10 +24,12 @@ def install(app: Flask) -> None:
         views_invited,  # noqa: F401 - importing these registers their routes
         views_profile,  # noqa: F401
     )
+    from .team import invitations
     from .team import views as team_views
 
     config = get_state(app).config
     add_gate(app, standing.gate)
+    add_cleanup(app, invitations.delete_old)
     add_banner_source(app, banners.banners)
     passwords.install(app, fast=config.testing)
     access.install(app)

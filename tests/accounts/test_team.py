@@ -24,6 +24,7 @@ from portal.accounts.tokens import InvalidLink
 from portal.clock import utcnow
 from portal.config import Registration
 from portal.db import close_connections, db
+from portal.jobs.registry import job_registry
 from portal.notices.models import NoticeSwitch
 from portal.settings.routing import reply_mailbox
 from portal.state import get_state
@@ -190,6 +191,19 @@ def test_an_account_without_approval_shares_the_budget_of_strangers_and_a_suspen
         for one in answers:
             assert "Your account sends nothing at present" in one.get_data(as_text=True)
     assert len(portal_emails("team-invitation")) == 1
+
+
+def test_old_invitations_are_deleted_and_the_people_who_joined_stay(app, owner):
+    join(app, owner, Role.EDITOR)
+    invited_path(owner, NEW, Role.VIEWER)
+    counts = []
+    for days in (29, 31):
+        for cleanup in job_registry(app).cleanups:
+            cleanup(utcnow() + timedelta(days=days))
+        counts.append(len(db.session.scalars(select(TeamInvitation)).all()))
+        db.session.commit()
+    assert counts == [2, 0]
+    assert role_of(mailbox_of(Role.EDITOR)) is Role.EDITOR
 
 
 # -- roles and removal

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ... import rate_limit, recipient_limits
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..sessions import LoggedIn
 
 LINK_LIFETIME = timedelta(days=7)
+RETENTION = timedelta(days=30)
 PER_ACCOUNT = RateLimit("team invitations by account", 20, timedelta(days=1))
 
 
@@ -163,6 +164,12 @@ def sent_by(account_id: int, *, now: datetime) -> list[SentInvitation]:
         )
         for one in rows
     ]
+
+
+def delete_old(now: datetime) -> None:
+    """Delete invitations 30 days after they were last sent, because the mailbox may be a stranger's. Commits."""
+    db.session.execute(delete(TeamInvitation).where(TeamInvitation.created_at < now - RETENTION))
+    db.session.commit()
 
 
 # -- accepting
