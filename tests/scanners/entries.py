@@ -268,6 +268,9 @@ HOSTILE: Mapping[str, Callable[[int], str]] = {
     "names of one JSON object": lambda length: "{" + _many_names('"', '":1,')(length - 10) + '"z":1}',
     "digits of JSON": lambda length: "1" * length,
     "many styles": lambda length: '<p style="' + "color:red;" * (length // 10 - 3) + '">x',
+    "spaces within a style": lambda length: (
+        '<p style="background:red' + " " * (length - 40) + '!">' + "x" * 15
+    ),
     "parts of names": lambda length: "Ab " * (length // 3),
 }
 

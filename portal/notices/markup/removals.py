@@ -51,7 +51,7 @@ _NO_SIZE = re.compile(rf"(?<![\w-])(?:height|width){_ZERO}", re.IGNORECASE)
 _CUT_OFF = re.compile(r"overflow\s?:\s?hidden", re.IGNORECASE)
 _CLASS_ALONE = re.compile(r"\s*[a-z0-9]{0,20}\.([\w-]{1,60})\s*", re.IGNORECASE)
 _COLOUR = re.compile(
-    r"\s*(?:#[0-9a-f]{3,8}|[a-z]{3,30}|(?:rgb|hsl)a?\([^()]{1,60}\))\s*(?:!important)?\s*", re.IGNORECASE
+    r"(?:#[0-9a-f]{3,8}|[a-z]{3,30}|(?:rgb|hsl)a?\([^()]{1,60}\))(?:\s*+!important)?", re.IGNORECASE
 )
 _VOID = {"br", "hr", "img"}
 _WITHOUT_END = {
@@ -209,7 +209,7 @@ def normalize_style(declaration: str) -> str:
     """Return a declaration with its name in lower case; a background that is a colour only has the name of that."""
     name, colon, value = declaration.partition(":")
     name = name.strip().lower()
-    if name == "background" and _COLOUR.fullmatch(value):
+    if name == "background" and _COLOUR.fullmatch(value.strip()):
         name = "background-color"
     return f"{name}{colon}{value}"
 
