@@ -36,6 +36,11 @@ REVIEWED = {  # the pattern, and why it takes linear time
     r"[^<>]*<([^<>]*)>[\s.,;]*": "used with fullmatch, so it is tried at the start only",
     r"[ \u00a0\u3000]*[@＠][ \u00a0\u3000]*": "a pasted address has 1,000 characters",
     r"([^:]*):\d+": "used with fullmatch, so it is tried at the start only",
+    r"\{\{\s*(\w{1,40})\s*(?:\|\||\?\?|\bor\b|,|\|\s*default\b\s*[:=(]?)\s*(\"[^\"]*\"|'[^']*')\s*\)?\s*\}\}": "500 characters",
+    r"\{\{\s*[.$@=]?\s*(\w{1,40})\s*(?:\(\s*\))?[;.]?\s*\}\}": "500 characters",
+    r"\s*[a-z0-9]{0,20}\.([\w-]{1,60})\s*": "used with fullmatch, so it is tried at the start only",
+    r"/\*.*?(?:\*/|\Z)": "goes on where it ended; without an end it takes the rest",
+    r"([^\s()@]++@[^\s()]++)\s*+\([^()@]*\)": "used with fullmatch, so it is tried at the start only",
     r"\b(?:accepted|queued)\W+<?([\w.@+-]*\d[\w.@+-]{5,})>?": "one word after each match; a reply has 2,000 characters",
 }
 
