@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from portal.accounts.models import Account
+from portal.accounts.models import Account, Membership
 from portal.accounts.registration import create_owner
+from portal.accounts.team.rights import Role
 from portal.clock import utcnow
 from portal.db import db
 from portal.incidents import alerts, policy
@@ -95,15 +96,21 @@ def test_at_most_twenty_alerts_are_sent_in_a_day(brightleaf, clock):
     assert incidents(brightleaf)[-1].alert_note == alerts.TOO_MANY
 
 
-def test_only_the_owners_of_the_account_get_the_alert(brightleaf, stranger, clock):
-    second = create_owner(
+def add_person(account_id: int, role: Role) -> int:
+    """Let Cy join an account; return the person's id."""
+    person = create_owner(
         "Elsewhere", "Cy", "cy@brightleaf.example", "correct horse battery staple", now=utcnow()
     )
-    second.account_id = brightleaf
+    db.session.add(Membership(owner_id=person.id, account_id=account_id, role=role, joined_at=utcnow()))
     db.session.commit()
+    return person.id
+
+
+def test_only_the_contact_of_the_account_gets_the_alert(brightleaf, stranger, clock):
+    add_person(brightleaf, Role.OWNER)
     process_attempt(brightleaf, diagnosis=REFUSED)
     run_worker_jobs()
-    assert {row.recipient for row in alert_emails()} == {"ada@brightleaf.example", "cy@brightleaf.example"}
+    assert {row.recipient for row in alert_emails()} == {"ada@brightleaf.example"}
 
 
 def test_further_mailboxes_of_the_account_get_each_alert_once(brightleaf, owner, stranger, clock):
@@ -111,15 +118,12 @@ def test_further_mailboxes_of_the_account_get_each_alert_once(brightleaf, owner,
     for mailbox in ("team@brightleaf.example", "Cy@brightleaf.example"):
         add_confirmed(account, mailbox)
     add_confirmed(db.session.get_one(Account, account_id_of("copperpot")), "bo2@copperpot.example")
-    second = create_owner(
-        "Elsewhere", "Cy", "cy@brightleaf.example", "correct horse battery staple", now=utcnow()
-    )
-    second.account_id = brightleaf  # this further mailbox became an owner's
+    account.contact_id = add_person(brightleaf, Role.OWNER)  # this further mailbox became the contact's
     db.session.commit()
     process_attempt(brightleaf, diagnosis=REFUSED)
     for _ in range(3):
         run_worker_jobs()
-    expected = ["ada@brightleaf.example", "cy@brightleaf.example", "team@brightleaf.example"]
+    expected = ["cy@brightleaf.example", "team@brightleaf.example"]
     assert sorted(row.recipient for row in alert_emails()) == expected
     assert {row.account_id for row in alert_emails()} == {None}, "through the platform's server"
     process_attempt(brightleaf, Outcome.ACCEPTED)
