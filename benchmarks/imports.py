@@ -73,7 +73,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(make_config(Path(folder) / "instance", env={"DATABASE_URL": ""}))
         with app.app_context():
-            db.create_all()
+            db.create_all(bind_key=None)
             erased.ensure_key()
             account = create_owner("Brightleaf", "Ada", "ada@brightleaf.example", PASSWORD, now=utcnow())
             account_id, file = account.account_id, csv_file(lines)

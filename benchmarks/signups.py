@@ -269,7 +269,7 @@ class Person(db.Model):
     mailbox = db.Column(db.String(254))
 
 with app.app_context():
-    db.create_all()
+    db.create_all(bind_key=None)
 
 @app.get("/join")
 def form():

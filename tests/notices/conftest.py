@@ -18,7 +18,7 @@ def context(tmp_path_factory):
     """An app for tests that only render, created once for each module."""
     app = create_app(make_config(tmp_path_factory.mktemp("mail")))
     with app.app_context():
-        db.create_all()
+        db.create_all(bind_key=None)
         yield app
         db.session.remove()
         db.engine.dispose()

@@ -84,7 +84,7 @@ def main(group: str, length: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(make_config(Path(folder), env={"DATABASE_URL": ""}))
         with app.app_context():
-            db.create_all()
+            db.create_all(bind_key=None)
             for entry in GROUPS[group]:
                 entry.read("x")  # what is made once, such as compiled templates, is no cost of a text
                 gc.collect()

@@ -53,7 +53,7 @@ def portal(folder: Path, registration: str = "") -> Iterator[Flask]:
     """A portal with several programmes, in an app context."""
     app = create_app(make_config(folder, env={"SIGNET_REGISTRATION": registration}))
     with app.app_context():
-        db.create_all()
+        db.create_all(bind_key=None)
         for number in range(PROGRAMMES):
             mailbox = f"owner@programme{number}.example"
             create_owner(f"Programme {number}", "Ada Fairweather", mailbox, PASSWORD, now=utcnow())

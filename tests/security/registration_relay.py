@@ -80,7 +80,7 @@ def _portal(folder: Path, server: BadServer) -> Iterator[Flask]:
     }
     app = create_app(make_config(folder, env=env, lease=600.0))
     with app.app_context():
-        db.create_all()
+        db.create_all(bind_key=None)
         try:
             yield app
         finally:

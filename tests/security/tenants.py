@@ -135,7 +135,7 @@ def portal(folder: Path, database_url: str = "") -> Iterator[Portal]:
         bootstrap.migrate(app)
     with app.app_context():
         if not database_url:
-            db.create_all()
+            db.create_all(bind_key=None)
         people = {name: _owner(app, name) for name in (ALPHA, BETA, OPERATOR)}
         people[VISITOR] = Person(VISITOR, app.test_client())
         for name in (ALPHA, BETA):

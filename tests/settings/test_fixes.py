@@ -22,7 +22,7 @@ def app(tmp_path, rehearsal):
     app = create_app(rehearsal_config(tmp_path, rehearsal))
     app.test_client_class = LintingClient
     with app.app_context():
-        db.create_all()
+        db.create_all(bind_key=None)
         yield app
         db.session.remove()
         db.engine.dispose()
