@@ -29,6 +29,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         number = next(_NUMBERS)
         unique = {
             "name": "Grace Hopper",
+            "website": "https://tea-blog.example",
             "email": f"n{number}@x.example",
             "code": f"C-{number}",
             "external_id": f"e{number}",

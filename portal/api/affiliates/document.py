@@ -137,7 +137,7 @@ def affiliate_parameters() -> dict[str, Any]:
             "limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
         ),
         "Cursor": _query("cursor", {"type": "integer", "minimum": 1, "maximum": 999_999_999_999}),
-        "Status": _query("status", {"type": "string", "enum": list(READABLE_STATUSES)}),
+        "Status": _query("status", {"type": "string", "enum": ["", *READABLE_STATUSES]}),
         "Search": _query("q", {"type": "string", "maxLength": SEARCH_LIMIT_CHARS}),
         "ExternalId": _query("external_id", {"type": "string", "maxLength": EXTERNAL_ID_LIMIT_CHARS}),
         "OfCode": _query("code", {"type": "string", "maxLength": 32}),
