@@ -58,7 +58,7 @@ def find_by_code(account_id: int, code: str) -> Affiliate | None:
 
 
 def find_by_external_id(account_id: int, external_id: str) -> Affiliate | None:
-    """Return the affiliate that the shop knows by this id."""
+    """Return the affiliate with this external id."""
     query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.external_id == external_id)
     return db.session.scalar(query)
 
@@ -70,7 +70,7 @@ def find_by_mailbox(account_id: int, mailbox_key: str) -> Affiliate | None:
 
 
 def keep(affiliates: Sequence[Affiliate]) -> list[Affiliate]:
-    """Lock affiliates until the commit, so that no erasure begins before it; return them without those erased meanwhile.
+    """Lock affiliates until the commit, so that no erasure begins before it; return those who are not erased by then.
 
     In SQLite a transaction that read before an erasure can write nothing after it, so nothing is locked.
     """

@@ -66,7 +66,7 @@ def mailbox_digest(mailbox: str) -> str:
 
 
 def gmail_name(mailbox_key: str) -> str | None:
-    """Return what Gmail tells mailboxes apart by, of an address in the form for look-ups; None at other providers.
+    """Return the name by which Gmail identifies a mailbox, for an address in the form for look-ups; None at other providers.
 
     Gmail ignores dots and what follows a plus sign (support.google.com/mail/answer/7436150): ``a.da+shop@googlemail.com``
     is ``ada``.

@@ -104,7 +104,8 @@ def _clear_bodies(message_ids: list[int], now: datetime) -> int:
 
 def _delete(account_id: int, message_ids: list[int]) -> int:
     if message_ids:
-        outcomes.lock_account(account_id)  # else an event that is matched meanwhile outlives its message
+        # Without the lock, an event that is matched at the same time outlives its message.
+        outcomes.lock_account(account_id)
         db.session.execute(delete(DeliveryAttempt).where(DeliveryAttempt.message_id.in_(message_ids)))
         cancellations.delete_reasons(message_ids)
         cleanup.delete_of_messages(message_ids)

@@ -30,7 +30,7 @@ _PATHS = {
     TokenPurpose.JOIN: "invitation",
     TokenPurpose.MAILBOX: "confirm-address",
 }
-_PLACEHOLDER_TOKEN = new_token()  # stands for the token in a rendered text that is cached
+_PLACEHOLDER_TOKEN = new_token()  # replaces the token in a rendered text that is cached
 # Prepared, because a sign-up runs it in a raw transaction (see signup.py).
 _INSERT_TOKEN = PreparedStatement(
     insert(ActionToken).values(

@@ -41,7 +41,7 @@ _MAX_PROGRAMMES = 10_000  # remembered in one process
 
 
 class Limit(StrEnum):
-    """A limit that the owner of a programme is told about."""
+    """A limit whose owner gets a notice when it is reached."""
 
     NETWORK = "sign-ups-of-a-network"
     AT_ONCE = "sign-ups-at-once"

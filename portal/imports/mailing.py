@@ -81,7 +81,7 @@ def _queue_batch(import_id: int, left: int | None, now: datetime) -> int:
 
 
 def _next(row: AffiliateImport, count: int) -> Sequence[Affiliate]:
-    """Return the next affiliates to write to, without those who were suspended, confirmed or suppressed meanwhile."""
+    """Return the next affiliates to write to, without those who have been suspended, confirmed or suppressed since."""
     states = [AffiliateState.UNCONFIRMED]
     if Choices.load(row.choices).welcome:
         states.append(AffiliateState.ACTIVE)

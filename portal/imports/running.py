@@ -70,7 +70,7 @@ def _add_batch(import_id: int, lines: Sequence[Line], now: datetime) -> bool:
 
 
 def _insert(row: AffiliateImport, lines: Sequence[Line], now: datetime) -> int:
-    """Insert affiliates; return how many. One that was added meanwhile is left as it is."""
+    """Insert affiliates; return how many. One that was added at the same time is left as it is."""
     account = db.session.get_one(Account, row.account_id)
     choices = Choices.load(row.choices)
     values = [_values(account, row.id, line, now) for line in lines]

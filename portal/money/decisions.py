@@ -129,7 +129,7 @@ def _with_key(cause: Cause, what: str, row: Commission) -> Cause:
 
 def _affiliate(row: Commission) -> Affiliate:
     affiliate = db.session.get_one(Affiliate, row.affiliate_id)
-    directory.keep([affiliate])  # refreshed, if the person was erased meanwhile
+    directory.keep([affiliate])  # refreshed, if the person was erased in the meantime
     return affiliate
 
 

@@ -102,7 +102,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Wording:
-    """What emails say in one language besides their texts.
+    """Sentences of emails in one language besides their texts.
 
     ``reasons``: the sentence of the footer that gives the reason for the email; {programme} is replaced. ``names`` of
     notices, and ``samples`` of variables: those that differ from the English ones.

@@ -74,7 +74,7 @@ class Batch:
 
 
 def cancel_owner_mail(affiliate_id: int, account_id: int, *, now: datetime) -> None:
-    """Cancel what waits to tell the owner about a person, and take their events out of waiting digests.
+    """Cancel waiting emails to the owner about a person, and take their events out of waiting digests.
 
     The other events of a digest that was queued already wait for the next one.
     """

@@ -176,7 +176,7 @@ def delete_old(now: datetime) -> None:
 
 
 def find(token: str, *, now: datetime) -> OfferedRole:
-    """Return what an invitation says, if it can be used. Raises InvalidLink."""
+    """Return the offer behind a token: role, programme, mailbox and inviter. Raises InvalidLink."""
     row = _find_open(token, now)
     known = db.session.scalar(select(Owner.id).where(Owner.mailbox_key == row.mailbox_key))
     account = db.session.get_one(Account, row.account_id)
@@ -311,7 +311,7 @@ def _join(row: TeamInvitation, owner_id: int, now: datetime) -> None:
 
 
 def _hand_over(row: TeamInvitation, taker: Membership, now: datetime) -> None:
-    """Make the member an owner and the giver an editor. Both are told."""
+    """Make the member an owner and the giver an editor, and email both."""
     giver, account = row.inviter_id, db.session.get_one(Account, row.account_id)
     taker.role = Role.OWNER
     db.session.flush()

@@ -25,7 +25,7 @@ class Right(StrEnum):
     SEE = "see"
     WRITE = "write"  # texts, look, affiliates, commissions, waiting emails, test emails
     EXPORT = "export"  # tables with personal data as files
-    CONNECT = "connect"  # how emails leave, who is told, secrets, limits, names of the programme
+    CONNECT = "connect"  # SMTP settings, mailboxes of notices, secrets, limits, names of the programme
     PEOPLE = "people"  # who belongs to the account
     OPERATE = "operate"  # the operator's pages; others get 404
 

@@ -167,7 +167,7 @@ def _log_in(mailbox: ImapSession, opened: OpenedMailbox, token: AccessToken | No
 def _hands_out_another(mailbox: ImapSession, last_uid: int, turn: int) -> bool:
     """Return whether the server hands out a mail near the next one, which it refused before. Raises ImapFailure.
 
-    A server in trouble may let a client log in and refuse every mail, which is the fault of none of them. Each ``turn`` asks
+    A server in trouble may let a client log in and refuse every mail, which is not caused by any of them. Each ``turn`` asks
     for another mail, as the one asked for may be refused for its own sake.
     """
     after = mailbox.uids_between(last_uid + 1, last_uid + UID_SPAN)[1:]

@@ -1,4 +1,4 @@
-"""Tells listeners whether a mailbox is read, cannot be read for long, or was removed.
+"""Notifies listeners when a mailbox was read, could not be read for long, or was removed.
 
 Listeners run inside the transaction that records the state; they do not commit.
 """
@@ -59,7 +59,7 @@ def add_listener(app: Flask, listener: Listener) -> None:
 
 
 def report(mailbox: BounceMailbox, *, now: datetime) -> None:
-    """Tell the listeners how the reading ended that the row states. A failure counts once it lasts."""
+    """Notify the listeners of the result of a reading that the row holds. A failure counts once it lasts."""
     if not mailbox.problem:
         _notify(mailbox, MailboxState.READ, now)
     elif _is_lasting(mailbox, now):
@@ -67,7 +67,7 @@ def report(mailbox: BounceMailbox, *, now: datetime) -> None:
 
 
 def report_removal(mailbox: BounceMailbox, *, now: datetime) -> None:
-    """Tell the listeners that the mailbox is not read any more."""
+    """Notify the listeners that the mailbox is no longer read."""
     _notify(mailbox, MailboxState.REMOVED, now)
 
 

@@ -87,7 +87,7 @@ _KINDS: Mapping[DiagnosisKind, tuple[BounceClass, BounceCause]] = MappingProxyTy
     _K.ACCOUNT: (_O.BLOCKED, _C.SENDER),
     _K.SECURITY: (_O.BLOCKED, _C.POLICY),
     _K.CONTENT: (_O.BLOCKED, _C.CONTENT),
-    _K.RATE: (_O.BLOCKED, _C.RATE),  # a limit of the sender's, which says nothing about the mailbox
+    _K.RATE: (_O.BLOCKED, _C.RATE),  # a limit for the sender, no state of the mailbox
     _K.GREYLISTED: (_O.SOFT, _C.RATE),
     _K.SERVER_FAULT: (_O.SOFT, _C.SERVER),
     _K.PROTOCOL: (_O.SOFT, _C.SERVER),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PER_ACCOUNT = rate_limit.RateLimit("address changes", 200, timedelta(days=1))
 _CONFIRM = CATALOGUE["confirm-new-address"]
 _NOTICE = CATALOGUE["address-changing"]
-_PLACEHOLDER_TOKEN = new_token()  # stands for the token in a rendered text that is cached
+_PLACEHOLDER_TOKEN = new_token()  # replaces the token in a rendered text that is cached
 # A person who asked for no email, or called one spam, is the same person at the new address.
 _FOLLOWS = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.BY_OWNER)
 
@@ -58,7 +58,7 @@ class AddressChangeLimit(Exception):
 
 
 class AddressTaken(Exception):
-    """Another affiliate has got the new address meanwhile."""
+    """Another affiliate has taken the new address since it was requested."""
 
 
 def ask(account: Account, affiliate: Affiliate, mailbox: str, *, now: datetime) -> bool:
@@ -236,7 +236,7 @@ def _consume_limits(account: Account, affiliate: Affiliate, key: str, now: datet
 
 
 def _notify_present_address(account: Account, affiliate: Affiliate, key: str, now: datetime) -> None:
-    """Tell the present address, if its reader has confirmed it and it may be written to."""
+    """Send a notice to the present address if it is confirmed and not suppressed."""
     is_confirmed = affiliate.state is not AffiliateState.UNCONFIRMED
     if is_confirmed and not suppressions.is_suppressed(account.id, affiliate.mailbox, _NOTICE.category):
         mail = _render(_NOTICE, (account.name, account.language), branding.branding_of(account.id), "")

@@ -1,4 +1,4 @@
-"""The page behind the link in the email that asks to confirm a new address."""
+"""The page of the link in the email to confirm a new address."""
 
 from __future__ import annotations
 

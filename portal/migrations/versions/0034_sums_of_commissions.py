@@ -35,7 +35,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("UPDATE commission SET state = 'dismissed' WHERE state = 'unmatched'")  # the release before knows no such state
+    op.execute("UPDATE commission SET state = 'dismissed' WHERE state = 'unmatched'")  # the release before has no such state
     op.drop_index("ix_ledger_entry_payments", "ledger_entry")
     op.drop_index("ix_commission_sums", "commission")
     op.drop_index("ix_commission_due", "commission")

@@ -42,7 +42,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("UPDATE event SET source = 'portal' WHERE source = 'import'")  # the release before knows no imports
+    op.execute("UPDATE event SET source = 'portal' WHERE source = 'import'")  # the release before has no imports
     op.drop_index("ix_affiliate_import", "affiliate")
     op.execute("ALTER TABLE affiliate DROP COLUMN import_id")
     op.drop_table("affiliate_import")

@@ -19,7 +19,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The release before knows no incidents of a mailbox: they become incidents of bounces, which end by themselves."""
+    """The release before has no incidents of a mailbox: they become incidents of bounces, which end by themselves."""
     op.execute("UPDATE incident SET kind = 'bounces' WHERE kind = 'mailbox'")
     op.execute("UPDATE incident SET ended = 'over' WHERE ended IN ('readable', 'removed')")
     op.execute("UPDATE incident_event SET text = 'over' WHERE kind = 'ended' AND text IN ('readable', 'removed')")

@@ -58,7 +58,7 @@ def _with_a_labels(mailbox: str) -> str:
 def _is_stronger(bind: sa.Connection, table: sa.TableClause, row: sa.Row, mailbox: str) -> bool:
     """Return whether the row stays beside one that has the same mailbox already; delete the weaker of them.
 
-    The one that stays knows whether the person has unsubscribed.
+    The one that stays keeps whether the person has unsubscribed.
     """
     same = (table.c.account_id == row.account_id, table.c.mailbox_key == mailbox)
     other = bind.execute(sa.select(table).where(*same)).one_or_none()

@@ -67,7 +67,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The release before knows no roles: who belongs to an account belongs to it as its owner.
+    """The release before has no roles: each member of an account becomes its owner.
 
     A person who owns no account could then do more than before, so these people are deleted with their log-ins.
     """

@@ -1,4 +1,4 @@
-"""Change of a message between HTML and Markdown, which an owner asks for."""
+"""Converts a message between HTML and Markdown at the owner's request."""
 
 from __future__ import annotations
 

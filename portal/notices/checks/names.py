@@ -1,4 +1,4 @@
-"""The variable that another product's name stands for, such as ``FNAME`` or ``contact.firstname``."""
+"""The variable that corresponds to a name of another product, such as ``FNAME`` or ``contact.firstname``."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 
 
 def variable_meant(name: str, notice: Notice) -> str:
-    """Return the variable of the notice that a name of another product stands for, or an empty string."""
+    """Return the variable of the notice that corresponds to a name of another product, or an empty string."""
     known = {variable.name for variable in notice.variables}
     words = _WORD.findall(name.lower())
     while words:

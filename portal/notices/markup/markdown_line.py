@@ -108,7 +108,7 @@ class MarkdownLine:
         while not (words := self.pieces[-1].rstrip(" ")) and len(self.pieces) > 1:
             self.pieces.pop()
             spaces = True
-        if words == sign:  # nothing stands between the two
+        if words == sign:  # nothing is between the two
             self.pieces.pop()
         else:
             spaces |= words != self.pieces[-1]

@@ -1,4 +1,4 @@
-"""Sanitised HTML of a text to Markdown, for an owner who asks for it. Looks that Markdown has no sign for are lost."""
+"""Sanitised HTML of a text to Markdown, at the owner's request. Formatting that Markdown has no sign for is lost."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class _HiddenElement:
 
 
 def _is_hidden(token: Token, classes: set[str]) -> bool:
-    """Return whether the start of an element says that it is not shown."""
+    """Return whether the start of an element hides it."""
     if token.kind is not Kind.START or not token.attributes:
         return False
     values = token.decoded_attributes

@@ -24,7 +24,7 @@ class Store(Protocol):
     """Claims, leases, attempts and settlement. ``account_id`` is SYSTEM for the portal's own mail."""
 
     # Whether the acceptance log alone may hold the start and the acceptance of a message for a moment. It may where
-    # a worker that takes over can read it, or knows that it cannot and counts the message as possibly delivered.
+    # a worker that takes over reads it, or finds that it cannot and counts the message as possibly delivered.
     log_suffices: bool
     has_one_statement: bool  # whether ``settle_and_start`` may be called
 

@@ -76,7 +76,7 @@ class LogStore(SqlStore):
     """The store of SQLite, and of PostgreSQL with SIGNET_RECORD=log: the table follows the acceptance log.
 
     Workers that share the instance folder read each other's logs. The token of a claim names the folder, so that a worker
-    with another one knows that it cannot read the log, and counts the claimed messages as possibly delivered.
+    with another one cannot read the log, and counts the claimed messages as possibly delivered.
     """
 
     log_suffices = True
