@@ -6,7 +6,6 @@ real one. It keeps no session and asks for no password.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,6 +19,7 @@ from ..oauth import issuers
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..web import static_files, translations
 from .consents import ConsentFault, Consents
+from .serving import serve_in_thread
 
 if TYPE_CHECKING:
     import socket
@@ -51,17 +51,7 @@ def serve(config: Config, sock: socket.socket) -> Callable[[], None]:
     host, port = sock.getsockname()[:2]
     app = make_app(config)
     server = make_server(host, port, app, threaded=True, request_handler=_QuietHandler, fd=sock.fileno())
-    thread = threading.Thread(
-        target=server.serve_forever, name="rehearsal-consent", kwargs={"poll_interval": 0.1}, daemon=True
-    )
-    thread.start()
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop
+    return serve_in_thread(server, "rehearsal-consent")
 
 
 def make_app(config: Config) -> Flask:

@@ -9,7 +9,6 @@ import base64
 import binascii
 import re
 import socketserver
-import threading
 from typing import TYPE_CHECKING
 
 from ..clock import utcnow
@@ -17,6 +16,7 @@ from ..oauth.issuers import REHEARSAL_READ_SCOPE
 from . import mailboxes
 from .consents import read_login
 from .listeners import PASSWORD
+from .serving import serve_in_thread
 
 if TYPE_CHECKING:
     import socket
@@ -48,17 +48,7 @@ def serve(
     server = _Server(sock.getsockname(), Connection, bind_and_activate=False)
     server.socket.close()
     server.socket = sock
-    thread = threading.Thread(
-        target=server.serve_forever, name="rehearsal-imap", kwargs={"poll_interval": 0.1}, daemon=True
-    )
-    thread.start()
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop
+    return serve_in_thread(server, "rehearsal-imap")
 
 
 class _Server(socketserver.ThreadingTCPServer):
