@@ -184,9 +184,7 @@ class SmtpForm(PortalForm):
 
     def validate_address_only(self) -> bool:
         """Run the filters of all fields, but keep only the errors of the address: the other fields may still be empty."""
-        self.validate()
-        for other in (other for other in self if other is not self.address):
-            other.errors = []
+        self.filter_only(self.address)
         return not self.address.errors
 
     def _port_of(self, card: Provider) -> Port | None:

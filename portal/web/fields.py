@@ -71,6 +71,13 @@ class PortalForm(FlaskForm):
             render_kw.setdefault("required", False)
             return super().render_field(field, render_kw)
 
+    def filter_only(self, *checked: Field) -> None:
+        """Run the filters of all fields, but keep the errors of the ``checked`` ones alone: the others may be incomplete."""
+        self.validate()
+        for other in self:
+            if other not in checked:
+                other.errors = []
+
 
 def stripped(value: str | None) -> str | None:
     """Strip the white space around a value; not for passwords."""

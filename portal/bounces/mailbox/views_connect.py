@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _
@@ -11,13 +10,13 @@ from flask_login import current_user, login_required
 from wtforms import BooleanField
 
 from ...clock import utcnow
-from ...oauth import consent, issuers, redirects
+from ...oauth import consent, issuers
 from ...oauth.exchange import exchange_lines
 from ...oauth.grants import AppOnly
 from ...oauth.models import Flow, Purpose
 from ...settings.connecting import connect
 from ...settings.connecting.views import GoogleForm, MicrosoftForm, show_errors, taken_key
-from ...settings.connecting.views_consent import ConsentForm, sentences_of
+from ...settings.connecting.views_consent import ConsentForm, page_values, sentences_of
 from ...settings.validation import InvalidSettings
 from ...web.fields import mailbox_field, required
 from ...web.owner_limits import LimitReached
@@ -116,9 +115,7 @@ def app() -> Any:
 def save_app() -> Any:
     form = ReadAppForm()
     if "show_lines" in request.form:
-        form.validate()  # runs the filters; the lines need no complete form
-        for other in form:
-            other.errors = []
+        form.filter_only()
         return _app_page(form)
     if not form.validate():
         return _app_page(form, refused=True), 422
@@ -188,21 +185,12 @@ def _consent_page(
     refused: bool = False,
     problem: str = "",
 ) -> str:
-    chosen = _available(way)
-    if form.tenant.data == chosen.tenant:
-        form.tenant.data = ""
-    client = issuers.operators_client(chosen.issuer)
-    if client is not None and form.client_id.data == client.id:
-        form.client_id.data = ""
+    values = page_values(_available(way), form)
     return render_template(
         "bounces/mailbox_consent.html",
-        form=form,
-        way=chosen,
+        **values,
         way_id=way,
         provider=dict(connecting.ways())[way],
-        has_operators_client=client is not None,
-        redirect_uri=redirects.redirect_uri(chosen.issuer),
-        redirect_problem=redirects.problem(chosen.issuer, urlsplit(request.host_url).hostname or ""),
         loose_errors=show_errors(form, error),
         form_errors=refused,
         problem=problem,

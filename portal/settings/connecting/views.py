@@ -92,9 +92,7 @@ def microsoft() -> Any:
 def save_microsoft() -> Any:
     form = MicrosoftForm()
     if "show_lines" in request.form:
-        form.validate()  # runs the filters; the lines need no complete form
-        for other in form:
-            other.errors = []
+        form.filter_only()
         return _microsoft_page(form)
     if not form.validate():
         return _microsoft_page(form, refused=True), 422

@@ -149,20 +149,30 @@ def _page(
     refused: bool = False,
     problem: str = "",
 ) -> str:
-    chosen = _available(way)
-    if form.tenant.data == chosen.tenant:
-        form.tenant.data = ""
-    client = issuers.operators_client(chosen.issuer)
-    if client is not None and form.client_id.data == client.id:
-        form.client_id.data = ""
+    values = page_values(_available(way), form)
     return render_template(
         "connect/consent.html",
-        form=form,
-        way=chosen,
-        has_operators_client=client is not None,
-        redirect_uri=redirects.redirect_uri(chosen.issuer),
-        redirect_problem=redirects.problem(chosen.issuer, urlsplit(request.host_url).hostname or ""),
+        **values,
         loose_errors=show_errors(form, error),
         form_errors=refused,
         problem=problem,
     )
+
+
+def page_values(way: issuers.ConsentWay, form: ConsentForm) -> dict[str, Any]:
+    """Return what a page of a consent shows of its form and issuer.
+
+    Fields of the form become empty where they hold what the operator or the way sets.
+    """
+    if form.tenant.data == way.tenant:
+        form.tenant.data = ""
+    client = issuers.operators_client(way.issuer)
+    if client is not None and form.client_id.data == client.id:
+        form.client_id.data = ""
+    return {
+        "form": form,
+        "way": way,
+        "has_operators_client": client is not None,
+        "redirect_uri": redirects.redirect_uri(way.issuer),
+        "redirect_problem": redirects.problem(way.issuer, urlsplit(request.host_url).hostname or ""),
+    }
