@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from portal.accounts.models import Account, Membership, Owner, TeamInvitation
 from portal.accounts.registration import create_owner
-from portal.accounts.team import invitations, members
+from portal.accounts.team import accepting, invitations, members
 from portal.accounts.team.rights import Role, is_lower
 from portal.accounts.tokens import InvalidLink
 from portal.clock import utcnow
@@ -25,7 +25,7 @@ EXPECTED = (
     members.NoMember,
     members.LastOwner,
     invitations.CannotInvite,
-    invitations.OtherMailbox,
+    accepting.OtherMailbox,
     InvalidLink,
 )
 OPERATIONS = ("invite", "accept", "role", "remove", "leave", "offer", "contact", "withdraw")
@@ -65,7 +65,7 @@ class History:
         elif operation == "offer":
             invitations.offer_ownership(user, to, link=self.keep, now=now)
         elif operation == "accept" and self.links:
-            invitations.accept(self.links[target % len(self.links)], user, now=now)
+            accepting.accept(self.links[target % len(self.links)], user, now=now)
         elif operation == "role":
             members.change_role(user, to, role, now=now)
         elif operation == "remove":

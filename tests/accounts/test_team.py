@@ -17,7 +17,7 @@ from portal.accounts import registration
 from portal.accounts.login import Visitor
 from portal.accounts.models import Account, Membership, Owner, TeamInvitation
 from portal.accounts.registration import RegistrationInput
-from portal.accounts.team import invitations, members, programmes
+from portal.accounts.team import accepting, invitations, members, programmes
 from portal.accounts.team.contact import contact_mailbox
 from portal.accounts.team.rights import Role
 from portal.accounts.tokens import InvalidLink
@@ -313,14 +313,14 @@ def test_two_browsers_take_one_invitation_at_one_moment(app, owner):
     results = at_once(
         app,
         *[
-            lambda: invitations.accept_new(token, name="New Person", password="eight green teapots", now=now)
+            lambda: accepting.accept_new(token, name="New Person", password="eight green teapots", now=now)
             for _ in range(2)
         ],
     )
     assert sorted(isinstance(one, Exception) for one in results) == [False, True], results
     assert db.session.scalar(select(Owner.id).where(Owner.mailbox == NEW)) in results
     with pytest.raises(InvalidLink):
-        invitations.find(token, now=now)
+        accepting.find(token, now=now)
     db.session.commit()
     close_connections()
 
@@ -379,7 +379,7 @@ def test_a_person_who_joins_in_two_browsers_at_once_waits_and_nothing_deadlocks(
     def join_by_log_in():
         with app.app_context():
             visitor = Visitor("192.0.2.7", "Firefox on Linux")
-            return invitations.accept_by_log_in(token, PASSWORD, visitor, now=utcnow())
+            return accepting.accept_by_log_in(token, PASSWORD, visitor, now=utcnow())
 
     with ThreadPoolExecutor(1) as pool, members.changing(account_id):
         other = pool.submit(join_by_log_in)

@@ -1,8 +1,7 @@
 """Invitations into an account, and the offer of a person's ownership to a member, by a link that works once.
 
-The link is emailed to the invited mailbox and shown nowhere, unless the portal cannot send emails. A new person gets exactly
-that mailbox; a known one must be logged in as it. The role comes from the row, never from the request. A link ends after
-seven days, when it is sent again or withdrawn, and when its sender may invite no more.
+The link is emailed to the invited mailbox and shown nowhere, unless the portal cannot send emails. It ends after seven days,
+when it is sent again or withdrawn, and when its sender may invite no more. ``accepting`` has what the invited person does.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, delete, select, update
-from sqlalchemy.exc import IntegrityError
 
 from ... import rate_limit, recipient_limits
 from ...db import db
@@ -22,32 +20,27 @@ from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
 from ...smtp.mailbox import MailboxError, parse_mailbox
 from ...state import current_config
-from .. import emails, login, standing
+from .. import emails, standing
 from ..identifiers import mailbox_key
 from ..models import Account, Membership, Owner, TeamInvitation
-from ..passwords import check_password, hasher
-from ..registration import NOT_ASCII, MailboxTaken
-from ..tokens import InvalidLink, hash_token, new_token
-from . import members, programmes
+from ..registration import NOT_ASCII
+from ..tokens import hash_token, new_token
+from . import members
 from .rights import Role, is_lower
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..login import Visitor
     from ..sessions import LoggedIn
 
 LINK_LIFETIME = timedelta(days=7)
 RETENTION = timedelta(days=30)
 PER_ACCOUNT = RateLimit("team invitations by account", 20, timedelta(days=1))
+IS_UNUSED = (TeamInvitation.used_at.is_(None), TeamInvitation.withdrawn_at.is_(None))
 
 
 class CannotInvite(ValueError):
     """The invitation cannot be sent. The message is one sentence with the reason, for the field of the mailbox."""
-
-
-class OtherMailbox(Exception):
-    """The person is logged in with another mailbox than the invited one."""
 
 
 @dataclass(frozen=True)
@@ -63,29 +56,6 @@ class SentInvitation:
     has_ended: bool  # too old; it can be sent again
 
 
-@dataclass(frozen=True)
-class OfferedRole:
-    """What the reader of a link may know before it is used."""
-
-    programme: str
-    account_id: int
-    role: Role
-    is_handover: bool
-    inviter: str
-    mailbox: str
-    key: str
-    is_known: bool  # a person with this mailbox logs in to this portal
-
-    @property
-    def masked(self) -> str:
-        """The mailbox with most of its local part hidden: enough for its reader to recognise it."""
-        local, _at, domain = self.mailbox.rpartition("@")
-        return f"{local[:1]}•••@{domain}"
-
-
-# -- sending
-
-
 def invite(
     user: LoggedIn, mailbox: str, role: Role, *, link: Callable[[str], str], now: datetime
 ) -> str | None:
@@ -98,7 +68,7 @@ def invite(
         _require_role(user, role)
         key = mailbox_key(parsed)
         if _is_member(user.account_id, key):
-            raise CannotInvite("This person belongs to the team already.")
+            raise CannotInvite(_("This person belongs to the team already."))
         _withdraw(user.account_id, TeamInvitation.mailbox_key == key, now=now)
         row = TeamInvitation(mailbox=parsed, mailbox_key=key, role=role, account_id=user.account_id)
         shown = _send(row, user, link, now)
@@ -150,7 +120,7 @@ def withdraw(user: LoggedIn, invitation_id: int, *, now: datetime) -> None:
 
 def sent_by(account_id: int, *, now: datetime) -> list[SentInvitation]:
     """Return the invitations of an account that were neither used nor withdrawn, the newest first."""
-    query = select(TeamInvitation).where(TeamInvitation.account_id == account_id, *_IS_UNUSED)
+    query = select(TeamInvitation).where(TeamInvitation.account_id == account_id, *IS_UNUSED)
     rows = db.session.scalars(query.order_by(TeamInvitation.created_at.desc(), TeamInvitation.id.desc()))
     return [
         SentInvitation(
@@ -172,156 +142,7 @@ def delete_old(now: datetime) -> None:
     db.session.commit()
 
 
-# -- accepting
-
-
-def find(token: str, *, now: datetime) -> OfferedRole:
-    """Return the offer behind a token: role, programme, mailbox and inviter. Raises InvalidLink."""
-    row = _find_open(token, now)
-    known = db.session.scalar(select(Owner.id).where(Owner.mailbox_key == row.mailbox_key))
-    account = db.session.get_one(Account, row.account_id)
-    return OfferedRole(
-        account.name,
-        account.id,
-        row.role,
-        row.is_handover,
-        row.inviter_name,
-        row.mailbox,
-        row.mailbox_key,
-        known is not None,
-    )
-
-
-def accept_new(token: str, *, name: str, password: str, now: datetime) -> int:
-    """Register the invited person, who then belongs to this account only; return the person's id. Commits.
-
-    Raises:
-        InvalidLink: the link is invalid.
-        MailboxTaken: the mailbox was registered meanwhile.
-        PasswordRefused: the password is not accepted; the link stays valid.
-    """
-    found = find(token, now=now)
-    check_password(password, found.programme, name, found.mailbox)
-    db.session.rollback()
-    hashed = hasher().hash(password)
-    try:
-        with members.changing(found.account_id):
-            row = _use(token, now)
-            person = Owner(account_id=row.account_id, mailbox=row.mailbox, mailbox_key=row.mailbox_key)
-            person.name, person.password_hash, person.created_at = name, hashed, now
-            person.confirmed_at = now if row.is_emailed else None
-            db.session.add(person)
-            db.session.flush()
-            _join(row, person.id, now)
-            joined = {"account": row.account_id, "owner": person.id}
-    except IntegrityError:
-        raise MailboxTaken("This email address was registered meanwhile.") from None
-    record(SecurityEvent.JOINED, **joined)
-    return joined["owner"]
-
-
-def accept(token: str, user: LoggedIn, *, now: datetime) -> None:
-    """Let a logged-in person join, and show the account in this session. Commits. Raises InvalidLink or OtherMailbox."""
-    found = find(token, now=now)
-    with members.changing(found.account_id):
-        row = _use(token, now)
-        if row.mailbox_key != mailbox_key(user.mailbox):
-            raise OtherMailbox
-        _join(row, user.id, now)
-        programmes.show(user.id, user.session_id, row.account_id)
-    record(SecurityEvent.JOINED, account=found.account_id, owner=user.id)
-
-
-def accept_by_log_in(token: str, password: str, visitor: Visitor, *, now: datetime) -> str:
-    """Log in the invited person by password and let the person join; return the session's token. Commits.
-
-    Raises InvalidLink, and as ``login.log_in``.
-    """
-    mailbox = find(token, now=now).mailbox
-    db.session.rollback()
-    joined: dict[str, int] = {}
-
-    def join(owner_id: int) -> int:
-        row = _use(token, now)
-        _join(row, owner_id, now)
-        joined.update(account=row.account_id, owner=owner_id)
-        return row.account_id
-
-    try:
-        session = login.log_in(mailbox, password, visitor, now=now, joining=join)
-    except InvalidLink:
-        db.session.rollback()
-        raise
-    record(SecurityEvent.JOINED, **joined)
-    return session
-
-
 # -- parts
-
-
-_IS_UNUSED = (TeamInvitation.used_at.is_(None), TeamInvitation.withdrawn_at.is_(None))
-
-
-def _is_open(token: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions under which a link works. The sender must still be able to invite."""
-    return (
-        TeamInvitation.token_hash == hash_token(token),
-        *_IS_UNUSED,
-        TeamInvitation.created_at > now - LINK_LIFETIME,
-        members.is_owner(TeamInvitation.inviter_id, TeamInvitation.account_id),
-    )
-
-
-def _find_open(token: str, now: datetime) -> TeamInvitation:
-    row = db.session.scalar(select(TeamInvitation).where(*_is_open(token, now)))
-    if row is None:
-        raise InvalidLink
-    return row
-
-
-def _use(token: str, now: datetime) -> TeamInvitation:
-    """Lock the account and mark the link as used; of two requests only one succeeds. Raises InvalidLink."""
-    row = _find_open(token, now)
-    members.lock(row.account_id)
-    statement = update(TeamInvitation).where(*_is_open(token, now)).values(used_at=now)
-    statement = statement.execution_options(synchronize_session=False)
-    if int(db.session.execute(statement).rowcount) != 1:  # type: ignore[attr-defined]
-        raise InvalidLink
-    return row
-
-
-def _join(row: TeamInvitation, owner_id: int, now: datetime) -> None:
-    """Give the invited person the role of the row, unless the person belongs to the account already."""
-    present = db.session.get(Membership, (owner_id, row.account_id), populate_existing=True)
-    if row.is_handover:
-        if present is None:
-            raise InvalidLink  # removed since the offer
-        _hand_over(row, present, now)
-    elif present is None:
-        db.session.add(
-            Membership(
-                owner_id=owner_id,
-                account_id=row.account_id,
-                role=row.role,
-                joined_at=now,
-                invited_by=row.inviter_name,
-            )
-        )
-        db.session.flush()
-
-
-def _hand_over(row: TeamInvitation, taker: Membership, now: datetime) -> None:
-    """Make the member an owner and the giver an editor, and email both."""
-    giver, account = row.inviter_id, db.session.get_one(Account, row.account_id)
-    taker.role = Role.OWNER
-    db.session.flush()
-    members.set_role(db.session.get_one(Membership, (giver, row.account_id)), Role.EDITOR, now=now)
-    members.move_contact(row.account_id, from_id=giver, to_id=taker.owner_id)
-    if current_config().platform.server:
-        for person in (giver, taker.owner_id):
-            mailbox = db.session.get_one(Owner, person).mailbox
-            mail = emails.ownership_moved(mailbox, f"{row.token_hash}:{person}", account.name)
-            enqueue_row(None, mail, now=now)
 
 
 def _parse(mailbox: str) -> str:
@@ -347,14 +168,14 @@ def _is_member(account_id: int, key: str) -> bool:
 
 def _find_sent(user: LoggedIn, invitation_id: int) -> TeamInvitation:
     this = (TeamInvitation.id == invitation_id, TeamInvitation.account_id == user.account_id)
-    row = db.session.scalar(select(TeamInvitation).where(*this, *_IS_UNUSED))
+    row = db.session.scalar(select(TeamInvitation).where(*this, *IS_UNUSED))
     if row is None:
         raise members.NoMember
     return row
 
 
 def _withdraw(account_id: int, *which: ColumnElement[bool], now: datetime) -> None:
-    statement = update(TeamInvitation).where(TeamInvitation.account_id == account_id, *which, *_IS_UNUSED)
+    statement = update(TeamInvitation).where(TeamInvitation.account_id == account_id, *which, *IS_UNUSED)
     db.session.execute(statement.values(withdrawn_at=now))
 
 
@@ -365,12 +186,17 @@ def _send(row: TeamInvitation, user: LoggedIn, link: Callable[[str], str], now: 
     if can_send and standing.state_of(account) is not standing.AccountState.ACTIVE:
         raise CannotInvite(_("Your account sends nothing at present, so it cannot invite anybody."))
     if not rate_limit.consume(PER_ACCOUNT, user.account_id, now=now):
-        raise CannotInvite("Your team has sent 20 invitations within a day. Wait until tomorrow.")
+        raise CannotInvite(
+            _(
+                "Your team has sent %(limit)s invitations within a day. Wait until tomorrow.",
+                limit=PER_ACCOUNT.amount,
+            )
+        )
     # The owner of an account that no operator has approved counts as a stranger.
     approved = account.approved_at is not None
     limit = recipient_limits.INVITATIONS if approved else recipient_limits.BY_STRANGERS
     if can_send and not recipient_limits.consume(limit, row.mailbox_key, now=now):
-        raise CannotInvite("This address got several such emails today. Wait until tomorrow.")
+        raise CannotInvite(_("This address got several such emails today. Wait until tomorrow."))
     token = new_token()
     row.token_hash, row.created_at, row.is_emailed = hash_token(token), now, can_send
     row.inviter_id, row.inviter_name = user.id, user.name

@@ -19,9 +19,10 @@ from ..passwords import PasswordRefused
 from ..registration import MailboxTaken
 from ..tokens import InvalidLink
 from ..views import link, render_rate_limited
-from . import invitations, members, programmes
+from . import accepting, invitations, members, programmes
+from .accepting import OtherMailbox
 from .forms import ContactForm, KnownMemberForm, NewMemberForm, RoleForm, TeamInviteForm
-from .invitations import CannotInvite, OtherMailbox
+from .invitations import CannotInvite
 from .members import LastOwner, NoMember, NotAllowed
 from .rights import Right, Role
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from flask_wtf import FlaskForm
 
-    from .invitations import OfferedRole
+    from .accepting import OfferedRole
 
 blueprint = Blueprint("team", __name__, url_prefix="/team")
 _ID = "<int(max=999999999999):"
@@ -115,7 +116,7 @@ def hand_over(member_id: int) -> ResponseReturnValue:
 def choose_contact() -> ResponseReturnValue:
     form = ContactForm(members.members_of(current_user.account_id))
     if not form.validate():
-        return _page(problem=_("This person belongs to the team no more. Choose another one.")), 422
+        return _page(problem=_("This person is no longer in the team. Choose another one.")), 422
     _changed(lambda: members.choose_contact(current_user, form.member.data))
     flash(_("The contact is saved."), "success")
     return _back()
@@ -150,7 +151,7 @@ def switch(account_id: int) -> ResponseReturnValue:
 @blueprint.get("/invitations/<token>")
 def invitation(token: str) -> ResponseReturnValue:
     try:
-        found = invitations.find(token, now=utcnow())
+        found = accepting.find(token, now=utcnow())
     except InvalidLink:
         return _expired()
     return _invitation_page(found, _form_for(found))
@@ -160,10 +161,10 @@ def invitation(token: str) -> ResponseReturnValue:
 def accept(token: str) -> ResponseReturnValue:
     now = utcnow()
     try:
-        found = invitations.find(token, now=now)
+        found = accepting.find(token, now=now)
         form = _form_for(found)
         if form is None:
-            invitations.accept(token, current_user, now=now)
+            accepting.accept(token, current_user, now=now)
             forget_forms()
         elif not form.validate():
             return _invitation_page(found, form, 422)
@@ -197,10 +198,10 @@ def _log_in(token: str, form: FlaskForm) -> str:
     """Let a new person register, or a known one log in, and join; return the token of the session."""
     device, password = sessions.describe_device(request.user_agent.string), form["password"].data
     if isinstance(form, NewMemberForm):
-        person = invitations.accept_new(token, name=form.name.data, password=password, now=utcnow())
+        person = accepting.accept_new(token, name=form.name.data, password=password, now=utcnow())
         return login.log_in_new_owner(person, device=device, now=utcnow())
     visitor = Visitor(network_of(request), device, known_browser())
-    return invitations.accept_by_log_in(token, password, visitor, now=utcnow())
+    return accepting.accept_by_log_in(token, password, visitor, now=utcnow())
 
 
 def _invitation_page(found: OfferedRole, form: FlaskForm | None, status: int = 200) -> ResponseReturnValue:
