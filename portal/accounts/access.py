@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from flask import (
     Flask,
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
     from .known_browsers import KnownBrowser
-
-View = TypeVar("View", bound=Callable[..., Any])
 
 _LOG_IN_FIRST = "Log in to see this page."
 _LOGGED_OUT_MEANWHILE = (
@@ -147,16 +143,6 @@ def _right_of(url: str, method: str) -> Right | None:
     except (HTTPException, RequestRedirect):
         return None
     return needed(endpoint, method)
-
-
-def operator_required(view: View) -> View:
-    """Restrict a view to operators; others get 404."""
-
-    @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        return view(*args, **kwargs) if is_operator() else abort(404)
-
-    return cast("View", guarded)
 
 
 def is_operator() -> bool:

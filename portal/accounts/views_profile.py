@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import abort, flash, redirect, render_template, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..clock import utcnow
 from . import profile as operations
@@ -24,13 +24,11 @@ _PAGE = "accounts/profile.html"
 
 
 @blueprint.get("/account")
-@login_required
 def profile() -> ResponseReturnValue:
     return _page()
 
 
 @blueprint.post("/account/names")
-@login_required
 def change_names() -> ResponseReturnValue:
     form = NamesForm(with_programme=_may_rename_programme(), data=_saved_names())
     if not form.validate():
@@ -42,7 +40,6 @@ def change_names() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/time-zone")
-@login_required
 def change_time_zone() -> ResponseReturnValue:
     form = TimeZoneForm(current_user.account.time_zone)
     if not form.validate():
@@ -53,7 +50,6 @@ def change_time_zone() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/password")
-@login_required
 def change_password() -> ResponseReturnValue:
     form = PasswordForm()
     if not form.validate():
@@ -79,7 +75,6 @@ def change_password() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/devices/<int:session_id>/log-out")
-@login_required
 def log_out_device(session_id: int) -> ResponseReturnValue:
     if not sessions.end(current_user.id, session_id, now=utcnow()):
         abort(404)
@@ -88,7 +83,6 @@ def log_out_device(session_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/account/devices/log-out-others")
-@login_required
 def log_out_others() -> ResponseReturnValue:
     count = sessions.end_others(current_user.id, current_user.session_id, now=utcnow())
     devices = "1 other device is" if count == 1 else f"{count} other devices are"

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..clock import utcnow
 from ..web.pagination import key_argument
@@ -21,20 +21,17 @@ _PROVIDER = f"/<any({', '.join(ADAPTERS)}):provider>"
 
 
 @blueprint.get("")
-@login_required
 def index() -> Any:
     return _page()
 
 
 @blueprint.post(_PROVIDER)
-@login_required
 def create(provider: str) -> Any:
     hooks.create(current_user.account_id, provider, now=utcnow())
     return redirect(url_for(".index", _anchor=provider), 303)
 
 
 @blueprint.post(f"{_PROVIDER}/secret")
-@login_required
 def renew(provider: str) -> Any:
     try:
         renewed = hooks.renew(current_user.account_id, provider, now=utcnow())
@@ -58,7 +55,6 @@ def renew(provider: str) -> Any:
 
 
 @blueprint.post(f"{_PROVIDER}/key")
-@login_required
 def save_key(provider: str) -> Any:
     if hooks.find(current_user.account_id, provider) is None or not ADAPTERS[provider].key_name:
         abort(404)
@@ -71,7 +67,6 @@ def save_key(provider: str) -> Any:
 
 
 @blueprint.post(f"{_PROVIDER}/remove")
-@login_required
 def remove(provider: str) -> Any:
     if not hooks.remove(current_user.account_id, provider):
         abort(404)
@@ -80,7 +75,6 @@ def remove(provider: str) -> Any:
 
 
 @blueprint.post("/breakers/<int(max=999999999999):breaker_id>/<any(suppress, keep):choice>")
-@login_required
 def decide(breaker_id: int, choice: str) -> Any:
     found = breaker.find_open(current_user.account_id, breaker_id) or abort(404)
     count = breaker.decide(found, BreakerDecision(choice), now=utcnow())
@@ -97,7 +91,6 @@ def decide(breaker_id: int, choice: str) -> Any:
 
 
 @blueprint.get("/events")
-@login_required
 def events() -> Any:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     return render_template(

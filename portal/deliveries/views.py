@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..accounts.team.rights import Right
 from ..affiliates import links
@@ -33,7 +33,6 @@ MESSAGE_RULE = "<int(max=999999999999):message_id>"
 
 
 @blueprint.get("")
-@login_required
 def index() -> Any:
     args = request.args.to_dict()
     filters = Filters.read(args)
@@ -73,7 +72,6 @@ def index() -> Any:
 
 
 @blueprint.get("/export.csv")
-@login_required
 def table() -> Response:
     filters = Filters.read(request.args.to_dict())
     account = current_user.account
@@ -84,7 +82,6 @@ def table() -> Response:
 
 
 @blueprint.route("/keep", methods=["GET", "POST"])
-@login_required
 def keep() -> Any:
     chosen = retention.get(current_user.account_id)
     form = RetentionForm(data={"body_days": chosen.body_days, "row_days": chosen.row_days})
@@ -96,14 +93,12 @@ def keep() -> Any:
 
 
 @blueprint.get(f"/{MESSAGE_RULE}")
-@login_required
 def show(message_id: int) -> Any:
     message = message_or_404(message_id)
     return message_page_response(message)
 
 
 @blueprint.get(f"/{MESSAGE_RULE}/html")
-@login_required
 def html(message_id: int) -> Response:
     message = message_or_404(message_id)
     return mail_page(_as_shown(message, message.html)) if message.html else abort(404)

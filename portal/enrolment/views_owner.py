@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flask import Response, abort, flash, redirect, render_template, request, stream_with_context, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..accounts.standing import is_limited
 from ..affiliates import codes, directory, same_mailbox
@@ -42,7 +42,6 @@ _DECISIONS = {
 
 
 @blueprint.get("/affiliates")
-@login_required
 def index() -> Any:
     status, search = request.args.get("status", ""), request.args.get("q", "").replace("\x00", "").strip()
     chosen = AffiliateFilters(
@@ -67,7 +66,6 @@ def index() -> Any:
 
 
 @blueprint.get("/affiliates.csv")
-@login_required
 def export() -> Any:
     lines = csv_export.stream_csv(current_user.account, current_config())
     response = Response(stream_with_context(lines), mimetype="text/csv")
@@ -76,13 +74,11 @@ def export() -> Any:
 
 
 @blueprint.get(f"/affiliates/{_ID}")
-@login_required
 def show(id_: int) -> Any:
     return _affiliate_page(_affiliate_or_404(id_))
 
 
 @blueprint.get("/affiliates/by-code/<code>")
-@login_required
 def by_code(code: str) -> Any:
     """Redirect from the link in the owner's emails to the affiliate's page."""
     affiliate = directory.find_by_code(current_user.account_id, code) or abort(404)
@@ -90,14 +86,12 @@ def by_code(code: str) -> Any:
 
 
 @blueprint.post(f"/affiliates/{_ID}/<any({', '.join(_DECISIONS)}):decision>")
-@login_required
 def decide(id_: int, decision: str) -> Any:
     run, result = _DECISIONS[decision]
     return _report_change(run(current_user.account, id_, now=utcnow()), result)
 
 
 @blueprint.post(f"/affiliates/{_ID}/decline")
-@login_required
 def decline(id_: int) -> Any:
     affiliate, form = _affiliate_or_404(id_), DeclineForm()
     if not form.validate():
@@ -107,7 +101,6 @@ def decline(id_: int) -> Any:
 
 
 @blueprint.route("/affiliates/invite", methods=["GET", "POST"])
-@login_required
 def invite() -> Any:
     settled = branding.is_address_settled(current_user.account_id)
     form: InviteForm = InviteForm() if settled else FirstInviteForm()
@@ -144,7 +137,6 @@ def _save_address(form: FirstInviteForm) -> bool:
 
 
 @blueprint.route("/affiliates/rules", methods=["GET", "POST"])
-@login_required
 def sign_up_rules() -> Any:
     form = RulesForm()
     if not form.is_submitted():
@@ -162,13 +154,11 @@ def sign_up_rules() -> Any:
 
 
 @blueprint.get("/affiliates/not-written-to")
-@login_required
 def suppressions() -> Any:
     return _suppressions_page(SuppressForm(formdata=None))
 
 
 @blueprint.post("/affiliates/not-written-to")
-@login_required
 def suppress() -> Any:
     form = SuppressForm()
     if not form.validate():
@@ -180,7 +170,6 @@ def suppress() -> Any:
 
 
 @blueprint.post(f"/affiliates/not-written-to/{_ID}/remove")
-@login_required
 def unsuppress(id_: int) -> Any:
     suppression = suppression_list.find_by_id(current_user.account_id, id_) or abort(404)
     form = LiftForm()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..clock import utcnow
 from ..outbox.overview import count_waiting
@@ -24,7 +24,6 @@ _ID_RULE = "<int(max=999999999999):incident_id>"
 
 
 @blueprint.get("")
-@login_required
 def index() -> Any:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     return render_template(
@@ -39,7 +38,6 @@ def index() -> Any:
 
 
 @blueprint.get(f"/{_ID_RULE}")
-@login_required
 def show(incident_id: int) -> Any:
     incident = incident_log.find(current_user.account_id, incident_id) or abort(404)
     return render_template(
@@ -51,14 +49,12 @@ def show(incident_id: int) -> Any:
 
 
 @blueprint.get("/waiting")
-@login_required
 def waiting() -> Any:
     hours = forms.parse_age(request.args.get("hours"))
     return _waiting(hours, forms.HeldMailForm(formdata=None, data={"hours": str(hours or 24)}))
 
 
 @blueprint.post("/waiting/release")
-@login_required
 def release() -> Any:
     count = held_mail.release(current_user.account_id, now=utcnow())
     flash(f"The queue moves again; {held_mail.count_label(count)} waited in it.", "success")
@@ -66,7 +62,6 @@ def release() -> Any:
 
 
 @blueprint.post("/waiting/discard")
-@login_required
 def discard() -> Any:
     form = forms.HeldMailForm()
     if not form.validate():
@@ -84,7 +79,6 @@ def discard() -> Any:
 
 
 @blueprint.post("/waiting/platform")
-@login_required
 def platform() -> Any:
     flash_result(
         lambda: failover.start(current_user.account_id, now=utcnow()),
@@ -95,7 +89,6 @@ def platform() -> Any:
 
 
 @blueprint.post("/waiting/own")
-@login_required
 def own() -> Any:
     if failover.end_manually(current_user.account_id, now=utcnow()):
         flash("Your emails go through your own server again.", "success")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import flash, make_response, redirect, render_template, url_for
 from flask_babel import gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..accounts.team.rights import Right
 from ..clock import utcnow
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 @blueprint.get("/alerts")
-@login_required
 def alerts() -> Any:
     chosen = policy.get(current_user.account_id)
     url = chosen.webhook_url
@@ -34,7 +33,6 @@ def alerts() -> Any:
 
 
 @blueprint.post("/alerts/mail/<any(on,off):state>")
-@login_required
 def alerts_by_mail(state: str) -> Any:
     policy.set_email_alerts(current_user.account_id, on=state == "on")
     flash(f"Alerts by email are {state}.", "success")
@@ -42,7 +40,6 @@ def alerts_by_mail(state: str) -> Any:
 
 
 @blueprint.post("/alerts/webhook/messages/<any(on,off):state>")
-@login_required
 def message_events(state: str) -> Any:
     policy.set_message_events(current_user.account_id, on=state == "on")
     flash(
@@ -55,7 +52,6 @@ def message_events(state: str) -> Any:
 
 
 @blueprint.post("/alerts/webhook")
-@login_required
 def save_webhook() -> Any:
     form = forms.WebhookForm()
     if not form.validate():
@@ -65,7 +61,6 @@ def save_webhook() -> Any:
 
 
 @blueprint.post("/alerts/webhook/secret")
-@login_required
 def renew_secret() -> Any:
     saved = policy.renew_webhook_secret(current_user.account_id)
     if saved is None:
@@ -76,7 +71,6 @@ def renew_secret() -> Any:
 
 
 @blueprint.post("/alerts/webhook/stop")
-@login_required
 def remove_webhook() -> Any:
     policy.remove_webhook(current_user.account_id)
     flash("Nothing is posted any more; address and secret are forgotten.", "success")
@@ -84,7 +78,6 @@ def remove_webhook() -> Any:
 
 
 @blueprint.post("/alerts/webhook/test")
-@login_required
 def test_webhook() -> Any:
     flash_result(
         lambda: webhooks.send_test(current_user.account_id, now=utcnow()),
@@ -95,7 +88,6 @@ def test_webhook() -> Any:
 
 
 @blueprint.get("/when-sending-fails")
-@login_required
 def failure() -> Any:
     chosen = policy.get(current_user.account_id)
     data = {"action": chosen.on_failure.value, "after_minutes": str(chosen.after_minutes)}
@@ -103,7 +95,6 @@ def failure() -> Any:
 
 
 @blueprint.post("/when-sending-fails")
-@login_required
 def save_failure() -> Any:
     form = forms.FailureForm()
     if not form.validate():
@@ -114,7 +105,6 @@ def save_failure() -> Any:
 
 
 @blueprint.get("/limits")
-@login_required
 def limits() -> Any:
     saved = rate_limits.get_limits(current_user.account_id)
     provider = _provider()
@@ -125,7 +115,6 @@ def limits() -> Any:
 
 
 @blueprint.post("/limits")
-@login_required
 def save_limits() -> Any:
     form = forms.LimitsForm()
     if not form.validate():

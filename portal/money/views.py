@@ -17,7 +17,7 @@ from flask import (
 )
 from flask_babel import gettext as _
 from flask_babel import ngettext
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..clock import utcnow
 from ..events import weeks
@@ -33,27 +33,23 @@ blueprint = Blueprint("money", __name__, url_prefix="/commissions")
 
 
 @blueprint.get("")
-@login_required
 def index() -> Any:
     return _page(_state(request.args), DecisionForm(formdata=None), _rule_form())
 
 
 @blueprint.post("")
-@login_required
 def decide() -> Any:
     """Decide about the chosen commissions."""
     return _decide(_ids("id"))
 
 
 @blueprint.post("/shown")
-@login_required
 def decide_shown() -> Any:
     """Decide about all commissions that the page showed."""
     return _decide(_ids("shown"))
 
 
 @blueprint.post("/rule")
-@login_required
 def save_rule() -> Any:
     form = RuleForm()
     if not form.validate():
@@ -73,7 +69,6 @@ def save_rule() -> Any:
 
 
 @blueprint.get("/export.csv")
-@login_required
 def export() -> Any:
     lines = csv_export.stream_csv(current_user.account_id)
     response = Response(stream_with_context(lines), mimetype="text/csv")
@@ -83,7 +78,6 @@ def export() -> Any:
 
 
 @blueprint.get("/skipped-week")
-@login_required
 def skipped_week() -> Any:
     week = weekly_summary.find_skipped(current_user.account_id)
     days = weeks.days_of(week.week) if week is not None else None
@@ -91,7 +85,6 @@ def skipped_week() -> Any:
 
 
 @blueprint.post("/skipped-week")
-@login_required
 def send_skipped_week() -> Any:
     week_id = key_argument(request.form.get("week")) or 0
     if weekly_summary.send_skipped(current_user.account_id, week_id, now=utcnow()):

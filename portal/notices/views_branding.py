@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from .. import pictures
 from ..clock import utcnow
@@ -21,7 +21,6 @@ _YEAR_S = 31_536_000
 
 
 @blueprint.get("/look")
-@login_required
 def branding_page() -> Any:
     saved = branding.branding_of(current_user.account_id)
     form = BrandingForm(formdata=None)
@@ -31,7 +30,6 @@ def branding_page() -> Any:
 
 
 @blueprint.post("/look")
-@login_required
 def save_branding() -> Any:
     form = BrandingForm()
     if not form.validate():
@@ -62,7 +60,6 @@ def save_branding() -> Any:
 
 
 @blueprint.get("/look/html")
-@login_required
 def branding_preview() -> Response:
     mail = _sample()
     return mail_page(colours.force_scheme(mail.html, dark=request.args.get("scheme") == "dark"))

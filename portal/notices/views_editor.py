@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..accounts.standing import is_limited
 from ..clock import utcnow
@@ -32,7 +32,6 @@ _ARGUMENT_LIMIT_CHARS = 100  # of a search and an affiliate's id
 
 
 @blueprint.get("/<kind>")
-@login_required
 def show(kind: str) -> Any:
     """Show the editor, with the stored draft if the address has ``draft``."""
     notice = notice_or_404(kind)
@@ -46,7 +45,6 @@ def show(kind: str) -> Any:
 
 
 @blueprint.get("/<kind>/html")
-@login_required
 def html(kind: str) -> Response:
     """Return the email alone, for a frame: the current text, the draft or an earlier version."""
     notice = notice_or_404(kind)
@@ -58,7 +56,6 @@ def html(kind: str) -> Response:
 
 
 @blueprint.post("/<kind>")
-@login_required
 def save(kind: str) -> Any:
     """Save the form, store it for a preview, or send it as a test email, depending on the button."""
     notice = editable_or_400(kind)
@@ -69,7 +66,6 @@ def save(kind: str) -> Any:
 
 
 @blueprint.post("/<kind>/live-preview")
-@login_required
 def live_preview(kind: str) -> Any:
     """Store the draft and return its preview, for the script of the editor."""
     notice = editable_or_400(kind)

@@ -17,7 +17,7 @@ from flask import (
     url_for,
 )
 from flask_babel import gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..affiliates import suppressions
 from ..clock import utcnow
@@ -34,7 +34,6 @@ _ID = "<int(max=999999999999):id_>"
 
 
 @blueprint.post(f"/affiliates/{_ID}/erase")
-@login_required
 def erase(id_: int) -> Any:
     result = erasing.erase(current_user.account_id, id_, by=current_user.name, now=utcnow()) or abort(404)
     short_links.forget_targets(current_app)
@@ -46,7 +45,6 @@ def erase(id_: int) -> Any:
 
 
 @blueprint.route("/affiliates/not-written-to/erased", methods=["GET", "POST"])
-@login_required
 def take_part_again() -> Any:
     """Let a person who was erased and asks to come back be written to again, found by the address."""
     form = TakePartAgainForm()

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, current_app, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..accounts.standing import is_limited
 from ..clock import utcnow
@@ -20,7 +20,6 @@ _EXAMPLE_CODE = "ADA7K2PQ"
 
 
 @blueprint.get("")
-@login_required
 def settings() -> Any:
     form = SettingsForm(formdata=None, obj=saving.find_account(current_user.account_id))
     form.picture.data = None
@@ -28,7 +27,6 @@ def settings() -> Any:
 
 
 @blueprint.post("")
-@login_required
 def save() -> Any:
     form = SettingsForm()
     if not form.validate():

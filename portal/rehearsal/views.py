@@ -16,7 +16,7 @@ from flask import (
     url_for,
 )
 from flask_babel import gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..bounces.providers.catalogue import ADAPTERS
 from ..clock import utcnow
@@ -75,7 +75,6 @@ def _only_in_rehearsal() -> None:
 
 
 @blueprint.get("/inbox", endpoint="inbox")
-@login_required
 def show_inbox() -> str:
     """List received messages, newest first; the first page refreshes itself."""
     before = request.args.get("before", type=str) or None
@@ -84,7 +83,6 @@ def show_inbox() -> str:
 
 
 @blueprint.get("/inbox/<message_id>", endpoint="message")
-@login_required
 def show_message(message_id: str) -> str:
     """Show one message: envelope, headers, text and HTML."""
     return render_template(
@@ -96,7 +94,6 @@ def show_message(message_id: str) -> str:
 
 
 @blueprint.post("/inbox/<message_id>/report", endpoint="report")
-@login_required
 def play_report(message_id: str) -> AnyResponse:
     """Play what a provider reports of a message, at the hook of the owner who is logged in."""
     message = _message_or_404(message_id)
@@ -128,7 +125,6 @@ def play_report(message_id: str) -> AnyResponse:
 
 
 @blueprint.get("/inbox/<message_id>/html", endpoint="html")
-@login_required
 def show_html(message_id: str) -> Response:
     """Return the HTML part, for the sandboxed frame of the message page."""
     html = _message_or_404(message_id).view.html
@@ -136,7 +132,6 @@ def show_html(message_id: str) -> Response:
 
 
 @blueprint.get("/inbox/<message_id>/raw", endpoint="raw")
-@login_required
 def show_raw(message_id: str) -> Response:
     """Return the message as received; with ``?download=1`` as a file."""
     content = inbox.read_raw(_folder(), message_id)
@@ -149,7 +144,6 @@ def show_raw(message_id: str) -> Response:
 
 
 @blueprint.post("/inbox/clear", endpoint="clear")
-@login_required
 def clear_inbox() -> AnyResponse:
     """Delete every received message."""
     count = inbox.delete_all(_folder())
@@ -158,7 +152,6 @@ def clear_inbox() -> AnyResponse:
 
 
 @blueprint.get("/faults", endpoint="faults")
-@login_required
 def show_faults() -> str:
     """Explain the listeners, the simulated providers and the faults."""
     config = current_config()

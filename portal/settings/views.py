@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ..clock import utcnow
 from ..notices import send_test as test_emails
@@ -43,7 +43,6 @@ def home() -> Any:
 
 
 @blueprint.get(PATH)
-@login_required
 def email_preferences() -> Any:
     form = _saved_form(request.args.get("from", ""))
     if request.args.get("provider"):
@@ -52,7 +51,6 @@ def email_preferences() -> Any:
 
 
 @blueprint.route(f"{PATH}/help", methods=["GET", "POST"])
-@login_required
 def provider_help() -> Any:
     """Return the page with the hints of one provider, which its script copies.
 
@@ -67,7 +65,6 @@ def provider_help() -> Any:
 
 
 @blueprint.post(PATH)
-@login_required
 def save() -> Any:
     form = _submitted_form()
     provider = form.prepare()
@@ -99,7 +96,6 @@ def save() -> Any:
 
 
 @blueprint.post(f"{PATH}/versions/<int(max=999999):number>/<action>")
-@login_required
 def version_action(number: int, action: str) -> Any:
     version = versions.find(current_user.account_id, number) or abort(404)
     apply = _ACTIONS.get(action) or abort(404)
@@ -115,7 +111,6 @@ def version_action(number: int, action: str) -> Any:
 
 
 @blueprint.post(f"{PATH}/versions/<int(max=999999):number>/prove-domain")
-@login_required
 def prove_domain(number: int) -> Any:
     """Look for the record of the version's domain. The form is submitted with it, so that what was typed stays there."""
     version = versions.find(current_user.account_id, number) or abort(404)
@@ -153,7 +148,6 @@ def prove_domain(number: int) -> Any:
 
 
 @blueprint.post(f"{PATH}/stop")
-@login_required
 def stop() -> Any:
     versions.stop_using(current_user.account_id, now=utcnow())
     flash(_("Custom SMTP is no longer used."), "success")
@@ -161,7 +155,6 @@ def stop() -> Any:
 
 
 @blueprint.post(f"{PATH}/check/stop")
-@login_required
 def stop_check() -> Any:
     if check_requests.stop_checks(current_user.account_id, now=utcnow()):
         flash(_("The check is stopped."), "success")
@@ -171,7 +164,6 @@ def stop_check() -> Any:
 
 
 @blueprint.post(f"{PATH}/drafts/discard")
-@login_required
 def discard_drafts() -> Any:
     count = versions.discard_drafts(current_user.account_id, now=utcnow())
     if count:
@@ -180,7 +172,6 @@ def discard_drafts() -> Any:
 
 
 @blueprint.post(f"{PATH}/test")
-@login_required
 def send_test() -> Any:
     form = RecipientForm()
     if not form.validate():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ...clock import utcnow
 from ...oauth import issuers
@@ -23,14 +23,12 @@ blueprint = Blueprint("bounce_mailbox", __name__, url_prefix="/settings/bounces/
 
 
 @blueprint.get("")
-@login_required
 def show() -> Any:
     mailbox = saving.find(current_user.account_id)
     return _page(MailboxForm(formdata=None, data=_data(mailbox)), mailbox)
 
 
 @blueprint.post("")
-@login_required
 def save() -> Any:
     form = MailboxForm()
     if form.validate():
@@ -47,7 +45,6 @@ def save() -> Any:
 
 
 @blueprint.post("/folder")
-@login_required
 def save_folder() -> Any:
     form = FolderForm()
     mailbox = saving.find(current_user.account_id) or abort(404)
@@ -62,7 +59,6 @@ def save_folder() -> Any:
 
 
 @blueprint.post("/read")
-@login_required
 def read_now() -> Any:
     if saving.find(current_user.account_id) is None:
         abort(404)
@@ -77,7 +73,6 @@ def read_now() -> Any:
 
 
 @blueprint.post("/remove")
-@login_required
 def remove() -> Any:
     if not saving.remove(current_user.account_id, now=utcnow()):
         abort(404)

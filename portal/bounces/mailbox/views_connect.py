@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 from wtforms import BooleanField
 
 from ...clock import utcnow
@@ -52,7 +52,6 @@ class ReadServiceAccountForm(GoogleForm):
 
 
 @blueprint.get(f"/{_WAY}")
-@login_required
 def show(way: str) -> Any:
     known = _present_grant()
     values = {}
@@ -62,7 +61,6 @@ def show(way: str) -> Any:
 
 
 @blueprint.post(f"/{_WAY}")
-@login_required
 def begin(way: str) -> Any:
     """Answer with a page that leads to the provider: a redirect to it would be blocked by ``form-action``."""
     chosen = _available(way)
@@ -102,7 +100,6 @@ def finish(issuer: str, answer: Mapping[str, str]) -> Any:
 
 
 @blueprint.get("/app")
-@login_required
 def app() -> Any:
     known, values = _present_grant(), {}
     if known is not None and known.flow is Flow.APP_ONLY:
@@ -111,7 +108,6 @@ def app() -> Any:
 
 
 @blueprint.post("/app")
-@login_required
 def save_app() -> Any:
     form = ReadAppForm()
     if "show_lines" in request.form:
@@ -131,7 +127,6 @@ def save_app() -> Any:
 
 
 @blueprint.get("/service-account")
-@login_required
 def service_account() -> Any:
     known, values = _present_grant(), {}
     if known is not None and known.flow is Flow.SERVICE_ACCOUNT:
@@ -140,7 +135,6 @@ def service_account() -> Any:
 
 
 @blueprint.post("/service-account")
-@login_required
 def save_service_account() -> Any:
     form = ReadServiceAccountForm()
     key = taken_key(form)

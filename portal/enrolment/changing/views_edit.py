@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import abort, current_app, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
-from flask_login import current_user, login_required
+from flask_login import current_user
 
 from ...affiliates import codes, directory
 from ...affiliates.models import AffiliateState
@@ -31,7 +31,6 @@ _SEARCH_MAX_CHARS = 100
 
 
 @blueprint.route(f"/affiliates/{_ID}/edit", methods=["GET", "POST"])
-@login_required
 def edit(id_: int) -> Any:
     affiliate = directory.find_affiliate(current_user.account_id, id_) or abort(404)
     if affiliate.state is AffiliateState.ERASED:
@@ -65,7 +64,6 @@ def edit(id_: int) -> Any:
 
 
 @blueprint.post(f"/affiliates/{_ID}/keep-address")
-@login_required
 def keep_address(id_: int) -> Any:
     """Withdraw a new address that waits for its confirmation."""
     affiliate = directory.find_affiliate(current_user.account_id, id_) or abort(404)
@@ -75,7 +73,6 @@ def keep_address(id_: int) -> Any:
 
 
 @blueprint.post(f"/affiliates/{_ID}/send-again")
-@login_required
 def send_link_again(id_: int) -> Any:
     account, by = current_user.account, current_user.name
     try:
@@ -98,7 +95,6 @@ def send_link_again(id_: int) -> Any:
 
 
 @blueprint.get("/affiliates/decide")
-@login_required
 def new_decision() -> Any:
     return _decision_page(
         _decision(request.args.get("decision")), _selection(request.args), DeclineForm(formdata=None)
@@ -106,7 +102,6 @@ def new_decision() -> Any:
 
 
 @blueprint.post("/affiliates/decide")
-@login_required
 def decide_many() -> Any:
     decision, form = _decision(request.form.get("decision")), DeclineForm()
     selection = replace(_chosen(request.form), is_of_all=bool(request.form.get("all")))

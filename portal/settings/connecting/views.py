@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 from flask_wtf.file import FileField
 from wtforms import DateField, PasswordField, TextAreaField
 from wtforms.validators import Optional, ValidationError
@@ -73,13 +73,11 @@ class GoogleForm(PortalForm):
 
 
 @blueprint.get("")
-@login_required
 def index() -> Any:
     return render_template("connect/index.html", ways=connect.consent_ways())
 
 
 @blueprint.get("/microsoft-365")
-@login_required
 def microsoft() -> Any:
     known = connect.present_connection(current_user.account_id)
     again = known if known and known.way == "microsoft-365" else None
@@ -88,7 +86,6 @@ def microsoft() -> Any:
 
 
 @blueprint.post("/microsoft-365")
-@login_required
 def save_microsoft() -> Any:
     form = MicrosoftForm()
     if "show_lines" in request.form:
@@ -111,7 +108,6 @@ def save_microsoft() -> Any:
 
 
 @blueprint.get("/google-workspace")
-@login_required
 def google() -> Any:
     known = connect.present_connection(current_user.account_id)
     again = known if known and known.way == "google-workspace" else None
@@ -119,7 +115,6 @@ def google() -> Any:
 
 
 @blueprint.post("/google-workspace")
-@login_required
 def save_google() -> Any:
     form = GoogleForm()
     key = taken_key(form)
@@ -133,7 +128,6 @@ def save_google() -> Any:
 
 
 @blueprint.post("/<int(max=999999999999):grant_id>/disconnect")
-@login_required
 def disconnect(grant_id: int) -> Any:
     grant = grants.find(current_user.account_id, grant_id) or abort(404)
     shown = connect.view(grant)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 from wtforms import BooleanField, DateField, PasswordField
 from wtforms.validators import Optional, ValidationError
 
@@ -49,7 +49,6 @@ class ConsentForm(PortalForm):
 
 
 @blueprint.get(f"/settings/connect/by-consent/{_WAY}")
-@login_required
 def show(way: str) -> Any:
     known = connect.present_connection(current_user.account_id)
     again = known if known and known.way == f"consent:{way}" else None
@@ -60,7 +59,6 @@ def show(way: str) -> Any:
 
 
 @blueprint.post(f"/settings/connect/by-consent/{_WAY}")
-@login_required
 def begin(way: str) -> Any:
     """Answer with a page that leads to the provider: a redirect to it would be blocked by ``form-action``."""
     _available(way)
@@ -87,7 +85,6 @@ def begin(way: str) -> Any:
 
 
 @blueprint.get("/oauth/callback/<any(microsoft, google, rehearsal):issuer>")
-@login_required
 def callback(issuer: str) -> Any:
     """Take the answer of the provider, to which it sends the browser with GET."""
     answer = {name: request.args[name] for name in ("state", "code", "error", "iss") if name in request.args}
