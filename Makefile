@@ -58,7 +58,7 @@ sbom: $(VENV)/.development
 messages: $(VENV)/.development
 	$(BIN)/pybabel -q extract -F babel.cfg -k _ -k lazy_gettext -k ngettext:1,2 --no-location --sort-output --omit-header -o portal/translations/messages.pot .
 	for catalogue in portal/translations/*/LC_MESSAGES; do \
-	  test ! -d $$catalogue || $(BIN)/pybabel -q update -N --width 120 -i portal/translations/messages.pot -d portal/translations || exit 1; break; \
+	  test ! -d $$catalogue || $(BIN)/pybabel -q update -N --ignore-obsolete --width 120 -i portal/translations/messages.pot -d portal/translations || exit 1; break; \
 	done
 	$(BIN)/pybabel -q compile -d portal/translations
 

@@ -96,7 +96,7 @@ def find_request(account_id: int, key: str, body: Any) -> ApiRequest:
     query = select(ApiRequest).where(ApiRequest.account_id == account_id, ApiRequest.key == key)
     request = db.session.scalars(query).one()
     if request.fingerprint not in _fingerprints(body):
-        detail = "This Idempotency-Key came before with another body. Nothing was written down."
+        detail = "This Idempotency-Key was used before with another body. Nothing was stored."
         raise Problem(ProblemKind.KEY_REUSED, detail)
     return request
 

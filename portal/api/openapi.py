@@ -116,14 +116,14 @@ def _post_event() -> dict[str, Any]:
     )
     return {
         "operationId": "sendEvent",
-        "summary": "Tell what happened",
+        "summary": "Record an event",
         "parameters": [ref("IdempotencyKey", "parameters")],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
             "201": response("The event is recorded, and its emails are queued.", "Caused")
             | {"links": _links()},
             "200": response(
-                "The same request came before; this is the answer it got.", "Caused", replayed=True
+                "The same request was sent before; this is the answer to it.", "Caused", replayed=True
             ),
             **problem_responses(*problems),
         },
@@ -136,9 +136,7 @@ def _post_batch() -> dict[str, Any]:
             "type": "array",
             "minItems": 1,
             "maxItems": MAX_EVENTS,
-            "items": {
-                "description": "An event as `POST /api/v1/events` takes it, and beside it its `idempotency_key`."
-            },
+            "items": {"description": "An event as for `POST /api/v1/events`, with its `idempotency_key`."},
         }
     )
     problems = (
@@ -153,7 +151,7 @@ def _post_batch() -> dict[str, Any]:
     )
     return {
         "operationId": "sendEvents",
-        "summary": "Tell many things that happened",
+        "summary": "Record many events",
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
             "200": response("A result for each event, in their order.", "Results"),

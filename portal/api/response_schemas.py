@@ -31,7 +31,7 @@ _DECISION_MEANINGS = {
     EmailDecision.NO_ADDRESS: "the account has no postal address, which such an email needs",
     EmailDecision.NOT_ACTIVE: "the affiliate waits for approval, was declined, or was invited and has not joined",
     EmailDecision.UNRENDERABLE: "the owner’s text for it cannot be used",
-    EmailDecision.NOTHING_TO_TELL: "there was nothing to tell",
+    EmailDecision.NOTHING_TO_TELL: "there was nothing to report",
     EmailDecision.SAME_ORDER: "the order was reported before, or for another affiliate; it counts once until the owner decides",
     EmailDecision.NO_CHANGE: "it changed nothing, as a second approval of one commission",
     EmailDecision.TOO_OLD: "it happened more than 30 days ago, and the request does not set `notify`",

@@ -75,7 +75,7 @@ def find_errors(body: Any) -> Sequence[FieldError]:
 def invalid(errors: list[FieldError]) -> Problem:
     """Return the problem of a request with invalid fields."""
     count = "One field is" if len(errors) == 1 else f"{len(errors)} fields are"
-    return Problem(ProblemKind.INVALID, f"{count} not as it should be. Nothing was written down.", errors)
+    return Problem(ProblemKind.INVALID, f"{count} not as it should be. Nothing was stored.", errors)
 
 
 def _values(shape: EventShape, body: Mapping[str, Any]) -> dict[str, str]:

@@ -166,7 +166,7 @@ def _route(version: SmtpSettings) -> Route:
 def _recipient(account: Account) -> str:
     mailbox = contact_mailbox(account.id)
     if mailbox is None:
-        raise CannotCheck("no-owner", "The account has no contact, so nobody could receive.")
+        raise CannotCheck("no-owner", "The account has no contact, so there is no recipient.")
     return mailbox
 
 

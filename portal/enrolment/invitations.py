@@ -50,7 +50,7 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
     if is_limited(account):
         raise InvitationRefused(
             _(
-                "Your account is not approved yet, so the platform’s sender invites nobody. "
+                "Your account is not approved yet, so the platform’s sender sends no invitations. "
                 "Use your own SMTP server, or wait until the operator of this portal has approved the account."
             )
         )

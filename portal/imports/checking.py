@@ -145,10 +145,10 @@ def _mark_repeated(lines: Sequence[Line]) -> None:
     for line in lines:
         if line.mailbox and mailboxes.setdefault(line.key, line.number) != line.number:
             number = mailboxes[line.key]
-            line.problems.append(_("The same address stands in line %(number)s.", number=number))
+            line.problems.append(_("The same address is in line %(number)s.", number=number))
         elif line.code and codes.setdefault(line.code.upper(), line.number) != line.number:
             number = codes[line.code.upper()]
-            line.problems.append(_("The same code stands in line %(number)s.", number=number))
+            line.problems.append(_("The same code is in line %(number)s.", number=number))
 
 
 def _mark_known(account_id: int, lines: Sequence[Line]) -> None:

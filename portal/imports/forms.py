@@ -51,7 +51,7 @@ class ChoicesForm(PortalForm):
         _("Date of the consent, if no column holds it"),
         limit=40,
         description=_(
-            "Only if all these people agreed to your emails. Otherwise leave it empty: each gets an email that asks."
+            "Only if all these people agreed to your emails. Otherwise leave it empty: each gets an email to confirm."
         ),
     )
     consent_source = text_field(

@@ -157,7 +157,7 @@ def _raise_errors(by_field: Mapping[str, list[str]]) -> None:
 
 
 def _unknown_placeholder_error(unknown: leaddyno.UnknownPlaceholder) -> TextError:
-    sentence = _("%(placeholder)s stands for nothing in this email.", placeholder=unknown.placeholder)
+    sentence = _("%(placeholder)s is not a variable of this email.", placeholder=unknown.placeholder)
     return TextError(unknown.line, sentence, unknown=unknown.placeholder.strip("$"))
 
 
@@ -176,7 +176,9 @@ def _validate_subject(subject: str, errors: list[str]) -> None:
         errors.append(_("Write the subject in one line."))
     elif "join_link" in subject or "confirm_link" in subject:
         errors.append(
-            _("Put the link into the text: subjects are shown in lists, and whoever has it could use it.")
+            _(
+                "Put the link into the text: subjects are shown in lists, and anyone who sees the link can use it."
+            )
         )
     elif len(subject) > SUBJECT_LIMIT_CHARS:
         errors.append(

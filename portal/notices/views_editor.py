@@ -222,7 +222,11 @@ def describe_conflict(conflict: texts.EditConflict) -> str:
     """Return the sentence about another owner's save."""
     newest = conflict.newest
     return str(
-        _("%(name)s has saved version %(number)s meanwhile.", name=newest.owner_name, number=newest.number)
+        _(
+            "%(name)s has saved version %(number)s since you opened this page.",
+            name=newest.owner_name,
+            number=newest.number,
+        )
     )
 
 

@@ -81,7 +81,7 @@ def restore(kind: str, number: int) -> Any:
     flash(
         f"Version {number} is restored, as version {restored.number}." + state_of_sending(notice)
         if restored
-        else f"Version {number} says what is sent.",
+        else f"Version {number} is sent.",
         "success",
     )
     return redirect_to_editor(notice)

@@ -54,7 +54,7 @@ class SettingsForm(PortalForm):
         default=ENGLISH.code,
         description=_(
             "Of the emails to affiliates and of your public pages, with dates and amounts. Your own texts stay as they are. "
-            "Where it says “own texts only”, your texts get the language and its direction, and Signet’s sentences stay English."
+            "With “own texts only”, your texts get the language and its direction, and Signet’s sentences stay English."
         ),
     )
     shop_url = text_field(
@@ -119,8 +119,8 @@ class SettingsForm(PortalForm):
         validate_count,
         limit=6,
         description=_(
-            "If there are more, robots may be entering strangers’ addresses: the form slows down for an hour, and you are "
-            "told. Raise it before a launch."
+            "If there are more, robots may be entering strangers’ addresses: the form slows down for an hour, and an "
+            "incident opens. Raise it before a launch."
         ),
     )
 

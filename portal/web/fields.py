@@ -134,7 +134,7 @@ def without_address_field() -> BooleanField:
     """Return a field for an owner whose law asks for no postal address."""
     return BooleanField(
         _("Send invitations and summaries without a postal address"),
-        description=_("Only if no law that applies to you asks for one."),
+        description=_("Only if no law that applies to you requires one."),
     )
 
 

@@ -116,8 +116,8 @@ FAULTS = [
     ("Grace,f@x.example,,2099-01-01", "date of the consent"),
     (f"{'x' * 61},f@x.example,,", "60 characters"),
     ('"Gra\nce",f@x.example,,', "line break"),
-    ("Other,FIRST@x.example,,", "The same address stands in line 2"),
-    ("Other,f@x.example,code1,", "The same code stands in line 2"),
+    ("Other,FIRST@x.example,,", "The same address is in line 2"),
+    ("Other,f@x.example,code1,", "The same code is in line 2"),
 ]
 
 _ORDER = (ColumnField.NAME, ColumnField.MAILBOX, ColumnField.CODE, ColumnField.CONSENTED_AT)

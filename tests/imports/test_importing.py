@@ -98,7 +98,7 @@ def test_an_import_keeps_codes_records_consent_and_writes_to_those_it_should(own
     assert choose(owner, path, welcome="y").status_code == 303
     page = owner.get(path).get_data(as_text=True)
     for text in ("your own server only", "Your own server does not send yet", "is on your list of those not written to",
-                 "email address is missing", "The same address stands in line 2", "within 8 hours"):  # fmt: skip
+                 "email address is missing", "The same address is in line 2", "within 8 hours"):  # fmt: skip
         assert text in page, text
     file = owner.get(f"{path}/faults.csv").get_data(as_text=True).removeprefix("\ufeff")
     assert [row[:1] + row[2:4] for row in csv.reader(io.StringIO(file))][1:] == [

@@ -28,10 +28,10 @@ VALID = [
     ),
 ]
 FAULTY = {
-    f"Grace Again;{GRACE.upper()};;;;": "The same address stands in line 2.",
+    f"Grace Again;{GRACE.upper()};;;;": "The same address is in line 2.",
     "No Address;;;;;": "The email address is missing.",
     "Bad Address;bad at visitors.example;;;;": "This is no email address: bad at visitors.example",
-    "Same Code;same@visitors.example;GRACE-TEA;;;": "The same code stands in line 2.",
+    "Same Code;same@visitors.example;GRACE-TEA;;;": "The same code is in line 2.",
     "Rounded;rounded@visitors.example;1.23E+15;;;": "The spreadsheet has rounded the code.",
     "=A1&B1;formula@visitors.example;;;;": "A cell holds a formula instead of its value.",
     "No Day;day@visitors.example;;31.02.2026;Form;no": "The date of the consent cannot be read: 31.02.2026",

@@ -126,7 +126,7 @@ def test_earlier_versions_and_the_default_are_shown_and_restored(owner):
         ("html", "{{ name | shout }}", "there is no filter “shout”"),
         ("html", "{% for x in y %}{% endfor %}", "{% for %} is not a command that exists here."),
         ("html", '<p {% if name %}class="a"{% endif %}>x</p>', "cannot stand here, inside a tag"),
-        ("html", "$WEEKLY_VISITORS$", "$WEEKLY_VISITORS$ stands for nothing in this email."),
+        ("html", "$WEEKLY_VISITORS$", "$WEEKLY_VISITORS$ is not a variable of this email."),
         ("html", "$FIRSTNAME$", "Did you mean {{ first_name }}?"),
         ("html", "x" * 20_001, "Shorten this to 20,000 characters"),
         ("subject", "{{ last_name }}", "For recipients without {{ last_name }}, the subject is empty"),
@@ -245,7 +245,7 @@ def test_a_placeholder_of_another_product_is_asked_about_and_may_stay(owner):
     asked = _accept(owner, subject="Welcome {name}", html="<p>Hi *|FNAME|*, {{ link }}</p>")
     assert "Subject: “{name}” is another product’s placeholder" in asked
     assert (
-        "Message, line 1: “*|FNAME|*” is another product’s placeholder and is sent as it stands. Here it is {{ first_name }}."
+        "Message, line 1: “*|FNAME|*” is another product’s placeholder and is sent unchanged. Here it is {{ first_name }}."
         in asked
     )
     assert [version.subject for version in _versions()] == ["Welcome {name}"]

@@ -120,7 +120,7 @@ class Placeholder:
     def sentence(self) -> str:
         """The sentence for the owner, which begins with a small letter."""
         sent = _(
-            "“%(text)s” is another product’s placeholder and is sent as it stands.",
+            "“%(text)s” is another product’s placeholder and is sent unchanged.",
             text=self.shown or self.text,
         )
         if self.replacement:

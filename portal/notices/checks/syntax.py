@@ -126,7 +126,7 @@ def _find_unpaired_tags(source: str) -> Iterator[TextError]:
             opened.append((name, line))
         elif name in _BRANCHES:
             if innermost not in _BRANCHES[name]:
-                sentence = _("%(tag)s stands outside of the condition it belongs to.", tag=_tag(name))
+                sentence = _("%(tag)s is outside of the condition it belongs to.", tag=_tag(name))
                 yield TextError(line, sentence)
         elif name.startswith("end") and name[3:] in _BLOCKS:
             if innermost == name[3:]:

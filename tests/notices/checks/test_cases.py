@@ -86,7 +86,7 @@ def test_a_placeholder_of_another_product_is_found_behind_the_escapes_of_markdow
     text = Text("Hi", "", "", f"Hello {spelling}, welcome")
     valid = validation.validate(NEW_SIGN_UP, ACCOUNT, text)
     assert (
-        "is another product’s placeholder and is sent as it stands. Here it is {{ first_name }}."
+        "is another product’s placeholder and is sent unchanged. Here it is {{ first_name }}."
         in valid.warnings[0]
     )
     assert replace_all(NEW_SIGN_UP, text).text.markdown == "Hello {{ first_name }}, welcome"
