@@ -35,6 +35,7 @@ class SecurityEvent(StrEnum):
     LOG_IN = "log-in"
     LOG_IN_FAILED = "log-in-failed"
     LOG_IN_LOCKED = "log-in-locked"
+    PROVED = "proved"
     PASSWORD_CHANGED = "password-changed"
     RESET_REQUESTED = "reset-requested"
     RESET_LINK_MADE = "reset-link-made"

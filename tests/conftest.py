@@ -19,11 +19,12 @@ import time_machine
 from flask import Flask, url_for
 from flask.testing import FlaskClient
 from jinja2 import Environment
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, update
 from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 from portal import bootstrap, create_app
+from portal.accounts.models import OwnerSession
 from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
@@ -289,6 +290,12 @@ def logged_in(app: Flask, programme: str, name: str, mailbox: str) -> LintingCli
     response = browser.submit("/log-in", {"mailbox": mailbox, "password": PASSWORD})
     assert response.status_code == 303, response.get_data(as_text=True)
     return browser
+
+
+def prove_again() -> None:
+    """Let the people of all sessions have proved just now who they are, after a move of the clock."""
+    db.session.execute(update(OwnerSession).values(proved_at=utcnow()))
+    db.session.commit()
 
 
 @pytest.fixture

@@ -55,6 +55,11 @@ class LintingClient(FlaskClient):
         return self.post(url, data={"csrf_token": csrf_token(html), **started, **fields}, **more)
 
 
+def downloaded(browser: LintingClient, url: str) -> TestResponse:
+    """Press a button that downloads a file, which needs a proof of person and a CSRF token, but no field."""
+    return browser.submit(url, {}, page="/account")
+
+
 def csrf_token(html: str) -> str:
     """Return the CSRF token of a page."""
     found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', html)

@@ -146,6 +146,7 @@ def test_every_event_is_written_with_account_and_network_and_without_secrets(
 ) -> None:
     account, id_ = ids()
     change_team(app, owner)
+    assert owner.submit("/account/is-it-you", {"password": PASSWORD}).status_code == 303
     token = change_settings(owner, form)
     guess_and_reset(app, flask)
     register(app, flask)

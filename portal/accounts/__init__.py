@@ -24,6 +24,7 @@ def install(app: Flask) -> None:
         views_invited,  # noqa: F401 - importing these registers their routes
         views_profile,  # noqa: F401
     )
+    from .proof import views as prove_views  # noqa: F401
     from .team import invitations
     from .team import views as team_views
 

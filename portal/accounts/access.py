@@ -1,4 +1,7 @@
-"""Access control: recognise who is logged in, and let no request pass that its right does not allow."""
+"""Access control: recognise who is logged in, and let no request pass that its right does not allow.
+
+What a stolen session must not do passes only shortly after a proof of person.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +29,21 @@ from werkzeug.routing import RequestRedirect
 from ..clock import utcnow
 from ..state import current_config
 from ..web.errors import PROGRAMME_CHANGED, ErrorPage, error_page, submitted_values
-from ..web.requests import same_site_path
+from ..web.requests import network_of, same_site_path
 from . import known_browsers, sessions
+from .proof import kept, views_asking
 from .team import members
-from .team.rights import Right, Role, endpoints, needed, roles_with
+from .team.rights import Right, Role, endpoints, needed, page_to_prove, roles_with
 
 if TYPE_CHECKING:
     from flask import Response as FlaskResponse
+    from werkzeug.datastructures import MultiDict
     from werkzeug.wrappers import Response
 
     from .known_browsers import KnownBrowser
 
+KEPT_ARGUMENT = "kept"  # in the address of a page that fills its form with what was typed before a proof
+_TOKEN = "_user_id"  # Flask-Login's key in the cookie session
 _LOG_IN_FIRST = "Log in to see this page."
 _LOGGED_OUT_MEANWHILE = (
     "You were logged out before this arrived, so nothing was changed. Log in and do it again."
@@ -53,13 +60,15 @@ def install(app: Flask) -> None:
     manager.init_app(app)
     manager.user_loader(_find_session)
     manager.unauthorized_handler(_redirect_to_log_in)
-    # The cookie is kept for as long as a session may be idle, also when the browser is closed.
-    app.permanent_session_lifetime = sessions.IDLE_LIMIT
+    # The cookie is kept until the session can be no longer valid, also when the browser is closed. It is not sent again
+    # with each page: a slow answer would bring back the token of before a proof of person.
+    app.permanent_session_lifetime = sessions.AGE_LIMIT
+    app.config["SESSION_REFRESH_EACH_REQUEST"] = False
 
     @app.before_request
     def _load_user() -> None:
         """Load the owner before the view runs, so that this query is never part of a transaction of the view."""
-        if request.endpoint == "static" or "_user_id" not in session:
+        if request.endpoint == "static" or _TOKEN not in session:
             return
         try:
             current_user._get_current_object()
@@ -69,6 +78,7 @@ def install(app: Flask) -> None:
 
     app.before_request(_check_right)
     app.jinja_env.globals["may_send"] = may_send
+    app.jinja_env.globals["asks_proof"] = asks_proof
     app.jinja_env.globals["who_may_send"] = who_may_send
     app.jinja_env.globals["role_name"] = role_name
 
@@ -90,13 +100,24 @@ def _check_right() -> Any:
     right = needed(request.endpoint, request.method)
     if right is None:
         abort(404)
-    if right is Right.PUBLIC:
-        return None
-    if right is Right.OPERATE:
-        return None if is_operator() else abort(404)
-    if not current_user.is_authenticated:
+    if right is Right.OPERATE and not is_operator():
+        abort(404)
+    if right is not Right.PUBLIC and not current_user.is_authenticated:
         return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
-    return None if current_user.may(right) else _refuse(right)
+    if right not in {Right.PUBLIC, Right.OPERATE} and not current_user.may(right):
+        return _refuse(right)
+    return _ask_for_proof()
+
+
+def _ask_for_proof() -> Any:
+    """Answer a logged-in person's request that needs a younger proof of person; None where it needs none.
+
+    Who is not logged in proves the identity in the form itself, where there is one to prove.
+    """
+    page = page_to_prove(request.endpoint or "", request.method)
+    if page is None or not current_user.is_authenticated or current_user.is_proved(utcnow()):
+        return None
+    return views_asking.ask_first() if request.method in {"GET", "HEAD"} else views_asking.ask_again(page)
 
 
 def _refuse(right: Right) -> Any:
@@ -137,12 +158,35 @@ def who_may_send(url: str) -> str:
     return str(_("owners and editors") if Role.EDITOR in roles else _("owners"))
 
 
+def asks_proof(url: str) -> bool:
+    """Return whether a form to this address would be interrupted by the question for a proof. For templates."""
+    if not current_user.is_authenticated or current_user.is_proved(utcnow()):
+        return False
+    return page_to_prove(_endpoint_of(url, "POST"), "POST") is not None
+
+
+def kept_form(endpoint: str) -> MultiDict[str, str] | None:
+    """Return what was typed into the form of an endpoint before the proof of person that has just been asked for.
+
+    A view gives it to the form as ``formdata`` when it shows the page.
+    """
+    if KEPT_ARGUMENT not in request.args or not current_user.is_authenticated:
+        return None
+    found = kept.unpack(sessions.kept_form(current_user)) if current_user.is_proved(utcnow()) else None
+    return found.formdata if found is not None and found.endpoint == endpoint else None
+
+
 def _right_of(url: str, method: str) -> Right | None:
+    return needed(_endpoint_of(url, method), method)
+
+
+def _endpoint_of(url: str, method: str) -> str:
+    """Return the endpoint of an address of the portal; empty for another one."""
     try:
         endpoint, _values = request_ctx.url_adapter.match(url.partition("?")[0], method)  # type: ignore[union-attr]
     except (HTTPException, RequestRedirect):
-        return None
-    return needed(endpoint, method)
+        return ""
+    return str(endpoint)
 
 
 def is_operator() -> bool:
@@ -165,6 +209,16 @@ def start_browser_session(token: str) -> None:
     if found is not None:
         login_user(found)
         remember_browser(found.id)
+
+
+def renew_browser_session(token: str) -> None:
+    """Continue the cookie session with a new token, after a proof of person. Forms of open pages stay valid."""
+    session[_TOKEN] = token
+
+
+def this_device() -> sessions.Device:
+    """Return the device that sent the request."""
+    return sessions.Device(sessions.describe_device(request.user_agent.string), network_of(request))
 
 
 def known_browser() -> KnownBrowser | None:

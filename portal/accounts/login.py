@@ -57,11 +57,15 @@ class TooManyAttempts(Exception):
 
 @dataclass(frozen=True)
 class Visitor:
-    """Where a log-in comes from: the network, the device in words, and the browser if an owner used it before."""
+    """Where a log-in comes from: the device with its network, and the browser if an owner used it before."""
 
-    network: str
-    device: str
+    device: sessions.Device
     browser: KnownBrowser | None = None
+
+    @property
+    def network(self) -> str:
+        """The network, the key of rate limits."""
+        return self.device.network
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,11 @@ def count_password(session_id: int, *, now: datetime) -> timedelta:
     return rate_limit.consume_or_wait(PASSWORDS_PER_SESSION, session_id, now=now)
 
 
+def reset_passwords(session_id: int, *, now: datetime) -> None:
+    """Reset the passwords counted for a session, after a right one. The caller commits."""
+    rate_limit.reset(PASSWORDS_PER_SESSION, session_id, now=now)
+
+
 def reset_attempts(key: str, *, now: datetime) -> None:
     """Reset the attempts that all networks share for this mailbox, after a proof of its owner. The caller commits."""
     rate_limit.reset(LOGINS_PER_MAILBOX, key, now=now)
@@ -185,7 +194,7 @@ def record_lock_out(limit: str, wait: timedelta, **concerned: int) -> None:
     record(SecurityEvent.LOG_IN_LOCKED, **concerned, limit=limit, wait_s=math.ceil(wait.total_seconds()))
 
 
-def log_in_new_owner(owner_id: int, *, device: str, now: datetime) -> str:
+def log_in_new_owner(owner_id: int, *, device: sessions.Device, now: datetime) -> str:
     """Start the session of a person who has just registered and thereby proved the password. Commits."""
     owner = db.session.get_one(Owner, owner_id)
     token = sessions.start(owner_id, owner.account_id, device=device, now=now)

@@ -5,11 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..db import Base, enum_column
 from .team.rights import Role
+
+
+class ProvedBy(StrEnum):
+    """How a person proved who they are."""
+
+    PASSWORD = "password"
 
 
 class LinkForm(StrEnum):
@@ -119,7 +125,10 @@ class TeamInvitation(Base):
 
 
 class OwnerSession(Base):
-    """One log-in on one device, which shows one account. Deleting or revoking the row ends it at once."""
+    """One log-in on one device, which shows one account. Deleting or revoking the row ends it at once.
+
+    A proof of person replaces the token. ``former_hash`` is that of the token before, which requests on the way still have.
+    """
 
     __tablename__ = "owner_session"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -127,9 +136,16 @@ class OwnerSession(Base):
     owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), index=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     device: Mapped[str] = mapped_column(String(200))
+    network: Mapped[str] = mapped_column(String(64), default="")  # of the log-in; empty: before it was stored
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    proved_at: Mapped[datetime | None]  # at log-in and at each proof of person since
+    proved_by: Mapped[ProvedBy | None] = mapped_column(enum_column(ProvedBy))
+    former_hash: Mapped[str | None] = mapped_column(String(64), index=True)
+    kept_form: Mapped[str] = mapped_column(
+        Text, default=""
+    )  # what was typed before the last proof: proof/kept.py
 
 
 class PasswordReset(Base):

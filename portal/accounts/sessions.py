@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, func, or_, select, update
 
 from ..db import db, read_only, read_write
 from ..languages import ENGLISH
-from .models import Account, LinkForm, Membership, Owner, OwnerSession
+from .models import Account, LinkForm, Membership, Owner, OwnerSession, ProvedBy
 from .team.rights import Right, Role, may
 from .tokens import hash_token, new_token
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 IDLE_LIMIT = timedelta(days=14)
 AGE_LIMIT = timedelta(days=90)
 _USER_AGENT_LIMIT_CHARS = 1000  # of a user agent that are searched
+PROOF_LIFETIME = timedelta(minutes=15)  # how long a proof of person is enough for what needs one
 _SEEN_INTERVAL = timedelta(minutes=5)  # how often the time of the last request is stored
+# How long the token before a proof still opens pages, for requests that were on the way. It proves nothing.
+_FORMER_LIFETIME = timedelta(seconds=30)
 
 # The first match wins: a browser's user agent also names some of the browsers below it.
 _BROWSERS = (
@@ -72,6 +75,7 @@ class LoggedIn:
     role: Role  # in the account that is shown
     programmes: int  # to how many the person belongs
     is_operator: bool
+    proved_at: datetime | None = None  # when the person last proved who they are; None for a former token
     is_authenticated = True
     is_active = True
     is_anonymous = False
@@ -84,6 +88,10 @@ class LoggedIn:
     def may(self, right: Right) -> bool:
         """Return whether the person's role in this account holds a right."""
         return may(self.role, right)
+
+    def is_proved(self, now: datetime) -> bool:
+        """Return whether the last proof of person is young enough for what needs one."""
+        return self.proved_at is not None and now - self.proved_at < PROOF_LIFETIME
 
     def get_id(self) -> str:
         """Return what Flask-Login stores in the cookie: a random token, never the owner's id."""
@@ -104,6 +112,7 @@ _PERSON = (
     Membership.role,
     _PROGRAMMES,
     Owner.is_operator,
+    case((OwnerSession.token_hash == bindparam("hash"), OwnerSession.proved_at)),
 )
 _COLUMNS_OF_PERSON = len(_PERSON)
 _FIND = (
@@ -119,17 +128,70 @@ _FIND = (
         and_(Membership.owner_id == OwnerSession.owner_id, Membership.account_id == OwnerSession.account_id),
     )
     .join(Account, Account.id == OwnerSession.account_id)
+    .where(
+        or_(
+            OwnerSession.token_hash == bindparam("hash"),
+            and_(
+                OwnerSession.former_hash == bindparam("hash"),
+                OwnerSession.proved_at > bindparam("former_since", type_=OwnerSession.proved_at.type),
+            ),
+        )
+    )
 )
 
 
-def start(owner_id: int, account_id: int, *, device: str, now: datetime) -> str:
-    """Insert a session that shows an account, and return its token. The caller commits."""
+@dataclass(frozen=True)
+class Device:
+    """Where a session is used: the device in words, and its network as rate limits see it."""
+
+    name: str
+    network: str
+
+
+def start(owner_id: int, account_id: int, *, device: Device, now: datetime) -> str:
+    """Insert a session that shows an account, and return its token. The caller commits.
+
+    Each way to log in proves the password first, so a new session is a proof of person as well.
+    """
     db.session.execute(delete(OwnerSession).where(OwnerSession.owner_id == owner_id, ~_is_valid(now)))
     token = new_token()
-    row = OwnerSession(token_hash=hash_token(token), owner_id=owner_id, account_id=account_id, device=device)
-    row.created_at = row.seen_at = now
+    row = OwnerSession(token_hash=hash_token(token), owner_id=owner_id, account_id=account_id)
+    row.device, row.network = device.name, device.network
+    row.created_at = row.seen_at = row.proved_at = now
+    row.proved_by = ProvedBy.PASSWORD
     db.session.add(row)
     return token
+
+
+def renew(user: LoggedIn, proved_by: ProvedBy, *, kept_form: str = "", now: datetime) -> str | None:
+    """Store a proof of person and replace the token; return the new one, or None if the session ended. Commits.
+
+    The former token opens pages for some seconds more, because a second click, or another tab, may still send it.
+    ``kept_form`` is what the person typed before, without secrets (proof/kept.py).
+    """
+    token = new_token()
+    statement = (
+        update(OwnerSession)
+        .where(OwnerSession.id == user.session_id, OwnerSession.owner_id == user.id, _is_valid(now))
+        .values(
+            token_hash=hash_token(token),
+            former_hash=OwnerSession.token_hash,
+            proved_at=now,
+            proved_by=proved_by,
+            kept_form=kept_form,
+        )
+    )
+    is_renewed = int(db.session.execute(statement).rowcount) == 1  # type: ignore[attr-defined]
+    db.session.commit()
+    return token if is_renewed else None
+
+
+def kept_form(user: LoggedIn) -> str:
+    """Return what was typed before the session's last proof of person; empty for nothing."""
+    with read_only():
+        found = db.session.scalar(select(OwnerSession.kept_form).where(OwnerSession.id == user.session_id))
+        db.session.rollback()
+    return found or ""
 
 
 def find(token: str, *, now: datetime) -> LoggedIn | None:
@@ -141,8 +203,8 @@ def find(token: str, *, now: datetime) -> LoggedIn | None:
     for the write lock.
     """
     with read_only():
-        query = _FIND.where(OwnerSession.token_hash == hash_token(token), _is_valid(now))
-        row = db.session.execute(query).one_or_none()
+        values = {"hash": hash_token(token), "former_since": now - _FORMER_LIFETIME}
+        row = db.session.execute(_FIND.where(_is_valid(now)), values).one_or_none()
         db.session.rollback()
     if row is None:
         return None

@@ -15,7 +15,7 @@ from ..state import current_config
 from ..web.requests import network_of, same_site_path
 from . import login, registration, sessions
 from . import password_reset as resetting
-from .access import known_browser, remember_browser, start_browser_session
+from .access import known_browser, remember_browser, start_browser_session, this_device
 from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, add_error
 from .login import NoProgramme, TooManyAttempts, Visitor, WrongCredentials
 from .passwords import PasswordRefused
@@ -93,8 +93,7 @@ def log_in() -> ResponseReturnValue:
         return render_template(page, form=form, target=target)
     if not form.validate():
         return render_errors(page, form, target=target)
-    device = sessions.describe_device(request.user_agent.string)
-    visitor = Visitor(network_of(request), device, known_browser())
+    visitor = Visitor(this_device(), known_browser())
     try:
         token = login.log_in(form.mailbox.data, form.password.data, visitor, now=utcnow())
     except TooManyAttempts as error:
@@ -182,8 +181,7 @@ def _register_at_once(entered: registration.RegistrationInput) -> ResponseReturn
 
 def log_in_new_owner(owner_id: int) -> ResponseReturnValue:
     """Log in an owner who has just registered, and show the first page."""
-    device = sessions.describe_device(request.user_agent.string)
-    start_browser_session(login.log_in_new_owner(owner_id, device=device, now=utcnow()))
+    start_browser_session(login.log_in_new_owner(owner_id, device=this_device(), now=utcnow()))
     flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
     return redirect(url_for("settings.email_preferences"), 303)
 

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 
+from ..accounts import access
 from ..clock import utcnow
 from ..state import current_config
 from . import ingest, playground, tokens, validation
@@ -22,7 +23,7 @@ _ID = "<int(max=999999999999):id_>"
 
 @blueprint.get("")
 def index() -> Any:
-    return _tokens_page(TokenForm(formdata=None))
+    return _tokens_page(TokenForm(formdata=access.kept_form("api_pages.create")))
 
 
 @blueprint.post("")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user
 
+from ..accounts import access
 from ..accounts.team.rights import Right
 from ..affiliates import links
 from ..bounces import event_log, figures, labels, outcomes
@@ -71,7 +72,7 @@ def index() -> Any:
     )
 
 
-@blueprint.get("/export.csv")
+@blueprint.post("/export.csv")
 def table() -> Response:
     filters = Filters.read(request.args.to_dict())
     account = current_user.account
@@ -84,12 +85,15 @@ def table() -> Response:
 @blueprint.route("/keep", methods=["GET", "POST"])
 def keep() -> Any:
     chosen = retention.get(current_user.account_id)
-    form = RetentionForm(data={"body_days": chosen.body_days, "row_days": chosen.row_days})
-    if form.validate_on_submit():
+    saved = {"body_days": chosen.body_days, "row_days": chosen.row_days}
+    if request.method != "POST":
+        form = RetentionForm(formdata=access.kept_form("deliveries.keep"), data=saved)
+        return render_template("deliveries/keep.html", form=form, saved="saved" in request.args)
+    form = RetentionForm(data=saved)
+    if form.validate():
         retention.save(current_user.account_id, form.chosen())
         return redirect(url_for("deliveries.keep", saved="1"), 303)
-    page = render_template("deliveries/keep.html", form=form, saved="saved" in request.args)
-    return page, 422 if request.method == "POST" else 200
+    return render_template("deliveries/keep.html", form=form, saved=False), 422
 
 
 @blueprint.get(f"/{MESSAGE_RULE}")

@@ -65,7 +65,7 @@ def index() -> Any:
     )
 
 
-@blueprint.get("/affiliates.csv")
+@blueprint.post("/affiliates.csv")
 def export() -> Any:
     lines = csv_export.stream_csv(current_user.account, current_config())
     response = Response(stream_with_context(lines), mimetype="text/csv")

@@ -111,7 +111,7 @@ def stop(import_id: int) -> Any:
     return redirect(url_for(".index"), 303)
 
 
-@blueprint.get(f"/{_ID}/faults.csv")
+@blueprint.post(f"/{_ID}/faults.csv")
 def faults(import_id: int) -> Any:
     """Return the lines that are not valid, as they came, each with its line number and what is wrong."""
     row = _import_or_404(import_id)

@@ -9,6 +9,7 @@ from flask import flash, make_response, redirect, render_template, url_for
 from flask_babel import gettext as _
 from flask_login import current_user
 
+from ..accounts import access
 from ..accounts.team.rights import Right
 from ..clock import utcnow
 from ..notices import recipients
@@ -29,7 +30,8 @@ def alerts() -> Any:
     url = chosen.webhook_url
     if url and not current_user.may(Right.CONNECT):
         url = f"https://{urlsplit(url).hostname}/…"  # what follows the host is often a secret
-    return _alerts(forms.WebhookForm(formdata=None, data={"url": url}))
+    kept = access.kept_form("incidents.save_webhook")
+    return _alerts(forms.WebhookForm(formdata=kept, data={"url": url}))
 
 
 @blueprint.post("/alerts/mail/<any(on,off):state>")

@@ -68,7 +68,7 @@ def save_rule() -> Any:
     return redirect(url_for(".index"), 303)
 
 
-@blueprint.get("/export.csv")
+@blueprint.post("/export.csv")
 def export() -> Any:
     lines = csv_export.stream_csv(current_user.account_id)
     response = Response(stream_with_context(lines), mimetype="text/csv")

@@ -8,6 +8,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_babel import lazy_gettext
 from flask_login import current_user
 
+from ..accounts import access
 from ..accounts.standing import is_limited
 from ..clock import utcnow
 from ..outbox.routing import NoRoute, route_for
@@ -24,7 +25,7 @@ samples = Blueprint("samples", __name__)  # the targets of links in previews and
 
 @blueprint.get("")
 def index() -> Any:
-    return _index(OwnerMailboxForm())
+    return _index(OwnerMailboxForm(formdata=access.kept_form("notices.add_mailbox")))
 
 
 @blueprint.post("/<kind>/switch")

@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from flask_login import current_user
 
+from ..accounts import access
 from ..clock import utcnow
 from ..notices import send_test as test_emails
 from ..web.errors import error_page
@@ -196,7 +197,7 @@ def _saved_form(number: str) -> SmtpForm:
     """Return the form with the values of a saved version; the first one begins with the owner's mailbox for replies."""
     version = versions.base_of(current_user.account_id, number)
     values = initial_values(version) if version else {"reply_to": current_user.mailbox}
-    return SmtpForm(formdata=None, data=values)
+    return SmtpForm(formdata=access.kept_form("settings.save"), data=values)
 
 
 def _check_again(version: SmtpSettings) -> str:

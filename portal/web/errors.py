@@ -19,7 +19,8 @@ from ..db import db, set_may_write
 from ..state import get_state
 
 _log = logging.getLogger(__name__)
-_SECRET_FIELDS = ("password", "token", "trap")  # parts of field names
+_SECRET_FIELDS = ("password", "token", "trap", "secret", "key")  # parts of field names
+_HARMLESS_FIELDS = {"secret_expires_on"}
 _VALUE_LIMIT_CHARS = 2000
 PROGRAMME_CHANGED = "programme-changed"  # key in the cookie session: it has shown another programme before
 
@@ -161,8 +162,13 @@ def submitted_values() -> list[tuple[str, str]]:
     return [
         (name, value)
         for name, value in request.form.items(multi=True)
-        if value and len(value) <= _VALUE_LIMIT_CHARS and not any(word in name for word in _SECRET_FIELDS)
+        if value and len(value) <= _VALUE_LIMIT_CHARS and not is_secret_field(name)
     ]
+
+
+def is_secret_field(name: str) -> bool:
+    """Return whether a form's field may hold a secret, by its name."""
+    return name not in _HARMLESS_FIELDS and any(word in name for word in _SECRET_FIELDS)
 
 
 def _database_error(error: DBAPIError) -> Any:

@@ -17,6 +17,7 @@ from portal.accounts import registration
 from portal.accounts.login import Visitor
 from portal.accounts.models import Account, Membership, Owner, TeamInvitation
 from portal.accounts.registration import RegistrationInput
+from portal.accounts.sessions import Device
 from portal.accounts.team import accepting, invitations, members, programmes
 from portal.accounts.team.contact import contact_mailbox
 from portal.accounts.team.rights import Role
@@ -378,7 +379,7 @@ def test_a_person_who_joins_in_two_browsers_at_once_waits_and_nothing_deadlocks(
 
     def join_by_log_in():
         with app.app_context():
-            visitor = Visitor("192.0.2.7", "Firefox on Linux")
+            visitor = Visitor(Device("Firefox on Linux", "192.0.2.7"))
             return accepting.accept_by_log_in(token, PASSWORD, visitor, now=utcnow())
 
     with ThreadPoolExecutor(1) as pool, members.changing(account_id):

@@ -9,13 +9,14 @@ import pytest
 
 from portal.deliveries import export
 from portal.outbox.models import Outcome, Status
+from tests.pages import downloaded
 
 pytestmark = pytest.mark.both_databases
 
 
 def _table(browser, query=""):
     """Download the export and return its rows."""
-    response = browser.get(f"/deliveries/export.csv?{query}")
+    response = downloaded(browser, f"/deliveries/export.csv?{query}")
     assert response.status_code == 200
     assert response.headers["Content-Disposition"].startswith('attachment; filename="brightleaf-deliveries-')
     return list(csv.DictReader(io.StringIO(response.get_data(as_text=True).lstrip("\ufeff"))))
@@ -40,8 +41,8 @@ def test_the_export_contains_the_filtered_messages(owner, enqueue, add_attempt, 
 
 def test_the_export_contains_only_messages_of_the_own_account(owner, stranger, client, enqueue):
     enqueue()
-    assert client.get("/deliveries/export.csv").status_code == 303
-    assert "person" not in stranger.get("/deliveries/export.csv").get_data(as_text=True)
+    assert client.get("/deliveries/export.csv").status_code == 405
+    assert "person" not in downloaded(stranger, "/deliveries/export.csv").get_data(as_text=True)
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", " =", "＝"])

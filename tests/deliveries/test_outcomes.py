@@ -22,6 +22,7 @@ from portal.deliveries.models import LogRow
 from portal.outbox.models import DeliveryAttempt, OutboxMessage
 from tests.bounces.support import account_id_of, run_worker, send
 from tests.deliveries.conftest import listed_ids
+from tests.pages import downloaded
 
 pytestmark = pytest.mark.both_databases
 
@@ -164,7 +165,7 @@ def test_list_filter_and_figures_know_the_outcome(brightleaf, owner):
 def test_the_csv_has_the_outcome(brightleaf, owner):
     sent, other = send(brightleaf), send(brightleaf, "other@receiver.example")
     report(brightleaf, sent, Meaning.BLOCKED, status="5.7.1", reason="=policy")
-    answer = owner.get("/deliveries/export.csv")
+    answer = downloaded(owner, "/deliveries/export.csv")
     rows = {
         int(row["id"]): row
         for row in csv.DictReader(io.StringIO(answer.get_data(as_text=True).lstrip("\ufeff")))

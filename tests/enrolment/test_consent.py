@@ -15,6 +15,7 @@ from portal.db.migrate import downgrade, upgrade
 from portal.enrolment import signup_rules
 from tests.conftest import make_config
 from tests.enrolment.support import account_of, newest_affiliate, path_in, sign_up
+from tests.pages import downloaded
 from tests.test_account_states_migration import _fill, _triggers
 from tests.test_plain_names import _tables
 
@@ -47,7 +48,7 @@ def test_a_sign_up_proves_words_time_networks_and_way(owner, client):
     shown = owner.get(f"/affiliates/{confirmed.id}").get_data(as_text=True)
     for text in ("On your sign-up page", SENTENCE, TERMS, f"version {version_of(words)}", "127.0.0.1"):
         assert text in shown
-    file = owner.get("/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
+    file = downloaded(owner, "/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
     [row] = csv.DictReader(io.StringIO(file))
     assert row["Agreed how"] == "On your sign-up page"
     assert (row["Words agreed to"], row["Version of the words"]) == (words, version_of(words))

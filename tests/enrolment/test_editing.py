@@ -25,6 +25,7 @@ from portal.events.types import EventType, Source
 from portal.outbox.models import OutboxMessage, Status
 from portal.state import current_config
 from tests.enrolment.support import account_of, messages, newest_affiliate, path_in, sign_up
+from tests.pages import downloaded
 
 NEW = "grace@new.example"
 
@@ -64,7 +65,7 @@ def test_name_code_id_and_notes_are_edited_shown_found_and_exported(owner, clien
         assert shown in page
     for query in ("crm-7", "grâce", "grace-1"):
         assert "Grâce Hopper" in owner.get("/affiliates", query_string={"q": query}).get_data(as_text=True)
-    [row] = csv.DictReader(io.StringIO(owner.get("/affiliates.csv").get_data(as_text=True)))
+    [row] = csv.DictReader(io.StringIO(downloaded(owner, "/affiliates.csv").get_data(as_text=True)))
     assert (row["Your own id"], row["Notes"], row["Code"]) == ("crm-7", "Called\n=on Monday", "grace-1")
     assert row["Website"] == ""
     # The private pages of emails of before still open, and new emails can be written.

@@ -28,6 +28,7 @@ from portal.settings import credentials
 from portal.settings.models import SmtpSettings, VersionState
 from tests.conftest import make_config
 from tests.enrolment.support import account_of, messages, path_in
+from tests.pages import downloaded
 from tests.test_account_states_migration import _fill, _triggers
 from tests.test_plain_names import _tables
 
@@ -100,7 +101,7 @@ def test_an_import_keeps_codes_records_consent_and_writes_to_those_it_should(own
     for text in ("your own server only", "Your own server does not send yet", "is on your list of those not written to",
                  "email address is missing", "The same address is in line 2", "within 8 hours"):  # fmt: skip
         assert text in page, text
-    file = owner.get(f"{path}/faults.csv").get_data(as_text=True).removeprefix("\ufeff")
+    file = downloaded(owner, f"{path}/faults.csv").get_data(as_text=True).removeprefix("\ufeff")
     assert [row[:1] + row[2:4] for row in csv.reader(io.StringIO(file))][1:] == [
         ["6", "Bounced", "bounced@x.example"],
         ["7", "No Address", ""],
@@ -213,7 +214,7 @@ def test_a_worker_that_dies_repeats_no_line_and_a_stopped_import_adds_no_more(ow
     assert (stopped.state, stopped.text) == (ImportState.STOPPED, "")
     running.run(stopped.id)
     assert len(stored()) == 10
-    assert owner.get(f"{more}/faults.csv").status_code == 404
+    assert downloaded(owner, f"{more}/faults.csv").status_code == 404
 
 
 def test_the_emails_wait_for_the_own_server_and_never_leave_through_the_platform(owner):

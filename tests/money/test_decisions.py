@@ -24,6 +24,7 @@ from tests.api.test_concurrency import at_once
 from tests.conftest import PASSWORD
 from tests.enrolment.support import account_of, messages
 from tests.money.conftest import new_affiliate
+from tests.pages import downloaded
 
 PATH = "/commissions"
 
@@ -46,7 +47,7 @@ def page(browser, path=PATH):
 def test_without_commissions_the_page_says_so(owner):
     text = page(owner)
     assert "No commissions yet" in text
-    assert owner.get(f"{PATH}/export.csv").get_data(as_text=True).count("\n") == 1
+    assert downloaded(owner, f"{PATH}/export.csv").get_data(as_text=True).count("\n") == 1
 
 
 def test_chosen_commissions_are_approved_in_bulk_and_each_is_mailed_once(owner, record):
@@ -113,7 +114,7 @@ def test_the_commissions_of_another_account_stay_as_they_are(owner, stranger, re
         assert stranger.submit(path, form, page=PATH).status_code == 303
     assert states() == ["pending"]
     assert "A-1" not in page(stranger)
-    assert "A-1" not in stranger.get(f"{PATH}/export.csv").get_data(as_text=True)
+    assert "A-1" not in downloaded(stranger, f"{PATH}/export.csv").get_data(as_text=True)
 
 
 def test_dashboard_page_export_and_api_show_the_same_sums(owner, client, record, affiliate):
@@ -134,7 +135,7 @@ def test_dashboard_page_export_and_api_show_the_same_sums(owner, client, record,
         page(client, f"/affiliate/{page_keys.open_keys(affiliate).dashboard}"),
     ):
         assert all(amount in text for amount in ("1.25 EUR", "0.00 EUR", "8.00 EUR"))
-    file = owner.get(f"{PATH}/export.csv").get_data(as_text=True).removeprefix("\ufeff")
+    file = downloaded(owner, f"{PATH}/export.csv").get_data(as_text=True).removeprefix("\ufeff")
     found = {row["Order"]: row for row in csv.DictReader(io.StringIO(file))}
     assert {order: row["Left"] for order, row in found.items()} == {
         "A-1": "8.00",
@@ -142,7 +143,7 @@ def test_dashboard_page_export_and_api_show_the_same_sums(owner, client, record,
         "A-3": "1.25",
     }
     assert sum(Decimal(row["Left"]) for row in found.values()) == balance.earned
-    file = owner.get("/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
+    file = downloaded(owner, "/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
     [grace] = csv.DictReader(io.StringIO(file))
     assert (grace["Waits for approval"], grace["Approved"], grace["Paid"]) == (
         "1.25 EUR",

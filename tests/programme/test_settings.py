@@ -19,6 +19,7 @@ from portal.programme import saving, short_links
 from portal.web import static_files
 from portal.web.static_files import SHOP_SCRIPT, integrity_of
 from tests.enrolment.support import GRACE, account_of, messages, newest_affiliate
+from tests.pages import downloaded
 from tests.pictures import png
 from tests.programme.conftest import SHOP
 
@@ -31,7 +32,7 @@ def _dashboard(client, affiliate):
 
 
 def _export(owner):
-    text = owner.get("/affiliates.csv").get_data(as_text=True)
+    text = downloaded(owner, "/affiliates.csv").get_data(as_text=True)
     return list(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
 
 

@@ -383,6 +383,12 @@ def _ask(place: Portal, person: Person, target: Person) -> Iterator[tuple[str, s
         "id": str(target.ids["message"]),
     }
     yield "POST", "/deliveries/orders", person.open(app, "POST", "/deliveries/orders", fields)
+    for url in (
+        "/affiliates.csv",
+        "/commissions/export.csv",
+        f"/deliveries/export.csv?q={target.mark.lower()}",
+    ):
+        yield "POST", url, person.open(app, "POST", url, {"csrf_token": token})
     yield from _ask_api(app, person, target)
     for url in ("/commissions", "/commissions/shown"):
         commission = str(target.ids["commission"])
@@ -439,7 +445,6 @@ def _queries(target: Person) -> list[str]:
         f"/affiliates?q={target.mark.lower()}",
         f"/events?affiliate={ids['affiliate']}",
         f"/commissions?before={ids['commission'] + 1}",
-        "/commissions/export.csv",
     ]
 
 

@@ -11,6 +11,7 @@ import time_machine
 
 from portal.clock import utcnow
 from portal.settings import credentials
+from tests.conftest import prove_again
 from tests.settings.conftest import PAGE, save, text_of, versions, work
 from tests.smtp.badserver import PASSWORD
 
@@ -84,6 +85,7 @@ def test_a_kept_password_opens_in_its_own_session_only(owner, stranger, form):
 def test_a_kept_password_ends_after_an_hour(owner, form):
     sealed = carried(save(owner, form, username=""))
     with time_machine.travel(utcnow() + timedelta(minutes=61)):
+        prove_again()
         assert asks_for_the_password(save(owner, form, password="", typed_password=sealed))
 
 

@@ -1,6 +1,6 @@
-"""Roles, rights, and the one table that states which right each endpoint needs.
+"""Roles, rights, and the two tables: which right each endpoint needs, and which need a proof of person.
 
-``access.py`` reads the table before every request. An endpoint without a row is refused: an app of the tests is not made
+``access.py`` reads them before every request. An endpoint without a right is refused: an app of the tests is not made
 then, and a live portal answers 404.
 """
 
@@ -58,6 +58,7 @@ _ENDPOINTS = {
     """,
     Right.SELF: """
         accounts.profile accounts.change_names accounts.change_password accounts.log_out_device accounts.log_out_others
+        accounts.prove
         team.switch team.leave
     """,
     Right.SEE: """
@@ -127,11 +128,54 @@ _TO_CHANGE = {
 }
 _READING = frozenset({"GET", "HEAD"})
 
+# The endpoints that change something only shortly after a proof of person, by the page that has their form: what a stolen
+# session must not do. tests/accounts/test_proof.py lists why the other ones of CONNECT, PEOPLE and EXPORT need none.
+_PROVED = {
+    "settings.email_preferences": "settings.save settings.stop settings.version_action connect.disconnect",
+    "connect.google": "connect.save_google",
+    "connect.microsoft": "connect.save_microsoft",
+    "consent.show": "consent.begin",
+    "bounce_mailbox.show": "bounce_mailbox.save",
+    "connect_mailbox.app": "connect_mailbox.save_app",
+    "connect_mailbox.service_account": "connect_mailbox.save_service_account",
+    "connect_mailbox.show": "connect_mailbox.begin",
+    "bounces.index": "bounces.create bounces.renew bounces.save_key",
+    "incidents.alerts": "incidents.save_webhook incidents.renew_secret",
+    "notices.index": "notices.add_mailbox",
+    "api_pages.index": "api_pages.create",
+    "team.index": """
+        team.invite team.resend team.change_role team.remove team.hand_over team.choose_contact team.leave
+    """,
+    "team.invitation": "team.accept",
+    "deliveries.keep": "deliveries.keep",
+    "accounts.profile": "accounts.log_out_device accounts.log_out_others",
+    "affiliates.show": "privacy.erase",
+    "affiliates.index": "affiliates.export",
+    "deliveries.index": "deliveries.table",
+    "money.index": "money.export",
+    "imports.show": "imports.faults",
+}
+_PAGE_OF = {endpoint: page for page, names in _PROVED.items() for endpoint in names.split()}
+# Pages that have no other purpose than such a form: they ask before anything is typed.
+_ASKED_FIRST = frozenset(
+    (
+        "connect.google", "connect.microsoft", "consent.show",
+        "connect_mailbox.app", "connect_mailbox.service_account", "connect_mailbox.show",
+    )
+)  # fmt: skip
+
 
 def needed(endpoint: str, method: str) -> Right | None:
     """Return the right that a request needs; None for an endpoint without a row."""
     right = _NEEDED.get(endpoint)
     return right if method in _READING else _TO_CHANGE.get(endpoint, right)
+
+
+def page_to_prove(endpoint: str, method: str) -> str | None:
+    """Return the endpoint of the page to show after a proof of person; None where a request needs no proof."""
+    if method in _READING:
+        return endpoint if endpoint in _ASKED_FIRST else None
+    return _PAGE_OF.get(endpoint)
 
 
 def endpoints() -> frozenset[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, session, url_for
 from flask_babel import gettext as _
 from flask_login import current_user, logout_user
 
 from ...clock import utcnow
-from ...web.requests import network_of
-from .. import login, sessions
-from ..access import forget_forms, known_browser, start_browser_session
+from .. import login
+from ..access import forget_forms, kept_form, known_browser, start_browser_session, this_device
 from ..forms import add_error
 from ..identifiers import mailbox_key
 from ..login import TooManyAttempts, Visitor, WrongCredentials
@@ -41,7 +40,8 @@ _INVITATION = "accounts/team_invitation.html"
 
 @blueprint.get("")
 def index() -> ResponseReturnValue:
-    return _page()
+    kept = kept_form("team.invite")
+    return _page(invite=TeamInviteForm(formdata=kept) if kept else None)
 
 
 @blueprint.post("/invitations")
@@ -196,11 +196,11 @@ def _form_for(found: OfferedRole) -> FlaskForm | None:
 
 def _log_in(token: str, form: FlaskForm) -> str:
     """Let a new person register, or a known one log in, and join; return the token of the session."""
-    device, password = sessions.describe_device(request.user_agent.string), form["password"].data
+    password = form["password"].data
     if isinstance(form, NewMemberForm):
         person = accepting.accept_new(token, name=form.name.data, password=password, now=utcnow())
-        return login.log_in_new_owner(person, device=device, now=utcnow())
-    visitor = Visitor(network_of(request), device, known_browser())
+        return login.log_in_new_owner(person, device=this_device(), now=utcnow())
+    visitor = Visitor(this_device(), known_browser())
     return accepting.accept_by_log_in(token, password, visitor, now=utcnow())
 
 
@@ -264,7 +264,7 @@ def _page(*, invite: TeamInviteForm | None = None, problem: str = "", shown_link
         contact_form=ContactForm(people, formdata=None, data={"member": contact.id if contact else None}),
         invitations=invitations.sent_by(current_user.account_id, now=utcnow()) if manages else [],
         form=invite or TeamInviteForm(formdata=None, data={"role": Role.EDITOR.value}),
-        form_errors=bool(invite),
+        form_errors=bool(invite and invite.errors),
         problem=problem,
         shown_link=shown_link,
     )

@@ -8,6 +8,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from flask_login import current_user
 
+from ...accounts import access
 from ...clock import utcnow
 from ...oauth import issuers
 from ...oauth.models import Flow
@@ -25,7 +26,8 @@ blueprint = Blueprint("bounce_mailbox", __name__, url_prefix="/settings/bounces/
 @blueprint.get("")
 def show() -> Any:
     mailbox = saving.find(current_user.account_id)
-    return _page(MailboxForm(formdata=None, data=_data(mailbox)), mailbox)
+    kept = access.kept_form("bounce_mailbox.save")
+    return _page(MailboxForm(formdata=kept, data=_data(mailbox)), mailbox)
 
 
 @blueprint.post("")

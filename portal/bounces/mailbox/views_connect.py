@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _
 from flask_login import current_user
 from wtforms import BooleanField
 
+from ...accounts import access
 from ...clock import utcnow
 from ...oauth import consent, issuers
 from ...oauth.exchange import exchange_lines
@@ -57,7 +58,9 @@ def show(way: str) -> Any:
     values = {}
     if known is not None and known.flow is Flow.CONSENT and connecting.way_of(known) == way:
         values = {"mailbox": known.mailbox, "client_id": known.client_id, "tenant": known.tenant}
-    return _consent_page(way, ReadConsentForm(formdata=None, data=values))
+    return _consent_page(
+        way, ReadConsentForm(formdata=access.kept_form("connect_mailbox.begin"), data=values)
+    )
 
 
 @blueprint.post(f"/{_WAY}")
@@ -104,7 +107,7 @@ def app() -> Any:
     known, values = _present_grant(), {}
     if known is not None and known.flow is Flow.APP_ONLY:
         values = {"mailbox": known.mailbox, "client_id": known.client_id, "tenant": known.tenant}
-    return _app_page(ReadAppForm(formdata=None, data=values))
+    return _app_page(ReadAppForm(formdata=access.kept_form("connect_mailbox.save_app"), data=values))
 
 
 @blueprint.post("/app")

@@ -11,6 +11,7 @@ from flask_wtf.file import FileField
 from wtforms import DateField, PasswordField, TextAreaField
 from wtforms.validators import Optional, ValidationError
 
+from ...accounts import access
 from ...clock import utcnow
 from ...oauth import grants
 from ...oauth.exchange import exchange_lines
@@ -82,7 +83,7 @@ def microsoft() -> Any:
     known = connect.present_connection(current_user.account_id)
     again = known if known and known.way == "microsoft-365" else None
     values = {"tenant": again.tenant, "client_id": again.client, "mailbox": again.mailbox} if again else {}
-    return _microsoft_page(MicrosoftForm(formdata=None, data=values))
+    return _microsoft_page(MicrosoftForm(formdata=access.kept_form("connect.save_microsoft"), data=values))
 
 
 @blueprint.post("/microsoft-365")
@@ -111,7 +112,8 @@ def save_microsoft() -> Any:
 def google() -> Any:
     known = connect.present_connection(current_user.account_id)
     again = known if known and known.way == "google-workspace" else None
-    return _google_page(GoogleForm(formdata=None, data={"mailbox": again.mailbox} if again else {}))
+    values = {"mailbox": again.mailbox} if again else {}
+    return _google_page(GoogleForm(formdata=access.kept_form("connect.save_google"), data=values))
 
 
 @blueprint.post("/google-workspace")

@@ -11,6 +11,7 @@ from flask_login import current_user
 from wtforms import BooleanField, DateField, PasswordField
 from wtforms.validators import Optional, ValidationError
 
+from ...accounts import access
 from ...clock import utcnow
 from ...oauth import consent, issuers, redirects
 from ...smtp.diagnosis.diagnose import diagnose
@@ -55,7 +56,7 @@ def show(way: str) -> Any:
     values = {}
     if again:
         values = {"mailbox": again.mailbox, "client_id": again.client, "tenant": again.tenant}
-    return _page(way, ConsentForm(formdata=None, data=values))
+    return _page(way, ConsentForm(formdata=access.kept_form("consent.begin"), data=values))
 
 
 @blueprint.post(f"/settings/connect/by-consent/{_WAY}")

@@ -1,0 +1,60 @@
+"""The page *Is it you?*, and where it leads to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import flash, redirect, request, url_for
+from flask_babel import gettext as _
+from flask_login import current_user
+
+from ...clock import utcnow
+from ...web.requests import same_site_path
+from ..access import KEPT_ARGUMENT, renew_browser_session
+from ..forms import add_error
+from ..login import TooManyAttempts, WrongCredentials
+from ..views import blueprint, render_rate_limited
+from . import proving
+from .forms import ProveForm
+from .kept import KeptForm, unpack
+from .views_asking import PAGE, context, question
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+
+@blueprint.route("/account/is-it-you", methods=["GET", "POST"])
+def prove() -> ResponseReturnValue:
+    if request.method != "POST":
+        to = same_site_path(request.args.get("next"))
+        if to and current_user.is_proved(utcnow()):  # in another tab
+            return redirect(to, 303)
+        return question(ProveForm(formdata=None, data={"to": to or ""}))
+    form = ProveForm()
+    if not form.validate():
+        return question(form, form_errors=True), 422
+    try:
+        token = proving.prove_by_password(
+            current_user, form.password.data, kept=form.kept.data or "", now=utcnow()
+        )
+    except TooManyAttempts as error:
+        return render_rate_limited(PAGE, form, error, **context(form))
+    except WrongCredentials:
+        add_error(form, _("This is not your password for Signet."), form.password)
+        return question(form, form_errors=True), 422
+    except proving.SessionEnded:
+        return redirect(url_for("accounts.log_in"), 303)
+    renew_browser_session(token)
+    to = same_site_path(form.to.data) or url_for("accounts.profile")
+    return _go_on(to, unpack(form.kept.data or ""))
+
+
+def _go_on(to: str, interrupted: KeptForm | None) -> ResponseReturnValue:
+    """Lead to the page of the form, which shows what was typed."""
+    if interrupted is not None:
+        message = _("Thank you. Nothing is done yet: do it again now.")
+        if interrupted.values:
+            message += " " + _("What you typed is kept; passwords and other secrets are not.")
+            to += ("&" if "?" in to else "?") + f"{KEPT_ARGUMENT}=1"
+        flash(message, "info")
+    return redirect(to, 303)
