@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 SHOP_SCRIPT = "shop/signet-1.js"
 _SHOP_FOLDER = "shop"
+# Browsers and readers of link previews ask for these without being told.
+_AT_THE_ROOT = {
+    "/favicon.ico": "img/favicon.ico",
+    "/apple-touch-icon.png": "img/apple-touch-icon.png",
+}
 _YEAR_S = 31_536_000
 _VERSION_PREFIX = "v-"
 _COMPRESSED = {".css", ".js", ".svg"}  # images and fonts are compressed already
@@ -89,6 +94,8 @@ def install(app: Flask) -> None:
             response.cache_control.immutable = True
         return response
 
+    for path, name in _AT_THE_ROOT.items():
+        app.add_url_rule(path, "static", defaults={"filename": name})
     app.jinja_env.globals["asset_url"] = asset_url
     app.view_functions["static"] = serve
 

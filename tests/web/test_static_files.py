@@ -77,3 +77,29 @@ def test_every_module_is_imported_and_every_import_exists():
     }
     names = {one or other for one, other in imported}
     assert names == {path.name for path in folder.iterdir()} - {"main.js"}
+
+
+@pytest.mark.parametrize(
+    ("path", "start"),
+    [
+        ("/favicon.ico", b"\x00\x00\x01\x00"),
+        ("/apple-touch-icon.png", b"\x89PNG"),
+    ],
+)
+def test_icons_are_at_the_addresses_that_browsers_ask_for(client, path, start):
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.data.startswith(start)
+
+
+def test_a_public_page_has_a_description_and_a_preview(client, owner):
+    page = client.get("/log-in").get_data(as_text=True)
+    assert page.count('<meta name="description"') == 1
+    assert re.search(r'<meta property="og:title" content="[^"]+ · Signet">', page)
+    assert re.search(r'og:image"\s+content="http://127.0.0.1/apple-touch-icon.png">', page)
+    sign_up = client.get("/join/brightleaf").get_data(as_text=True)
+    assert sign_up.count('<meta name="description"') == 1
+    assert sign_up.count('property="og:title"') == 1
+    # Private and passing pages have none.
+    assert "og:title" not in client.get("/no-such-page").get_data(as_text=True)
+    assert "og:title" not in owner.get("/account").get_data(as_text=True)
