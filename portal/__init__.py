@@ -29,6 +29,7 @@ def create_app(config: Config | None = None) -> Flask:
         domains,
         enrolment,
         events,
+        home,
         imports,
         incidents,
         money,
@@ -81,6 +82,7 @@ def create_app(config: Config | None = None) -> Flask:
         operations,
         rehearsal,
         monitoring,
+        home,
     )
     for room in rooms:
         room.install(app)

@@ -35,6 +35,7 @@ SUBJECTS = (
     "operations",
     "rehearsal",
     "monitoring",
+    "home",
 )
 REQUEST_MODULES = {"forms", "access"}  # may read requests, besides the views
 STDLIB = sys.stdlib_module_names
@@ -69,7 +70,7 @@ LAYERS = (
     ("deliveries",),
     ("incidents",),
     ("status",),
-    ("api", "monitoring", "rehearsal"),
+    ("api", "home", "monitoring", "rehearsal"),
     ("privacy",),
     ("operations",),
     ("demo", "tasks"),

@@ -51,12 +51,12 @@ def _registration_mode() -> dict[str, Registration]:
 
 
 def for_logged_out(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
-    """Redirect owners who are logged in already to their settings."""
+    """Redirect owners who are logged in already to the start page."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
         if current_user.is_authenticated:
-            return redirect(url_for("settings.email_preferences"), 303)
+            return redirect(url_for("home.show"), 303)
         return view(*args, **kwargs)
 
     return guarded
@@ -112,7 +112,7 @@ def log_in() -> ResponseReturnValue:
         )
         return render_errors(page, form, target=target)
     start_browser_session(token)
-    return redirect(target or url_for("settings.email_preferences"), 303)
+    return redirect(target or url_for("home.show"), 303)
 
 
 @blueprint.post("/log-out")
@@ -183,7 +183,7 @@ def log_in_new_owner(owner_id: int) -> ResponseReturnValue:
     """Log in an owner who has just registered, and show the first page."""
     start_browser_session(login.log_in_new_owner(owner_id, device=this_device(), now=utcnow()))
     flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
-    return redirect(url_for("settings.email_preferences"), 303)
+    return redirect(url_for("home.show"), 303)
 
 
 @blueprint.get("/register/check-your-inbox")

@@ -87,16 +87,27 @@ def read(account_id: int, span: str, *, now: datetime) -> Stats:
 
 def count_sent(account_id: int, since: datetime) -> int:
     """Return how many messages of an account were accepted since a midnight in UTC."""
+    return count_settled(account_id, since)[Status.SENT]
+
+
+def count_settled(account_id: int, since: datetime) -> Counter[Status]:
+    """Return how many messages of an account were accepted and how many failed, since a midnight in UTC."""
     row, cursor = DeliveryHour, db.session.get(RollupCursor, HOURS)
-    rolled_up = select(func.sum(row.count)).where(
-        row.account_id == account_id, row.hour >= since, row.status == Status.SENT
+    rolled_up = select(row.status, func.sum(row.count)).where(
+        row.account_id == account_id, row.hour >= since, row.status.in_(SETTLED)
     )
-    live = select(func.count()).where(
+    live = select(LogRow.status, func.count()).where(
         LogRow.account_id == account_id,
         LogRow.settled_at >= (max(since, cursor.until) if cursor else since),
-        LogRow.status == Status.SENT,
+        LogRow.status.in_(SETTLED),
     )
-    return int(db.session.scalar(rolled_up) or 0) + int(db.session.scalar(live) or 0)
+    found: Counter[Status] = Counter()
+    for status, count in (
+        *db.session.execute(rolled_up.group_by(row.status)),
+        *db.session.execute(live.group_by(LogRow.status)),
+    ):
+        found[status] += int(count)
+    return found
 
 
 def step_expression(seconds: Any) -> Any:

@@ -55,7 +55,7 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
             )
         )
     if not branding.is_address_settled(account.id):
-        raise InvitationRefused(_("Enter your postal address first, under Look of your emails."))
+        raise InvitationRefused(_("Enter your postal address first, under Email design."))
     new = signup.new_affiliate(account, invitation.name, invitation.mailbox, now)
     new.state = AffiliateState.INVITED
     invited = _find_invited(account, new)

@@ -14,8 +14,8 @@ from ..shop_links import form_in_use
 from .models import VisitCount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date, datetime
 
 RECENT = timedelta(days=30)
 
@@ -59,3 +59,11 @@ def totals_by_affiliate(affiliate_ids: Iterable[int], *, now: datetime) -> Mappi
     ).where(VisitCount.affiliate_id.in_(list(affiliate_ids)))
     rows = db.session.execute(query.group_by(VisitCount.affiliate_id))
     return {row[0]: VisitTotals(*(int(number) for number in row[1:])) for row in rows}
+
+
+def sum_visits(affiliate_ids: Sequence[int], first: date) -> int:
+    """Return how many visits these affiliates' links had since a day of the account's time zone."""
+    query = select(func.sum(VisitCount.visits)).where(
+        VisitCount.affiliate_id.in_(affiliate_ids), VisitCount.day >= first
+    )
+    return int(db.session.scalar(query) or 0)

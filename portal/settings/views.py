@@ -38,11 +38,6 @@ blueprint = Blueprint("settings", __name__)
 PATH = "/settings/email-preferences"
 
 
-@blueprint.get("/")
-def home() -> Any:
-    return redirect(url_for(".email_preferences"))
-
-
 @blueprint.get(PATH)
 def email_preferences() -> Any:
     form = _saved_form(request.args.get("from", ""))

@@ -46,7 +46,7 @@ def session_of(browser):
 def test_the_right_password_logs_in(client, ada):
     answer = log_in(client)
     assert answer.status_code == 303
-    assert answer.location == "/settings/email-preferences"
+    assert answer.location == "/"
     assert client.get("/account").status_code == 200
 
 
@@ -158,8 +158,8 @@ def test_logging_out_requires_a_post_with_a_csrf_token(owner):
 
 
 def test_a_logged_in_owner_is_redirected_from_the_log_in_page(owner):
-    assert owner.get("/log-in").location == "/settings/email-preferences"
-    assert owner.get("/register").location == "/settings/email-preferences"
+    assert owner.get("/log-in").location == "/"
+    assert owner.get("/register").location == "/"
 
 
 def test_the_eleventh_attempt_for_a_mailbox_from_a_network_is_refused_even_with_the_right_password(
@@ -384,7 +384,7 @@ def test_the_redirect_to_log_in_does_not_contain_the_host_header(client, path):
 def test_a_log_in_never_redirects_to_another_site(client, ada, target):
     answer = client.submit(f"/log-in?next={quote(target, safe='')}", {"mailbox": ADA, "password": PASSWORD})
     assert answer.status_code == 303
-    assert answer.location == "/settings/email-preferences"
+    assert answer.location == "/"
 
 
 def test_the_demo_password_opens_nothing_outside_a_rehearsal(app, client):

@@ -44,7 +44,7 @@ class TestWithMailServer:
         assert "Dovetail" in page
         assert count_rows() == 0, "a mail scanner that opens links must not confirm"
         answer = client.submit(path_in(text), {})
-        assert answer.location == "/settings/email-preferences"
+        assert answer.location == "/"
         assert client.get("/account").status_code == 200
         assert count_rows() == 1
         assert count_rows(PendingRegistration) == 0
@@ -158,7 +158,7 @@ class TestWithoutMailServer:
 
     def test_registering_logs_in_at_once_and_enqueues_no_email(self, client):
         answer = register(client)
-        assert answer.location == "/settings/email-preferences"
+        assert answer.location == "/"
         assert client.get("/account").status_code == 200
         assert portal_emails() == []
 

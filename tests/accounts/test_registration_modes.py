@@ -129,7 +129,7 @@ def test_an_invited_person_registers_at_once_with_the_mailbox_of_the_invitation(
     page = client.get(path).get_data(as_text=True)
     assert "cy@dovetail.example" in page
     answer = client.submit(path, {**FORM, "mailbox": "eve@evil.example"})
-    assert answer.location == "/settings/email-preferences"
+    assert answer.location == "/"
     owner = db.session.scalars(select(Owner)).one()
     assert (owner.mailbox, owner.is_operator) == ("cy@dovetail.example", False)
     assert owner.account.approved_at is not None

@@ -90,7 +90,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 @pytest.fixture
 def log_in(portal: RunningPortal, page: Page) -> Page:
-    """A page in which the demo owner is logged in."""
+    """A page in which the demo owner is logged in, at Email Preferences."""
     return log_in_as_owner(portal, page)
 
 
@@ -99,5 +99,6 @@ def log_in_as_owner(portal: RunningPortal, page: Page) -> Page:
     page.get_by_label("Email address").fill(demo.MAILBOX)
     page.get_by_label("Password", exact=True).fill(demo.PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="Email Preferences").wait_for()
+    page.get_by_role("heading", name="Home", exact=True).wait_for()
+    page.goto(f"{portal.base}/settings/email-preferences")
     return page

@@ -34,7 +34,7 @@ def shown(browser: LintingClient) -> str:
 
 
 def test_an_operator_sees_the_page_and_its_entry_in_the_menu(operator: LintingClient) -> None:
-    assert 'aria-current="page">Operator</a>' in shown(operator)
+    assert 'aria-current="page">Outbox</a>' in shown(operator)
     assert f'href="{PAGE}"' in operator.get("/deliveries").get_data(as_text=True)
 
 

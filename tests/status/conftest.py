@@ -139,6 +139,7 @@ class Places:
     def codes(self) -> dict[str, str]:
         """Return the code that each place states."""
         return {
+            "home": self.page("/"),
             "settings": self.page("/settings/email-preferences"),
             "domain": self.page("/settings/sending-domain"),
             "incidents": self.page("/incidents"),

@@ -37,7 +37,7 @@ _RIGHTS_OF = {Role.VIEWER: _VIEWER, Role.EDITOR: _EDITOR, Role.OWNER: _OWNER}  #
 
 _ENDPOINTS = {
     Right.PUBLIC: """
-        static settings.home
+        static
         accounts.confirm accounts.forgot accounts.forgot_sent accounts.invited accounts.log_in accounts.log_out
         accounts.register accounts.register_invited accounts.register_sent accounts.reset
         team.invitation team.accept
@@ -69,6 +69,7 @@ _ENDPOINTS = {
         deliveries.html deliveries.index deliveries.keep deliveries.order deliveries.show
         domains.sending_domain
         events.index
+        home.show home.all_settings
         explain.answer explain.show
         imports.index imports.show
         incidents.alerts incidents.failure incidents.index incidents.limits incidents.show incidents.waiting

@@ -134,7 +134,7 @@ def leave() -> ResponseReturnValue:
         session.clear()
     forget_forms()
     flash(_("You left %(programme)s.", programme=name), "success")
-    return redirect(url_for("settings.email_preferences" if goes_on else "accounts.log_in"), 303)
+    return redirect(url_for("home.show" if goes_on else "accounts.log_in"), 303)
 
 
 @blueprint.post(f"/programmes/{_ID}account_id>/show")
@@ -142,7 +142,7 @@ def switch(account_id: int) -> ResponseReturnValue:
     if not programmes.switch(current_user, account_id):
         abort(404)
     forget_forms()
-    return redirect(url_for("settings.email_preferences"), 303)
+    return redirect(url_for("home.show"), 303)
 
 
 # -- the invited person

@@ -1,0 +1,34 @@
+"""The pages Home and All settings."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, url_for
+from flask_login import current_user
+
+from ..clock import utcnow
+from ..state import current_config
+from ..status.sending import status_of
+from . import checklist, figures, waiting
+
+blueprint = Blueprint("home", __name__)
+
+
+@blueprint.get("/")
+def show() -> str:
+    account_id = current_user.account_id
+    status = status_of(account_id)
+    return render_template(
+        "home/index.html",
+        status=status,
+        steps=checklist.steps(account_id, status),
+        waiting=waiting.items(account_id),
+        figures=figures.read(account_id, now=utcnow()),
+        days=figures.DAYS,
+        max_counted=figures.MAX_COUNTED,
+        join_url=f"{current_config().base_url}{url_for('affiliates.join', slug=current_user.account.slug)}",
+    )
+
+
+@blueprint.get("/settings")
+def all_settings() -> str:
+    return render_template("home/settings.html")
