@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from werkzeug.wrappers import Response as AnyResponse
 
+    from ..config import Config
     from .inbox import InboxMessage
 
 blueprint = Blueprint("rehearsal", __name__, url_prefix="/rehearsal")
@@ -48,24 +49,28 @@ def _folder() -> Path:
 
 
 def _banners(_account: int) -> list[Banner]:
-    if not current_config().rehearsal:
+    config = current_config()
+    if not config.rehearsal:
         return []
+    title = _("Practice: emails to the rehearsal server stay on this machine")
+    inbox_url = url_for("rehearsal.inbox")
     return [
-        Banner(
-            "info",
-            "Rehearsal: mail does not leave this machine",
-            _banner_text(current_config().rehearsed_hosts),
-            "Open the inbox",
-            url_for("rehearsal.inbox"),
-        )
+        Banner("info", title, _banner_text(config), _("Open the rehearsal inbox"), inbox_url, is_folded=True)
     ]
 
 
-def _banner_text(simulated_hosts: tuple[str, ...]) -> str:
-    really = "Another SMTP Server you enter really sends."
-    if not simulated_hosts:
-        return f"This holds for what the rehearsal server receives. {really}"
-    return f"This holds for what the rehearsal server receives, which also plays {', '.join(simulated_hosts)}. {really}"
+def _banner_text(config: Config) -> str:
+    parts = [
+        _(
+            "The rehearsal server is localhost, port %(starttls)d with STARTTLS and port %(tls)d with SSL/TLS.",
+            starttls=config.rehearsal_starttls_port,
+            tls=config.rehearsal_tls_port,
+        )
+    ]
+    if config.rehearsed_hosts:
+        parts.append(_("It also plays %(hosts)s.", hosts=", ".join(config.rehearsed_hosts)))
+    parts.append(_("Any other SMTP Server sends real emails."))
+    return " ".join(map(str, parts))
 
 
 @blueprint.before_request

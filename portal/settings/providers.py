@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..smtp.providers import load_catalogue
 from ..smtp.providers.card_reader import read_card
-from ..smtp.providers.model import Host, Port, Provider
+from ..smtp.providers.model import Host, Port, Provider, ProviderKind
 from ..state import current_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REHEARSAL = "rehearsal"
 REHEARSALS = frozenset({REHEARSAL, "rehearsal-consent"})
+_USUAL = ("mailgun", "gmail", "microsoft365", "sendgrid", "ses", "postmark", "brevo")
 _MAX_REGIONS = 4  # with more, the first region is rarely the right one
 _REHEARSAL_CARDS = Path(__file__).parent.parent / "rehearsal"
 
@@ -31,16 +37,19 @@ def rehearsal_providers() -> list[Provider]:
     if not config.rehearsal:
         return []
     numbers = (config.rehearsal_starttls_port, config.rehearsal_tls_port)
-    return [
-        replace(
-            card,
-            ports=tuple(
-                Port(number, port.security, port.recommended)
-                for number, port in zip(numbers, card.ports, strict=True)
-            ),
-        )
-        for card in _rehearsal_cards()
-    ]
+    return [_at_ports(card, numbers) for card in _rehearsal_cards()]
+
+
+def _at_ports(card: Provider, numbers: Sequence[int]) -> Provider:
+    """Return a card with other port numbers, also in its hints."""
+    ports = tuple(
+        Port(number, port.security, port.recommended)
+        for number, port in zip(numbers, card.ports, strict=True)
+    )
+    renamed = {str(old.number): str(new.number) for old, new in zip(card.ports, ports, strict=True)}
+    words = re.compile("|".join(renamed))
+    hints = {name: words.sub(lambda found: renamed[found[0]], text) for name, text in card.help.items()}
+    return replace(card, ports=ports, help=hints)
 
 
 def available() -> list[Provider]:
@@ -62,3 +71,14 @@ def by_host(host: str) -> Provider:
 def first_host(card: Provider) -> Host | None:
     """Return the host to suggest. None if the provider has so many regions that the owner has to choose."""
     return card.hosts[0] if 0 < len(card.hosts) <= _MAX_REGIONS else None
+
+
+def usual() -> list[Provider]:
+    """Return the providers that most owners look for, those of the rehearsal first."""
+    return [*rehearsal_providers(), *(by_id(one) for one in _USUAL)]
+
+
+def by_kind() -> list[tuple[ProviderKind, list[Provider]]]:
+    """Return the providers of the catalogue by kind, each by name; any other server is the last one."""
+    cards = list(load_catalogue())
+    return [(kind, [card for card in cards if card.kind is kind]) for kind in ProviderKind]

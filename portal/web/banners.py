@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Banner:
-    """A banner. ``tone`` is info, success, warning or danger; ``more`` holds further (label, url) pairs."""
+    """A banner. ``tone`` is info, success, warning or danger; ``more`` holds further (label, url) pairs.
+
+    A folded one is a single line until it is opened.
+    """
 
     tone: str
     title: str
@@ -22,6 +25,7 @@ class Banner:
     action: str = ""
     url: str = ""
     more: tuple[tuple[str, str], ...] = ()
+    is_folded: bool = False
 
 
 Source = Callable[[int], list[Banner]]  # account id -> banners

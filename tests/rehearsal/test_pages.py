@@ -7,7 +7,7 @@ import pytest
 from portal.rehearsal import store
 from portal.rehearsal.faults import FAULTS
 from portal.rehearsal.listeners import LISTENERS
-from portal.state import get_state
+from portal.state import current_config, get_state
 
 MAIL = (
     b"From: Ada <ada@example.org>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= <b>\r\nMIME-Version: 1.0\r\n"
@@ -159,4 +159,12 @@ def test_the_faults_page_explains_every_listener_and_fault(owner):
 
 
 def test_pages_show_the_rehearsal_banner(owner):
-    assert "Rehearsal: mail does not leave this machine" in _body(owner.get("/rehearsal/faults"))
+    page = _body(owner.get("/rehearsal/faults"))
+    notice = page[
+        page.index('<details class="notice-fold"') : page.index("</details>", page.index("notice-fold"))
+    ]
+    assert "Practice: emails to the rehearsal server stay on this machine" in notice
+    assert "Any other SMTP Server sends real emails." in notice
+    config = current_config()
+    for port in (config.rehearsal_starttls_port, config.rehearsal_tls_port):
+        assert str(port) in notice
