@@ -59,7 +59,7 @@ def _sending(status: SendingStatus) -> list[Step]:
             _("Your emails then leave from your own domain."),
             connected,
             _("Choose a provider"),
-            "settings.email_preferences",
+            "guided.providers",
             "settings.save",
         ),
         Step(

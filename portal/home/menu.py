@@ -121,7 +121,7 @@ MENU = (
                     MenuPage(
                         _("SMTP settings"),
                         "settings.email_preferences",
-                        "settings.* connect.* consent.*",
+                        "settings.* connect.* consent.* guided.*",
                     ),
                     MenuPage(_("Sending domain"), "domains.sending_domain", "domains.*"),
                     MenuPage(_("Arrival"), "arrival.show", "arrival.*"),

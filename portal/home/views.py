@@ -6,6 +6,7 @@ from flask import Blueprint, render_template, url_for
 from flask_login import current_user
 
 from ..clock import utcnow
+from ..settings import providers
 from ..state import current_config
 from ..status.sending import status_of
 from . import checklist, figures, waiting
@@ -21,6 +22,7 @@ def show() -> str:
         "home/index.html",
         status=status,
         steps=checklist.steps(account_id, status),
+        tiles=providers.usual(),
         waiting=waiting.items(account_id),
         figures=figures.read(account_id, now=utcnow()),
         days=figures.DAYS,

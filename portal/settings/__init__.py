@@ -16,7 +16,7 @@ def install(app: Flask) -> None:
     from ..oauth.consent import delete_old_attempts
     from ..oauth.models import Purpose
     from ..outbox.callbacks import add_listener
-    from . import login_probe, routing, views_explain
+    from . import login_probe, routing, views_explain, views_guided
     from .checking import refused_targets
     from .checking.due_checks import find_due_work
     from .connecting import used_grants, views_consent
@@ -26,6 +26,7 @@ def install(app: Flask) -> None:
     standing.register_own_server(app, routing.has_live_version)
     app.register_blueprint(blueprint)
     app.register_blueprint(views_explain.blueprint)
+    app.register_blueprint(views_guided.blueprint)
     app.register_blueprint(connecting.blueprint)
     app.register_blueprint(views_consent.blueprint)
     redirects.register_finish(app, Purpose.SEND, views_consent.finish)

@@ -168,6 +168,13 @@ class SmtpForm(PortalForm):
             filled.append(_fill(self.username, literal[0]))
         return filled
 
+    def fill_sender(self, card: Provider) -> None:
+        """Take the mailbox of the username as sender, where none was entered and the provider replaces any other one."""
+        local, at, domain = (self.username.data or "").rpartition("@")
+        if card.replaces_from and at and not (self.wrapped_user.data or self.domain.data):
+            _fill(self.wrapped_user, local.lower())
+            _fill(self.domain, domain)
+
     def fill_from_suggestion(self, suggestion: Suggestion) -> list[str]:
         """Fill empty fields with the suggested values. Return one phrase for each filled field."""
         filled = []

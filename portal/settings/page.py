@@ -221,9 +221,11 @@ _DEFAULT_HINTS = {
     "password": "The password of that SMTP user, not of your account at the provider. "
     "Google: a 16-letter app password, which needs 2-Step Verification.",
     "domain": "The domain of the From address. Empty: the part after @ of the username.",
-    "security": "It depends on the provider.",
-    "port": "587 when empty, 465 when SSL is on.",
-    "mechanism": "Automatic takes PLAIN, then LOGIN, then CRAM-MD5, from what the server offers. Google: plain.",
+    "security": "How the connection is encrypted. Off is encrypted as well: STARTTLS encrypts it before the log-in. "
+    "Your provider names the one it supports.",
+    "port": "The server's port for outgoing emails: 587 when empty, 465 when SSL is on.",
+    "mechanism": "How the username and password are sent. "
+    "Automatic takes PLAIN, then LOGIN, then CRAM-MD5, from what the server offers. Google: plain.",
     "wrapped_user": "The part before @ of the From address; info when empty. "
     "Write support to send as support@your-domain.",
 }

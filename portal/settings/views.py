@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
 from flask_login import current_user
 
-from ..accounts import access
 from ..clock import utcnow
 from ..notices import send_test as test_emails
 from ..web.errors import error_page
-from ..web.labels import FIELD_LABELS
 from ..web.owner_limits import LimitReached
 from . import (
-    advanced,
     autodetect,
     check,
     credentials,
-    deprecations,
     domain_proof,
     fixes,
     page,
@@ -30,9 +25,20 @@ from . import (
     versions,
 )
 from .checking import check_requests
-from .forms import RecipientForm, SmtpForm, initial_values
-from .models import SmtpSettings, VersionState
-from .validation import InvalidSettings, SettingsInput
+from .forms import RecipientForm, SmtpForm
+from .validation import InvalidSettings
+from .views_page import (
+    is_guided,
+    page_url,
+    refused_page,
+    render_page,
+    saved_form,
+    settings_input,
+    submitted_form,
+)
+
+if TYPE_CHECKING:
+    from .models import SmtpSettings
 
 blueprint = Blueprint("settings", __name__)
 PATH = "/settings/email-preferences"
@@ -40,10 +46,10 @@ PATH = "/settings/email-preferences"
 
 @blueprint.get(PATH)
 def email_preferences() -> Any:
-    form = _saved_form(request.args.get("from", ""))
+    form = saved_form(request.args.get("from", ""))
     if request.args.get("provider"):
         form.provider.data = request.args["provider"]
-    return _page(form)
+    return render_page(form)
 
 
 @blueprint.route(f"{PATH}/help", methods=["GET", "POST"])
@@ -57,38 +63,40 @@ def provider_help() -> Any:
         if request.method == "GET"
         else SmtpForm()
     )
-    return _page(form)
+    return render_page(form)
 
 
 @blueprint.post(PATH)
 def save() -> Any:
-    form = _submitted_form()
+    form = submitted_form()
     provider = form.prepare()
     if apart := form.take_host_apart():
         flash(apart, "info")
     if "use_values" in request.form:
         form.apply(provider_values.decode(request.form["use_values"]))
         flash(_("The values are filled in. Nothing is saved yet."), "info")
-        return _page(form)
+        return render_page(form)
     if _wants_suggestion(form):
         return _suggest(form)
+    if is_guided():
+        form.fill_sender(provider)
     filled = form.fill_from_provider(provider)
     if "use_provider" in request.form:
         flash(
             f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are.",
             "info",
         )
-        return _page(form)
+        return render_page(form)
     if not form.validate():
         _add_missing_password(form)
-        return _page(form, refused=True), 422
+        return render_page(form, refused=True), 422
     try:
-        versions.save_draft(current_user, _settings_input(form), now=utcnow())
+        versions.save_draft(current_user, settings_input(form), now=utcnow())
     except InvalidSettings as error:
-        return _refused_page(form, error), 429 if isinstance(error, check_requests.CheckLimitReached) else 422
-    if filled:
+        return refused_page(form, error), 429 if isinstance(error, check_requests.CheckLimitReached) else 422
+    if filled and not is_guided():
         flash(f"Filled in for you: {'; '.join(filled)}.", "info")
-    return redirect(url_for(".email_preferences", _anchor="check"), 303)
+    return redirect(page_url(anchor="check"), 303)
 
 
 @blueprint.post(f"{PATH}/versions/<int(max=999999):number>/<action>")
@@ -103,19 +111,19 @@ def version_action(number: int, action: str) -> Any:
         flash(" ".join(error.errors.values()), "danger")
     else:
         flash(message, "success")
-    return redirect(url_for(".email_preferences", _anchor="check"), 303)
+    return redirect(page_url(anchor="check"), 303)
 
 
 @blueprint.post(f"{PATH}/versions/<int(max=999999):number>/prove-domain")
 def prove_domain(number: int) -> Any:
     """Look for the record of the version's domain. The form is submitted with it, so that what was typed stays there."""
     version = versions.find(current_user.account_id, number) or abort(404)
-    form = _submitted_form() if "host" in request.form else _saved_form("")
+    form = submitted_form() if "host" in request.form else saved_form("")
     try:
         found = domain_proof.look_up(version, now=utcnow())
     except LimitReached as error:
         flash(str(error), "warning")
-        return _page(form), 429
+        return render_page(form), 429
     if found is not domain_proof.Lookup.FOUND:
         flash(domain_proof.sentence(found, version.domain), "warning")
     elif check.activate_after_proof(version, now=utcnow()):
@@ -140,7 +148,7 @@ def prove_domain(number: int) -> Any:
             ),
             "success",
         )
-    return _page(form)
+    return render_page(form)
 
 
 @blueprint.post(f"{PATH}/stop")
@@ -156,7 +164,7 @@ def stop_check() -> Any:
         flash(_("The check is stopped."), "success")
     else:
         flash(_("The check had already ended."), "info")
-    return redirect(url_for(".email_preferences", _anchor="check"), 303)
+    return redirect(page_url(anchor="check"), 303)
 
 
 @blueprint.post(f"{PATH}/drafts/discard")
@@ -171,28 +179,13 @@ def discard_drafts() -> Any:
 def send_test() -> Any:
     form = RecipientForm()
     if not form.validate():
-        return _page(_saved_form(""), test_form=form), 422
+        return render_page(saved_form(""), test_form=form), 422
     recipient = form.recipient.data if routing.sends_by_own_server(current_user.account_id) else ""
     try:
         message = test_emails.send(current_user, now=utcnow(), recipient=recipient or "")
     except test_emails.TooManyTests:
         return error_page(429, page=page.TOO_MANY_TESTS)
     return redirect(url_for(".email_preferences", test=message.id, _anchor="test"), 303)
-
-
-def _submitted_form() -> SmtpForm:
-    """Return the submitted form, with the password that was typed before an earlier answer to it."""
-    form = SmtpForm()
-    if not form.password.data and form.typed_password.data:
-        form.password.data = credentials.open_typed(form.typed_password.data, current_user, now=utcnow())
-    return form
-
-
-def _saved_form(number: str) -> SmtpForm:
-    """Return the form with the values of a saved version; the first one begins with the owner's mailbox for replies."""
-    version = versions.base_of(current_user.account_id, number)
-    values = initial_values(version) if version else {"reply_to": current_user.mailbox}
-    return SmtpForm(formdata=access.kept_form("settings.save"), data=values)
 
 
 def _check_again(version: SmtpSettings) -> str:
@@ -244,93 +237,22 @@ def _wants_suggestion(form: SmtpForm) -> bool:
 def _suggest(form: SmtpForm) -> Any:
     """Show the form with suggested values in the fields that are still empty."""
     if not form.validate_address_only():
-        return _page(form, refused=True), 422
+        return render_page(form, refused=True), 422
     try:
         suggestion = autodetect.suggest(current_user, form.address.data, now=utcnow())
     except (autodetect.NoSuggestion, LimitReached) as error:
         form.address.errors = [str(error)]
-        return _page(form, refused=True), 429 if isinstance(error, LimitReached) else 422
+        return render_page(form, refused=True), 429 if isinstance(error, LimitReached) else 422
     filled = form.fill_from_suggestion(suggestion)
     outcome = f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are."
     sentences = filter(None, [suggestion.source, outcome, suggestion.warning])
     flash(" ".join(sentences), "warning" if suggestion.warning else "info")
-    return _page(form, offer=provider_values.offer_of_suggestion(suggestion, form.values()))
+    return render_page(form, offer=provider_values.offer_of_suggestion(suggestion, form.values()))
 
 
 def _add_missing_password(form: SmtpForm) -> None:
     """Name a missing password together with the other missing fields, not after them."""
-    values = _settings_input(form)
+    values = settings_input(form)
     missing = credentials.missing_password(values, versions.base_of(current_user.account_id, values.based_on))
     if missing:
         form.password.errors = [*form.password.errors, missing]
-
-
-def _keeps_password(form: SmtpForm, base: SmtpSettings) -> bool:
-    """Whether the saved password goes to the server and user of the form."""
-    return not credentials.missing_password(replace(_settings_input(form), password=""), base)
-
-
-def _settings_input(form: SmtpForm) -> SettingsInput:
-    values = {name: getattr(form, name).data or "" for name in SettingsInput.__dataclass_fields__}
-    return SettingsInput(**values)
-
-
-def _refused_page(form: SmtpForm, error: InvalidSettings) -> str:
-    loose_errors = []
-    for name, sentence in error.errors.items():
-        field = getattr(form, name, None) if name else None
-        if field is None:
-            loose_errors.append({"text": sentence})
-        else:
-            field.errors = [*field.errors, sentence]
-    return _page(form, refused=True, loose_errors=loose_errors)
-
-
-def _refresh_url(shown: page.SettingsPage) -> str:
-    """Return the URL that a browser without script reloads.
-
-    It contains the time because browsers do not load a URL that differs from the current one only in its fragment.
-    """
-    at = int(utcnow().timestamp())
-    if shown.test is not None and not shown.checking:
-        return url_for(".email_preferences", test=shown.test.message_id, at=at, _anchor="test")
-    return url_for(".email_preferences", at=at, _anchor="check")
-
-
-def _page(
-    form: SmtpForm,
-    *,
-    refused: bool = False,
-    loose_errors: list[dict[str, str]] | None = None,
-    offer: provider_values.Offer | None = None,
-    test_form: RecipientForm | None = None,
-) -> str:
-    provider = form.prepare()
-    base = versions.base_of(current_user.account_id, form.based_on.data or "")
-    card = provider_values.card_of(provider, form.host.data or "")
-    shown = page.build(current_user, test=request.args.get("test"), base=base)
-    kept = "" if form.password.errors else form.password.data or ""
-    form.typed_password.data = credentials.seal_typed(kept, current_user, now=utcnow())
-    if not refused and shown.field_error:
-        field, sentence = shown.field_error
-        form[field].errors = [sentence]
-    return render_template(
-        "settings/email_preferences.html",
-        form=form,
-        test_form=test_form or RecipientForm(formdata=None, data={"recipient": current_user.mailbox}),
-        provider=provider,
-        page=shown,
-        is_submitted=request.method == "POST",
-        refresh_url=_refresh_url(shown),
-        help=page.field_hints(provider),
-        deprecations=deprecations.for_provider(provider),
-        labels=FIELD_LABELS,
-        defaults=advanced.defaults(card),
-        offer=offer or provider_values.offer_of_card(provider, form.values()),
-        sender_card=card,
-        sender_offer=provider_values.offer_of_mailbox(card, form.values()),
-        saved_password=base.password_saved_at if base and _keeps_password(form, base) else None,
-        loose_errors=loose_errors or [],
-        form_errors=refused,
-        State=VersionState,
-    )

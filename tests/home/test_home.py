@@ -46,6 +46,7 @@ def test_a_newcomer_sees_the_status_the_providers_and_no_figures(app, owner, cli
     html = home(owner)
     assert 'data-code="no-worker"' in html
     assert open_steps(html) == ["connect", "arrival", "records", "design", "shop", "share"]
+    assert 'href="/settings/set-up/mailgun"' in html
     assert "Nothing yet." in html
     assert "Waiting for you" not in html
     assert client.get("/").location == "/log-in?next=/"
@@ -62,8 +63,10 @@ def test_a_viewer_sees_who_can_take_the_steps(app):
     team = make_team(app)
     html = home(team.viewer)
     assert len(open_steps(html)) == 6
+    assert "/settings/set-up" not in html
     assert "Only owners can change this." in html
     assert "Only owners and editors can change this." in html
+    assert "/settings/set-up" not in home(team.editor)
 
 
 def test_the_checklist_goes_away_when_all_is_done(app, owner, client):

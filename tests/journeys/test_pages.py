@@ -14,8 +14,14 @@ from tests.journeys.running import RunningPortal
 from tests.journeys.test_owner import fill_rehearsal, join, save
 
 LOGGED_IN = [
+    "/",
+    "/settings",
     "/settings/email-preferences",
     "/settings/email-preferences?provider=zoho",
+    "/settings/set-up",
+    "/settings/set-up/mailgun",
+    "/settings/set-up/ses",
+    "/settings/set-up/rehearsal",
     "/settings/explain",
     "/settings/connect",
     "/settings/connect/microsoft-365",

@@ -106,6 +106,7 @@ _ENDPOINTS = {
         connect_mailbox.app connect_mailbox.begin connect_mailbox.save_app connect_mailbox.save_service_account
         connect_mailbox.service_account connect_mailbox.show
         consent.begin consent.callback consent.show
+        guided.account guided.providers
         domains.add_selector domains.check_again domains.remove_selector
         incidents.alerts_by_mail incidents.message_events incidents.remove_webhook incidents.renew_secret
         incidents.save_failure incidents.save_limits incidents.save_webhook incidents.test_webhook
