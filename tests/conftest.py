@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ import pytest
 import time_machine
 from flask import Flask, url_for
 from flask.testing import FlaskClient
+from itsdangerous import URLSafeTimedSerializer
 from jinja2 import Environment
 from sqlalchemy import Dialect, update
 from sqlalchemy.util import LRUCache
@@ -29,8 +31,9 @@ from portal.accounts.registration import create_owner
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import close_connections, db, transaction
+from portal.jobs.registry import job_registry
 from portal.tuning import Tuning
-from tests import databases
+from tests import databases, passed_pages
 from tests.pages import LintingClient
 
 _TESTS = Path(__file__).parent
@@ -102,17 +105,24 @@ def _compile_once(rule: Rule) -> None:
 Rule.compile = _compile_once  # type: ignore[method-assign]
 
 
-# A file system in memory: on a disk, most of the time of a test would be spent waiting for fsync.
-_MEMORY = Path("/dev/shm")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Put the files of the tests into memory, if there is room, and delete them after the run."""
-    if config.option.basetemp or hasattr(config, "workerinput") or not _MEMORY.is_dir():
+    gc.disable()  # until all modules are imported
+    if cache := getattr(config, "cache", None):
+        passed_pages.use_file(cache.mkdir("pages"))
+    if config.option.basetemp or hasattr(config, "workerinput"):
         return
-    if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2 * 1024**3:
-        config.option.basetemp = tempfile.mkdtemp(prefix="signet-tests-", dir=_MEMORY)
+    if databases.has_room(databases.MEMORY):
+        config.option.basetemp = tempfile.mkdtemp(prefix="signet-tests-", dir=databases.MEMORY)
         config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but seldom, and not among modules and tests, which live as long as the process."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -213,8 +223,7 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     name = "empty" if empty else request.getfixturevalue("prepared")
     if empty:
         with closing(cluster.connect()) as connection:
-            connection.execute("DROP DATABASE IF EXISTS empty WITH (FORCE)")
-            connection.execute("CREATE DATABASE empty")
+            databases.create(connection, "empty")
     else:
         databases.empty(cluster, name)
     monkeypatch.setenv(databases.URL, cluster.url(name))
@@ -250,13 +259,18 @@ def config(tmp_path: Path, tuning: Tuning) -> Config:
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite file with all tables, of which each test gets a copy."""
+    """An empty SQLite file with all tables, beside one with those of the job queues; each test gets copies."""
     config = make_config(tmp_path_factory.mktemp("tables"), env={"DATABASE_URL": ""})
     app = create_app(config)
     with app.app_context():
         db.create_all(bind_key=None)  # an app on PostgreSQL may have added binds, which have no tables
         close_connections()  # closing the last connection writes the write-ahead log into the file
+        for queue in job_registry(app).queues.values():
+            queue.storage.close()
     return _file_of(config)
+
+
+_JOBS = "jobs.sqlite"
 
 
 def _file_of(config: Config) -> Path:
@@ -267,6 +281,7 @@ def _file_of(config: Config) -> Path:
 def app(config: Config, tables: Path) -> Iterator[Flask]:
     if config.database_url.startswith("sqlite"):
         shutil.copy(tables, _file_of(config))  # PostgreSQL has the tables from the migrations
+        shutil.copy(tables.with_name(_JOBS), config.instance / _JOBS)
     app = create_app(config)
     app.test_client_class = LintingClient
     _share_templates(app)
@@ -284,10 +299,13 @@ def client(app: Flask) -> FlaskClient:
 
 
 def logged_in(app: Flask, programme: str, name: str, mailbox: str) -> LintingClient:
-    """Create an account and return a browser in which its owner has logged in on the page."""
+    """Create an account and return a browser in which its owner has submitted the form of the log-in."""
     create_owner(programme, name, mailbox, PASSWORD, now=utcnow())
     browser = app.test_client()
-    response = browser.submit("/log-in", {"mailbox": mailbox, "password": PASSWORD})
+    with browser.session_transaction() as session:  # as the page with the form does
+        session["csrf_token"] = "0" * 40
+    token = URLSafeTimedSerializer(app.secret_key, salt="wtf-csrf-token").dumps("0" * 40)
+    response = browser.post("/log-in", data={"csrf_token": token, "mailbox": mailbox, "password": PASSWORD})
     assert response.status_code == 303, response.get_data(as_text=True)
     return browser
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from portal.db import db
+from tests import passed_pages
 
 # Texts and values of letters, digits, harmless signs and character references. No rule of the lint depends on them: they
 # end no tag, comment or attribute, and hold nothing that is invalid in a page.
@@ -20,7 +21,7 @@ _HARMLESS = r"[\w.,:;()?%@+\u00a1-\u00ff\u2010-\u2027-]|&(?:amp|lt|gt|quot|#34|#
 _TEXT = re.compile(rf"(?<=>)([ \n]*+)(?:{_HARMLESS})(?:{_HARMLESS}|[ \n])*+(?=<)")
 _NAMES = "action|alt|aria-label|content|data-[a-z-]+|datetime|href|placeholder|src|title|value"
 _VALUE = re.compile(rf'(\s(?:{_NAMES})=")(?:{_HARMLESS}|[ =]|/(?!/))++(?=")')
-_PASSED: set[bytes] = set()  # digests of the forms of pages that violate no rule
+_RULES = Path(__file__).read_bytes() + html5lib.__version__.encode()
 _STARTED = re.compile(r'<input id="started" name="(started)" type="hidden" value="([^"]*)"')
 _NS = "{http://www.w3.org/1999/xhtml}"
 
@@ -69,10 +70,10 @@ def csrf_token(html: str) -> str:
 
 def lint(html: str, policy: str) -> None:
     """Fail with the rule that the page violates. Pages that differ only in texts and values are checked once."""
-    form = sha256(f"{policy}\n{form_of(html)}".encode()).digest()
-    if form not in _PASSED:
+    digest = passed_pages.digest_of(_RULES, f"{policy}\n{form_of(html)}")
+    if not passed_pages.has_passed(digest):
         _lint(html, policy)
-        _PASSED.add(form)
+        passed_pages.add(digest)
 
 
 def form_of(html: str) -> str:

@@ -11,6 +11,7 @@ from portal import create_app
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_plain_names import THEN, _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -96,7 +97,7 @@ def _triggers(connection: sa.Connection) -> set[str]:
 def test_accounts_of_before_are_approved_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0011")
+        make_tables("0011")
         with db.engine.begin() as connection:
             _fill(connection)
             before, triggers_before = _without_added(connection), _triggers(connection)

@@ -10,6 +10,7 @@ from portal.db import db
 from portal.db.migrate import downgrade, upgrade
 from tests import test_account_states_migration as before
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_plain_names import _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -35,7 +36,7 @@ def _without_added(connection: sa.Connection) -> dict[str, list[tuple]]:
 def test_settings_of_before_have_the_defaults_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=before.FOLDER, revision="0012")
+        make_tables("0012")
         with db.engine.begin() as connection:
             before._fill(connection)
             rows, triggers = _without_added(connection), before._triggers(connection)

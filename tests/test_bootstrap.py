@@ -18,13 +18,13 @@ from portal import bootstrap, create_app
 from portal.about import ROOT
 from portal.clock import utcnow
 from portal.config import ConfigError
-from portal.db import Base, UTCDateTime, db, readiness
-from portal.db.migrate import upgrade
+from portal.db import Base, UTCDateTime, db
 from portal.deliveries.triggers import SUBJECT_INDEX
 from portal.jobs.backend import TABLE_PREFIX
 from portal.rate_limit import RateLimit, _key, consume, remaining
 from portal.vault import new_key
 from tests.conftest import make_config
+from tests.migrations import make_tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 
@@ -47,7 +47,7 @@ def test_an_upgrade_keeps_the_counters_of_rate_limits(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     limit, now = RateLimit("log-in", 3, timedelta(hours=1)), utcnow()
     with app.app_context():
-        upgrade(directory=str(readiness.MIGRATIONS), revision="0009")
+        make_tables("0009")
         values = {"key": _key(limit, ("ada",)), "start": now.replace(minute=0, second=0, microsecond=0)}
         with db.engine.begin() as connection:
             insert = "INSERT INTO budget_count (key, window_start, spent) VALUES (:key, :start, 2)"

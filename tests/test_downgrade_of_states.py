@@ -9,6 +9,7 @@ from portal import create_app
 from portal.db import db
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import FOLDER, _fill
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -30,7 +31,7 @@ def a_worker():
 def test_new_values_become_values_of_before(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER)
+        make_tables()
         with db.engine.begin() as connection:
             _fill(connection)
             for table, column, new, _old in NEW_VALUES:

@@ -9,6 +9,7 @@ from portal import create_app
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _triggers
 from tests.test_plain_names import _tables
 
@@ -33,7 +34,7 @@ def _rows(connection: sa.Connection) -> dict[str, list[tuple]]:
 def test_programmes_of_before_keep_their_limit_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             before, triggers = _rows(connection), _triggers(connection)

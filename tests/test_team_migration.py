@@ -12,6 +12,7 @@ from portal.accounts.passwords import hasher
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import PASSWORD, make_config
+from tests.migrations import make_tables
 from tests.pages import LintingClient
 from tests.test_account_states_migration import _fill, _triggers
 from tests.test_plain_names import _tables
@@ -44,7 +45,7 @@ def test_every_owner_of_before_owns_the_account_and_logs_in(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     app.test_client_class = LintingClient
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
         _execute("UPDATE owner SET mailbox = 'ada@x.example', mailbox_key = 'ada@x.example' WHERE id = 1")
@@ -88,7 +89,7 @@ def test_every_owner_of_before_owns_the_account_and_logs_in(tmp_path):
 def test_people_who_own_nothing_gain_nothing_by_the_way_back(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=AFTER)
+        make_tables(AFTER)
         now = datetime(2026, 11, 29, tzinfo=UTC)
         with db.engine.begin() as connection:
             _fill(connection)

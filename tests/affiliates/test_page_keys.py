@@ -20,6 +20,7 @@ from portal.state import get_state
 from portal.vault import Vault, new_key
 from tests.conftest import make_config
 from tests.enrolment.support import account_of, messages, newest_affiliate, sign_up
+from tests.migrations import make_tables
 from tests.test_account_states_migration import FOLDER, _fill
 
 pytestmark = pytest.mark.both_databases
@@ -66,7 +67,7 @@ def test_a_rotation_of_the_keyring_reseals_the_keys():
 def test_links_of_before_the_migration_keep_working_and_the_keys_leave_the_table(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0016")
+        make_tables("0016")
         with db.engine.begin() as connection:
             _fill(connection)
             connection.execute(sa.text("DELETE FROM key_check"))
@@ -106,7 +107,7 @@ def test_links_of_before_the_migration_keep_working_and_the_keys_leave_the_table
 def test_the_migration_changes_nothing_with_the_keyring_of_another_database(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0016")
+        make_tables("0016")
         check_keys(get_state(app).vault, tmp_path)
         with db.engine.begin() as connection:
             _fill_affiliate(connection)

@@ -10,6 +10,7 @@ from portal.affiliates.search_text import search_text
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _triggers
 from tests.test_plain_names import _tables
 
@@ -38,7 +39,7 @@ def _rows(connection: sa.Connection, *, without_texts: bool = True) -> dict[str,
 def test_affiliates_of_before_are_found_without_accents_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             [affiliate] = [table for table in _tables(connection) if table.name == "affiliate"]

@@ -10,6 +10,7 @@ from portal import create_app
 from portal.db import db
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import FOLDER, _fill, _rows, _triggers
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -19,7 +20,7 @@ BEFORE, AFTER = "0023", "0025"
 def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path: Path) -> None:
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             rows, triggers = _rows(connection, without="scope"), _triggers(connection)

@@ -15,13 +15,13 @@ from flask import Flask
 from portal import bootstrap
 from portal.clock import utcnow
 from portal.config import Config
-from portal.db import db, readiness
-from portal.db.migrate import stamp
+from portal.db import db
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings, VersionState
 from tests import databases
 from tests.cli.conftest import flask as flask
 from tests.conftest import make_config
+from tests.migrations import mark_as_newest
 from tests.outbox.support import LIMITS, honest, new_account
 from tests.smtp import badserver
 from tests.smtp.badserver import BadServer
@@ -54,7 +54,7 @@ def config(tmp_path: Path, server: BadServer) -> Config:
 @pytest.fixture
 def account(app: Flask, server: BadServer) -> int:
     """An account whose live settings lead to the server."""
-    stamp(directory=str(readiness.MIGRATIONS))  # the tests have the tables without a mark of their migrations
+    mark_as_newest()
     bootstrap.check_keys(app)
     account_id = new_account()
     row = SmtpSettings(account_id=account_id, number=1, host="localhost", port=server.port)

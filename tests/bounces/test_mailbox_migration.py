@@ -9,6 +9,7 @@ from portal import create_app
 from portal.db import db
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import FOLDER, _fill
 from tests.test_plain_names import _tables
 
@@ -27,7 +28,7 @@ def _rows(connection: sa.Connection) -> dict[str, list[str]]:
 def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             before = _rows(connection)
@@ -58,7 +59,7 @@ def _kept(connection: sa.Connection) -> list[list[str]]:
 def test_saved_mailboxes_and_grants_stay_and_later_ones_leave_with_their_column(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0031")
+        make_tables("0031")
         with db.engine.begin() as connection:
             _fill(connection)
             before = _kept(connection)

@@ -9,6 +9,7 @@ from portal import create_app
 from portal.db import db
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import FOLDER, _fill, _triggers
 from tests.test_plain_names import _tables
 
@@ -46,7 +47,7 @@ def rows(connection: sa.Connection) -> dict[str, list[tuple[object, ...]]]:
 def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0021")
+        make_tables("0021")
         with db.engine.begin() as connection:
             _fill(connection)
             before, triggers = rows(connection), _triggers(connection)
@@ -67,7 +68,7 @@ def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path):
 def test_the_indexes_of_the_cleanup_replace_another_in_both_directions(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0026")
+        make_tables("0026")
         with db.engine.begin() as connection:
             _fill(connection)
             before, events = _indexes(connection), _events(connection)

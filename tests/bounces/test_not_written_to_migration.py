@@ -11,6 +11,7 @@ from portal import create_app
 from portal.db import db
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import FOLDER, _fill
 from tests.test_plain_names import _tables
 
@@ -63,7 +64,7 @@ def _report(connection: sa.Connection, message_id: int, mailbox: str, **more: ob
 def test_old_rows_become_effective_and_open_breakers_can_be_decided(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0038")
+        make_tables("0038")
         with db.engine.begin() as connection:
             _fill(connection)
             for table in ("suppression", "message_outcome", "bounce_breaker", "suppression_lift"):

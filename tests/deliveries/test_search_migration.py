@@ -13,6 +13,7 @@ from portal.deliveries import search
 from portal.deliveries.filters import Filters
 from portal.deliveries.query_plan import make_plan
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _rows, _triggers
 from tests.test_plain_names import _tables
 
@@ -45,7 +46,7 @@ def _found(connection: sa.Connection) -> dict[str, list[tuple]]:
 def test_rows_of_before_stay_and_are_found(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             tables = {table.name: table for table in _tables(connection)}

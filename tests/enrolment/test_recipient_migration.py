@@ -9,6 +9,7 @@ from portal import create_app
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _rows, _triggers
 from tests.test_plain_names import _tables
 
@@ -25,7 +26,7 @@ def a_worker():
 def test_the_log_follows_a_new_recipient_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             before, triggers = _rows(connection, without="-"), _triggers(connection)

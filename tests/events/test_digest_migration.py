@@ -8,6 +8,7 @@ from portal import create_app
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _rows, _triggers
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -17,7 +18,7 @@ FOLDER = str(readiness.MIGRATIONS)
 def test_no_email_of_before_waits_for_a_digest_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0014")
+        make_tables("0014")
         with db.engine.begin() as connection:
             _fill(connection)
             before, triggers_before = _rows(connection, without="digest_at"), _triggers(connection)
@@ -37,7 +38,7 @@ def test_no_email_of_before_waits_for_a_digest_and_nothing_else_changes(tmp_path
 def test_an_email_that_waits_at_the_upgrade_is_found_by_its_account(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0020")
+        make_tables("0020")
         with db.engine.begin() as connection:
             _fill(connection)
             first = connection.exec_driver_sql("SELECT min(id) FROM event_mail").scalar()

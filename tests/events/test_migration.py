@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from portal import bootstrap, create_app
 from portal.affiliates import page_keys
 from portal.affiliates.models import AffiliateState
-from portal.db import db, readiness
-from portal.db.migrate import upgrade
+from portal.db import db
 from portal.enrolment import listing, signup_rules
 from portal.events import event_log
 from portal.events.models import EmailDecision
 from portal.events.types import EventType
 from tests.conftest import make_config
 from tests.enrolment.support import account_of
+from tests.migrations import make_tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 THEN = "2026-03-02 09:00:00+00:00"
@@ -33,7 +33,7 @@ _ROWS = (
 def test_affiliates_without_events_stay_active_and_get_a_sign_up_event(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=str(readiness.MIGRATIONS), revision="0001")
+        make_tables("0001")
         with db.engine.begin() as connection:
             for statement in _ROWS:
                 connection.execute(sa.text(statement), {"then": THEN})

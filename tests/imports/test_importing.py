@@ -28,6 +28,7 @@ from portal.settings import credentials
 from portal.settings.models import SmtpSettings, VersionState
 from tests.conftest import make_config
 from tests.enrolment.support import account_of, messages, path_in
+from tests.migrations import make_tables
 from tests.pages import downloaded
 from tests.test_account_states_migration import _fill, _triggers
 from tests.test_plain_names import _tables
@@ -316,7 +317,7 @@ def test_the_migration_adds_a_table_and_a_column_and_changes_nothing_else(tmp_pa
         return found
 
     with app.app_context():
-        upgrade(directory=folder, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             before, triggers = rows(connection), _triggers(connection)

@@ -9,8 +9,8 @@ import pytest
 
 from portal.about import ROOT
 from portal.bootstrap import check_keys
-from portal.db.migrate import stamp
 from tests.conftest import KEYRING
+from tests.migrations import mark_as_newest
 
 pytestmark = pytest.mark.both_databases
 
@@ -33,7 +33,7 @@ DRIVERS = {"psycopg", "psycopg_binary"}
 
 @pytest.mark.parametrize("process", [PORTAL, WORKER], ids=["portal", "worker"])
 def test_an_idle_process_holds_no_library_that_it_does_not_use(app, config, process):
-    stamp()  # the tests have the tables without a mark of their migrations
+    mark_as_newest()
     check_keys(app)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SIGNET_", "MAIL_", "REDIS_"))}
     own = {

@@ -14,6 +14,7 @@ from portal.db.migrate import downgrade, upgrade
 from portal.money import balances, weekly_summary
 from portal.money.models import Commission, LedgerEntry
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _rows, _triggers
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -84,7 +85,7 @@ def _insert_events(connection: sa.Connection) -> None:
 def test_the_indexes_of_sums_replace_another_in_both_directions(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0033")
+        make_tables("0033")
         with db.engine.begin() as connection:
             _fill(connection)
             before, indexes = _rows(connection, without="-"), _indexes(connection)
@@ -117,7 +118,7 @@ def _indexes(connection: sa.Connection) -> dict[str, list[str]]:
 def test_sums_are_right_after_the_upgrade_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             connection.execute(sa.text("UPDATE affiliate SET account_id = 1"))

@@ -8,6 +8,7 @@ from portal import create_app
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _rows, _triggers
 from tests.test_plain_names import _tables
 
@@ -18,7 +19,7 @@ FOLDER = str(readiness.MIGRATIONS)
 def test_accounts_of_before_send_on_with_their_address_or_without_one(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0019")
+        make_tables("0019")
         with db.engine.begin() as connection:
             _fill(connection)
             connection.exec_driver_sql("DELETE FROM notice_branding WHERE account_id = 2")

@@ -9,6 +9,7 @@ from portal import create_app
 from portal.db import db
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import FOLDER, _fill
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
@@ -18,7 +19,7 @@ BEFORE, AFTER = "0036", "0037"
 def test_texts_of_before_stay_html_in_both_directions(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             before = connection.execute(sa.text("SELECT * FROM notice_text ORDER BY id")).all()

@@ -9,6 +9,7 @@ from portal import create_app
 from portal.db import db
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import FOLDER, _fill, _triggers
 from tests.test_plain_names import _tables
 
@@ -43,7 +44,7 @@ def _rows(connection: sa.Connection, revision: str) -> dict[str, list[tuple[obje
 def test_a_filled_database_keeps_its_rows_in_both_directions(tmp_path, before, after):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=before)
+        make_tables(before)
         with db.engine.begin() as connection:
             _fill(connection)
             rows, triggers = _rows(connection, after), _triggers(connection)

@@ -51,6 +51,7 @@ from portal.privacy.models import Erasure
 from portal.privacy.person import Person
 from tests.conftest import make_config
 from tests.enrolment.support import account_of, newest_affiliate, path_in, sign_up
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _triggers
 from tests.test_plain_names import _tables
 
@@ -532,7 +533,7 @@ def test_the_migration_adds_the_tables_and_changes_nothing_else(tmp_path):
         }
 
     with app.app_context():
-        upgrade(directory=folder, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             before, triggers = rows(connection), _triggers(connection)

@@ -21,6 +21,7 @@ from portal.state import get_state
 from portal.web.owner_limits import DOMAIN_PROOFS
 from tests.conftest import make_config
 from tests.domains.zones import MUTE, Zones
+from tests.migrations import make_tables
 from tests.outbox.support import new_account, run_together
 from tests.settings.conftest import PAGE, checks, save, text_of, versions, work
 from tests.test_account_states_migration import FOLDER, _fill
@@ -254,7 +255,7 @@ def test_of_two_accounts_at_once_one_gets_the_domain(app):
 def test_accounts_that_share_a_domain_at_the_upgrade_go_on(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision="0017")
+        make_tables("0017")
         with db.engine.begin() as connection:
             _fill(connection)
             for sql in (

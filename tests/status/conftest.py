@@ -19,8 +19,7 @@ from portal.api.models import TokenScope
 from portal.arrival.models import FromOutcome, TestEmail
 from portal.clock import utcnow
 from portal.config import Config
-from portal.db import db, readiness
-from portal.db.migrate import stamp
+from portal.db import db
 from portal.domains.models import DomainCheck, DomainCheckState, DomainStatus
 from portal.jobs.models import WorkerHeartbeat
 from portal.monitoring.health import ReadinessCache
@@ -28,6 +27,7 @@ from portal.settings.models import CheckState, SettingsCheck, SmtpSettings
 from portal.state import get_state
 from tests.conftest import make_config
 from tests.incidents.conftest import add_settings
+from tests.migrations import mark_as_newest
 from tests.pages import LintingClient
 
 METRICS_TOKEN = "a-token-of-the-operator-0123456789"
@@ -50,7 +50,7 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def account(app: Flask, owner: LintingClient) -> int:
     """The id of Ada's account, with a running worker, in a database that counts as migrated."""
-    stamp(directory=str(readiness.MIGRATIONS))
+    mark_as_newest()
     db.session.add(WorkerHeartbeat(name="test:1", started_at=utcnow(), seen_at=utcnow()))
     db.session.commit()
     return db.session.scalars(select(Account.id).where(Account.slug == "brightleaf")).one()
@@ -136,16 +136,18 @@ class Places:
         answer = self.app.test_client().get("/readyz?account=brightleaf", headers=headers)
         return dict(answer.get_json()["sending"])
 
-    def codes(self) -> dict[str, str]:
-        """Return the code that each place states."""
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """Return the whole status where a place states it."""
+        return {"api": self.api(), "shell": self.shell(), "readiness": self.readiness()}
+
+    def codes(self, statuses: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """Return the code that each place states, of which some were asked for their whole status."""
         return {
             "home": self.page("/"),
             "settings": self.page("/settings/email-preferences"),
             "domain": self.page("/settings/sending-domain"),
             "incidents": self.page("/incidents"),
-            "api": self.api()["code"],
-            "shell": self.shell()["code"],
-            "readiness": self.readiness()["code"],
+            **{place: status["code"] for place, status in statuses.items()},
         }
 
 
