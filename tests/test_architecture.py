@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -118,10 +118,18 @@ class Source:
     def is_view(self) -> bool:
         """Whether the module renders pages, by its name or its imports."""
         pages = {"flask.Blueprint", "flask.render_template"}
-        return self.file_name.startswith("views") or any(one.name in pages for one in self.imports())
+        return self.file_name.startswith("views") or any(one.name in pages for one in self.imports)
 
-    def imports(self) -> Iterator[Import]:
-        for node in ast.walk(self.tree):
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def imports(self) -> tuple[Import, ...]:
+        return tuple(self._imports())
+
+    def _imports(self) -> Iterator[Import]:
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from (Import(self.module, node.lineno, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -155,35 +163,35 @@ Violations = Iterator[tuple[int, str]]
 def _smtp_imports_no_other_package(source: Source) -> Violations:
     """smtp/ imports only the standard library, dnspython, idna and cryptography: no web, no tables, no configuration."""
     allowed = {*STDLIB, "dns", "idna", "cryptography"}
-    for one in source.imports() if source.room == "smtp" else ():
+    for one in source.imports if source.room == "smtp" else ():
         if one.name.split(".")[0] not in allowed and not one.within("portal.smtp"):
             yield one.line, one.name
 
 
 def _outbox_imports_no_room(source: Source) -> Violations:
     """outbox/ serves every room and imports none of them; rooms register callbacks in create_app."""
-    for one in source.imports() if source.room == "outbox" else ():
+    for one in source.imports if source.room == "outbox" else ():
         if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "web", "tasks", "cli"))):
             yield one.line, one.name
 
 
 def _outbox_reads_no_request(source: Source) -> Violations:
     """outbox/ imports only Flask and current_app from flask: a delivery has no request."""
-    for one in source.imports() if source.room == "outbox" else ():
+    for one in source.imports if source.room == "outbox" else ():
         if one.within("flask") and one.name not in {"flask.Flask", "flask.current_app"}:
             yield one.line, one.name
 
 
 def _flask_mail_only_in_the_outbox(source: Source) -> Violations:
     """Only outbox/ imports Flask-Mail; it subclasses Message and Connection."""
-    for one in source.imports() if source.room != "outbox" else ():
+    for one in source.imports if source.room != "outbox" else ():
         if one.within("flask_mail"):
             yield one.line, one.name
 
 
 def _no_smtplib(source: Source) -> Violations:
     """smtplib is not used: it has no total deadline and no SSRF guard. portal/smtp is the SMTP client."""
-    for one in source.imports():
+    for one in source.imports:
         if one.within("smtplib"):
             yield one.line, one.name
 
@@ -192,7 +200,7 @@ def _views_are_thin(source: Source) -> Violations:
     """A view checks access, validates a form, calls a function and redirects; it does not use the database."""
     if source.room not in SUBJECTS or not source.is_view:
         return
-    for one in source.imports():
+    for one in source.imports:
         if one.within("sqlalchemy", "portal.db"):
             yield one.line, one.name
 
@@ -201,10 +209,10 @@ def _models_never_query(source: Source) -> Violations:
     """models.py declares tables; queries are in other modules."""
     if source.file_name != "models":
         return
-    for one in source.imports():
+    for one in source.imports:
         if one.name in {"portal.db.db", "sqlalchemy.select", "sqlalchemy.update", "sqlalchemy.delete"}:
             yield one.line, one.name
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute) and node.attr in {
             "session",
             "commit",
@@ -217,7 +225,7 @@ def _models_never_query(source: Source) -> Violations:
 
 def _no_views_or_forms_of_other_rooms(source: Source) -> Violations:
     """A room does not import another room's views or forms; shared web code belongs in web/."""
-    for one in source.imports() if source.room in SUBJECTS else ():
+    for one in source.imports if source.room in SUBJECTS else ():
         parts = one.name.split(".")
         other = len(parts) > 2 and parts[0] == "portal" and parts[1] in SUBJECTS and parts[1] != source.room
         if other and (parts[2].startswith("views") or parts[2] == "forms"):
@@ -228,7 +236,7 @@ def _only_views_and_forms_read_requests(source: Source) -> Violations:
     """Functions outside views and forms get values as arguments; they read no form and no request."""
     if source.room not in SUBJECTS or source.package or source.is_view or source.file_name in REQUEST_MODULES:
         return
-    for one in source.imports():
+    for one in source.imports:
         if one.within("flask.request", "flask.session", "flask_login", "flask_wtf", "wtforms"):
             yield one.line, one.name
 
@@ -245,14 +253,14 @@ def _foundation_imports_no_room(source: Source) -> Violations:
         "portal.config",
     }:
         return
-    for one in source.imports():
+    for one in source.imports:
         if one.within(*(f"portal.{room}" for room in (*SUBJECTS, "outbox", "web"))):
             yield one.line, one.name
 
 
 def _rooms_import_downwards(source: Source) -> Violations:
     """A room imports only rooms below it in LAYERS; what two rooms need moves below both."""
-    for one in source.imports() if source.room else ():
+    for one in source.imports if source.room else ():
         parts = one.name.split(".")
         other = parts[1] if parts[0] == "portal" and len(parts) > 1 else source.room
         if other != source.room and RANK.get(other, -1) >= RANK[source.room]:
@@ -261,7 +269,7 @@ def _rooms_import_downwards(source: Source) -> Violations:
 
 def _certificates_are_verified(source: Source) -> Violations:
     """No code can disable the verification of certificates."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute | ast.Name):
             name = node.attr if isinstance(node, ast.Attribute) else node.id
             if name in {"CERT_NONE", "CERT_OPTIONAL", "_create_unverified_context", "_create_stdlib_context"}:
@@ -276,7 +284,7 @@ def _certificates_are_verified(source: Source) -> Violations:
 def _stored_text_is_not_a_template(source: Source) -> Violations:
     """Stored text is never rendered as a Jinja template and never marked as safe."""
     banned = {"render_template_string", "from_string", "Markup"}
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
         if name in banned:
             yield node.lineno, name
@@ -286,7 +294,7 @@ def _one_clock_module(source: Source) -> Violations:
     """Only clock.py reads the system clock, so that tests can freeze time in one place."""
     if source.module == "portal.clock":
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute) and node.attr in {"utcnow", "today"}:
             yield node.lineno, node.attr
         named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr == "now"
@@ -374,7 +382,7 @@ def test_no_file_is_too_long():
 def _imported_modules(source: Source, names: frozenset[str]) -> set[str]:
     """Return the modules of the portal that a file imports, including imports inside functions."""
     found = set()
-    for one in source.imports():
+    for one in source.imports:
         module = one.name if one.name in names else one.name.rpartition(".")[0]
         if module in names and module != source.module:
             found.add(module)
@@ -424,7 +432,7 @@ def test_the_code_imports_each_package_that_it_requires():
     for module, names in packages_distributions().items():
         for name in names:
             modules.setdefault(name.lower().replace("_", "-"), set()).add(module)
-    imported = {one.name.split(".")[0] for source in sources() for one in source.imports()}
+    imported = {one.name.split(".")[0] for source in sources() for one in source.imports}
     lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
     required = {match[0].lower() for line in lines if (match := re.match(r"[\w.-]+", line))}
     unused = {name for name in required if not modules.get(name, set()) & imported}
