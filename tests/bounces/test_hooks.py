@@ -267,7 +267,8 @@ def test_bodies_and_batches_are_bounded(app, brightleaf):
     assert (len(row.reason), len(row.recipient)) == (300, 254)
 
 
-def test_a_hook_takes_no_more_events_than_the_worker_keeps_up_with(app, brightleaf, copperpot):
+def test_a_hook_takes_no_more_events_than_the_worker_keeps_up_with(app, brightleaf, copperpot, monkeypatch):
+    monkeypatch.setattr(receiving, "MAX_WAITING", 500)  # of 20,000: each is processed below
     hook, other = make_hook(brightleaf, "generic"), make_hook(copperpot, "generic")
     at = {"occurred_at": utcnow(), "received_at": utcnow(), "next_at": utcnow()}
     row = {"account_id": brightleaf, "source": "generic", "meaning": Meaning.SOFT, **at}

@@ -10,7 +10,7 @@ import pytest
 import time_machine
 from flask import Flask
 
-from portal.bounces.mailbox import reading, saving
+from portal.bounces.mailbox import imap, reading, saving
 from portal.bounces.mailbox.models import BounceMailbox
 from portal.bounces.meaning import Meaning
 from portal.clock import utcnow
@@ -245,7 +245,8 @@ def test_answers_from_before_the_encryption_do_not_count(brightleaf, owner, serv
     ],
     ids=["announced", "lines", "one line"],
 )
-def test_a_server_that_sends_too_much_is_left(brightleaf, owner, server, script, flood):
+def test_a_server_that_sends_too_much_is_left(brightleaf, owner, server, script, flood, monkeypatch):
+    monkeypatch.setattr(imap, "_MAX_TOTAL_BYTES", 1024 * 1024)  # of 16 MiB, which take long to send
     script.mails = {1: mail("Hello.", "Hello")}
     script.answers[b"UID SEARCH"] = flood
     connect(owner, server)

@@ -11,6 +11,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import Outcome, Status
 from portal.outbox.queue import get_queue, hold
+from tests.cases import in_one_test
 
 from .conftest import GREYLISTED, NO_SUCH_MAILBOX, WRONG_PASSWORD, account_of
 
@@ -200,7 +201,7 @@ def test_tests_and_checks_are_labelled_and_not_repeated(owner, enqueue, add_atte
     assert "A test is tried once only" in page
 
 
-@pytest.mark.parametrize("status", list(Status))
+@in_one_test("status", list(Status))
 @pytest.mark.parametrize("outcome", [None, *Outcome])
 def test_every_status_and_outcome_has_a_page(owner, enqueue, add_attempt, status, outcome):
     message = enqueue(status=status)

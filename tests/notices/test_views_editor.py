@@ -21,6 +21,7 @@ from portal.notices.models import NoticeDraft, TextVersion
 from portal.notices.texts import default_text
 from portal.outbox.models import OutboxMessage
 from portal.web import owner_limits
+from tests.cases import in_one_test
 from tests.enrolment.support import messages, sign_up
 from tests.notices.conftest import account_of, owner_of
 
@@ -103,7 +104,7 @@ def test_earlier_versions_and_the_default_are_shown_and_restored(owner):
     assert len(_versions()) == 4
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("field", "invalid", "sentence"),
     [
         ("subject", "", "Enter a subject."),
@@ -459,7 +460,7 @@ def test_the_confirmation_is_sent_in_the_owners_words_and_cannot_be_switched_off
     assert messages("confirm-sign-up")[-1].subject == default
 
 
-@pytest.mark.parametrize("kind", CATALOGUE)
+@in_one_test("kind", CATALOGUE)
 def test_every_notice_has_an_editor_and_frames_in_both_schemes(owner, kind):
     page = owner.get(f"/automated-emails/{kind}").get_data(as_text=True)
     assert 'sandbox=""' in page

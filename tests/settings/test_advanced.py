@@ -17,6 +17,7 @@ from portal.settings import credentials
 from portal.settings.models import VersionState
 from portal.settings.routing import version_route
 from portal.state import get_state
+from tests.cases import in_one_test
 from tests.outbox.support import answering, enqueue_message, in_context, join, message, wait_for
 from tests.settings.conftest import PAGE, save, text_of, versions, work
 
@@ -102,7 +103,7 @@ def test_an_ehlo_name_belongs_to_the_server(owner, form):
     ]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("field", "value"),
     [
         ("ehlo_name", "portal example"),

@@ -11,6 +11,7 @@ import pytest
 from portal.settings.providers import REHEARSALS
 from portal.smtp.providers import load_catalogue
 from portal.smtp.providers.model import HELP_FIELDS, Provider
+from tests.cases import in_one_test
 from tests.pages import LintingClient
 from tests.settings.conftest import PAGE, save, text_of, versions
 
@@ -51,7 +52,7 @@ def test_every_provider_is_listed_once_in_its_group(owner: LintingClient) -> Non
     assert sorted(listed) == sorted(card.id for card in load_catalogue())
 
 
-@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.id)
+@in_one_test("card", CARDS)
 def test_a_chosen_provider_changes_the_help_of_every_field(owner: LintingClient, card: Provider) -> None:
     page = tree(owner.get(f"{PAGE}/help?provider={card.id}"))
     for field in HELP_FIELDS:

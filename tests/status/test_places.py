@@ -168,10 +168,12 @@ def test_all_places_state_the_same_code(
 ) -> None:
     change(account)
     db.session.commit()
-    assert set(places.codes().values()) == {code.value}, places.codes()
-    status = places.api()
+    statuses = places.statuses()
+    codes = places.codes(statuses)
+    assert set(codes.values()) == {code.value}, codes
+    status = statuses["api"]
     assert status["seal"] is seal
-    assert status == places.shell() == places.readiness()
+    assert status == statuses["shell"] == statuses["readiness"]
     page = owner.get("/settings/email-preferences").get_data(as_text=True)
     assert ("Your own domain</span>" in page) is seal
     assert status["missing"] == [] or status["missing"][0]["code"] == code.value
@@ -180,7 +182,7 @@ def test_all_places_state_the_same_code(
 def test_no_sender_at_all(app: Flask, owner: LintingClient, account: int, places: Places) -> None:
     state = get_state(app)
     state.config = replace(state.config, platform=replace(state.config.platform, server=""))
-    assert set(places.codes().values()) == {Code.NO_SENDER.value}
+    assert set(places.codes(places.statuses()).values()) == {Code.NO_SENDER.value}
     assert places.api()["through"] == "none"
     assert "Send test email" not in owner.get("/settings/email-preferences").get_data(as_text=True)
 

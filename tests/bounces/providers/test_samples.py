@@ -85,14 +85,12 @@ def test_any_order_46_times_by_8_threads_makes_one_row_and_one_state(app, bright
 
 
 @pytest.mark.parametrize("provider", SAMPLES)
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b"[1]", b'[{"msys": 3}]', b'{"event": {}}', b"\xff", b"[" * 9999]
-)
-def test_bodies_without_sense_are_never_an_error(app, brightleaf, provider, body):
+def test_bodies_without_sense_are_never_an_error(app, brightleaf, provider):
     sample = SAMPLES[provider]
     hook = make_hook(brightleaf, provider, sample.key)
-    assert post(app, hook, body, sample.sign(body)) in (200, 401)
-    run_worker()
+    for body in (b"", b"[]", b"{}", b"[1]", b'[{"msys": 3}]', b'{"event": {}}', b"\xff", b"[" * 9999):
+        assert post(app, hook, body, sample.sign(body)) in (200, 401), body[:20]
+        run_worker()
     assert all(row.message_id is None for row in events())
 
 
