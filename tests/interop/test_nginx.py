@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import shutil
 import socket
 import ssl
 import sys
@@ -29,8 +30,9 @@ _HEAD = "POST /log-in HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-ww
 class Portal(RunningPortal):
     """A portal behind a proxy: gunicorn alone, with 8 threads as deployment.md describes."""
 
-    def __init__(self, folder: Path, base: str, proxies: int) -> None:
+    def __init__(self, folder: Path, base: str, proxies: int, ready: Path) -> None:
         super().__init__(folder / "instance", SIGNET_TRUSTED_PROXIES=str(proxies))
+        shutil.copytree(ready, self.instance)
         self.env |= {
             "SIGNET_BASE_URL": base,
             "SIGNET_REHEARSAL": "0",
@@ -39,7 +41,6 @@ class Portal(RunningPortal):
         }
 
     def __enter__(self) -> Portal:
-        self._run([sys.executable, "-m", "portal.bootstrap"])
         self.start_part("web")
         self.wait_for(lambda: get(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S))[0] == 200)
         return self
@@ -48,15 +49,24 @@ class Portal(RunningPortal):
         self.stop()
 
 
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An instance that is set up, of which each portal starts with a copy."""
+    portal = RunningPortal(tmp_path_factory.mktemp("ready") / "instance")
+    with portal.log:
+        portal._run([sys.executable, "-m", "portal.bootstrap"])
+    return portal.instance
+
+
 @pytest.fixture
-def behind_nginx(real_or_skip, tmp_path) -> Iterator[Callable[[int], tuple[Portal, Nginx]]]:
+def behind_nginx(real_or_skip, tmp_path, ready) -> Iterator[Callable[[int], tuple[Portal, Nginx]]]:
     """Return a function that starts a portal behind nginx; its argument is SIGNET_TRUSTED_PROXIES."""
     real_or_skip(nginx_missing())
     with ExitStack() as stack:
 
         def start(proxies: int) -> tuple[Portal, Nginx]:
             nginx = Nginx(free_port())
-            portal = Portal(tmp_path, f"https://localhost:{nginx.ports[0]}", proxies)
+            portal = Portal(tmp_path, f"https://localhost:{nginx.ports[0]}", proxies, ready)
             nginx._upstream = portal.port
             stack.enter_context(portal)
             stack.enter_context(nginx)
