@@ -88,6 +88,8 @@ class Config:
     connections: int = 64  # concurrent connections to mail servers, over all workers
     cpu: int | None = None  # number of the only CPU that this process may run on
     tests_per_hour: int = 10
+    session_idle: float = 14 * 86400.0  # how long a log-in lasts without a request
+    session_age: float = 90 * 86400.0  # and at most
     sign_up_seconds: float = 2.0  # a sign-up form submitted faster than this is shown again (bot check)
     redis_url: str = field(default="", repr=False)  # of the job queues; empty: a file or PostgreSQL
     security_log: str = ""  # a file, or "stderr"; empty: switched off
@@ -163,6 +165,7 @@ class Config:
                 "The rehearsal server is for trying Signet on one machine; switch it off for a public portal."
             )
         lease = read.number("SIGNET_LEASE_SECONDS", 90.0, low=3)
+        session_idle, session_age = _session_ends(read)
         return cls(
             instance=instance,
             secret_key=read.secret("SECRET_KEY", "secret_key", at_least=32),
@@ -209,9 +212,23 @@ class Config:
             security_log=_security_log(read),
             security_contacts=_security_contacts(read),
             security_policy=_security_policy(read),
+            session_idle=session_idle,
+            session_age=session_age,
             sign_up_seconds=read.number("SIGNET_SIGN_UP_SECONDS", 2.0),
             tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
         )
+
+
+def _session_ends(read: Reader) -> tuple[float, float]:
+    """Return after how many seconds a log-in ends without use, and at the latest."""
+    idle = read.number("SIGNET_SESSION_IDLE_HOURS", 14 * 24, low=0.25)
+    age = read.number("SIGNET_SESSION_HOURS", max(90 * 24, idle), low=0.25)
+    if idle > age:
+        raise ConfigError(
+            f"SIGNET_SESSION_IDLE_HOURS is {idle:g}, but SIGNET_SESSION_HOURS ends every log-in after {age:g} hours. "
+            "Lower the first, or raise the second."
+        )
+    return idle * 3600, age * 3600
 
 
 def _cpu(read: Reader) -> int | None:

@@ -51,6 +51,9 @@ WRONG = [
     ("SIGNET_CPU", "9999"),
     ("SIGNET_CPU", "first"),
     ("SIGNET_TESTS_PER_HOUR", "none"),
+    ("SIGNET_SESSION_IDLE_HOURS", "0"),
+    ("SIGNET_SESSION_IDLE_HOURS", "never"),
+    ("SIGNET_SESSION_HOURS", "100"),  # less than the idle time of 336
     ("SIGNET_TRUSTED_PROXIES", "-1"),
     ("SIGNET_SMTP_PORTS", "587, smtp"),
     ("SIGNET_SMTP_PORTS", "99999"),

@@ -5,6 +5,7 @@ What a stolen session must not do passes only shortly after a proof of person.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask import (
@@ -27,7 +28,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from ..clock import utcnow
-from ..state import current_config
+from ..state import current_config, get_state
 from ..web.errors import PROGRAMME_CHANGED, ErrorPage, error_page, submitted_values
 from ..web.requests import network_of, same_site_path
 from . import known_browsers, sessions
@@ -62,7 +63,7 @@ def install(app: Flask) -> None:
     manager.unauthorized_handler(_redirect_to_log_in)
     # The cookie is kept until the session can be no longer valid, also when the browser is closed. It is not sent again
     # with each page: a slow answer would bring back the token of before a proof of person.
-    app.permanent_session_lifetime = sessions.AGE_LIMIT
+    app.permanent_session_lifetime = timedelta(seconds=get_state(app).config.session_age)
     app.config["SESSION_REFRESH_EACH_REQUEST"] = False
 
     @app.before_request

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, delete, func, or_, 
 
 from ..db import db, read_only, read_write
 from ..languages import ENGLISH
+from ..state import current_config
 from .models import Account, LinkForm, Membership, Owner, OwnerSession, ProvedBy
 from .team.rights import Right, Role, may
 from .tokens import hash_token, new_token
@@ -18,11 +19,11 @@ from .tokens import hash_token, new_token
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IDLE_LIMIT = timedelta(days=14)
-AGE_LIMIT = timedelta(days=90)
 _USER_AGENT_LIMIT_CHARS = 1000  # of a user agent that are searched
 PROOF_LIFETIME = timedelta(minutes=15)  # how long a proof of person is enough for what needs one
+NEW_FOR = timedelta(days=1)  # how long the page of devices marks a log-in as new
 _SEEN_INTERVAL = timedelta(minutes=5)  # how often the time of the last request is stored
+_SEEN_FRACTION = 0.1  # of the time that a session may be idle: the interval, where that is shorter
 # How long the token before a proof still opens pages, for requests that were on the way. It proves nothing.
 _FORMER_LIFETIME = timedelta(seconds=30)
 
@@ -210,7 +211,8 @@ def find(token: str, *, now: datetime) -> LoggedIn | None:
         return None
     session_id, seen_at = row[:2]
     account = CurrentAccount(*row[2 + _COLUMNS_OF_PERSON :])
-    if now - seen_at >= _SEEN_INTERVAL:
+    idle = timedelta(seconds=current_config().session_idle)
+    if now - seen_at >= min(_SEEN_INTERVAL, _SEEN_FRACTION * idle):
         _store_seen(session_id, now)
     return LoggedIn(account, session_id, token, *row[2 : 2 + _COLUMNS_OF_PERSON])
 
@@ -248,10 +250,11 @@ def revoke(*conditions: ColumnElement[bool], now: datetime) -> int:
 
 
 def _is_valid(now: datetime) -> ColumnElement[bool]:
+    config = current_config()
     return and_(
         OwnerSession.revoked_at.is_(None),
-        OwnerSession.seen_at > now - IDLE_LIMIT,
-        OwnerSession.created_at > now - AGE_LIMIT,
+        OwnerSession.seen_at > now - timedelta(seconds=config.session_idle),
+        OwnerSession.created_at > now - timedelta(seconds=config.session_age),
     )
 
 

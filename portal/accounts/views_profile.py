@@ -110,7 +110,7 @@ def _saved_names() -> dict[str, str]:
 def _context(
     names: NamesForm | None = None, zone: TimeZoneForm | None = None, password: PasswordForm | None = None
 ) -> dict[str, object]:
-    account = current_user.account
+    account, now = current_user.account, utcnow()
     chosen = {"time_zone": account.time_zone}
     return {
         "names": names
@@ -118,5 +118,6 @@ def _context(
         "zone": zone or TimeZoneForm(account.time_zone, formdata=None, data=chosen),
         "password": password or PasswordForm(formdata=None),
         "programmes": programmes_of(current_user.id) if current_user.programmes > 1 else [],
-        "devices": sessions.devices(current_user.id, now=utcnow()),
+        "devices": sessions.devices(current_user.id, now=now),
+        "new_since": now - sessions.NEW_FOR,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,9 +13,10 @@ from portal.accounts import sessions
 from portal.accounts.models import Owner, OwnerSession
 from portal.clock import utcnow
 from portal.db import db
+from portal.state import get_state
 from tests.accounts.conftest import ADA
 from tests.accounts.test_login import log_in
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, make_config
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -90,6 +92,30 @@ def test_a_session_ends_after_90_days_despite_use(client, ada):
         assert not is_logged_in(client)
 
 
+def test_the_operator_sets_when_a_session_ends(tmp_path, app, ada):
+    """A shorter idle time needs the last use more exactly, and ends the sessions that are open as well."""
+    env = {"SIGNET_SESSION_IDLE_HOURS": "0.25", "SIGNET_SESSION_HOURS": "1"}
+    config = make_config(tmp_path / "other", env=env)
+    assert (config.session_idle, config.session_age) == (900, 3600)
+    browser = app.test_client()
+    with time_machine.travel(utcnow(), tick=False) as clock:
+        log_in(browser)
+        ends = {"session_idle": config.session_idle, "session_age": config.session_age}
+        get_state(app).config = replace(get_state(app).config, **ends)
+        for _ in range(3):
+            clock.shift(timedelta(minutes=4))
+            assert is_logged_in(browser)
+            clock.shift(timedelta(minutes=12))
+            assert is_logged_in(browser), "used 12 minutes ago"
+        clock.shift(timedelta(minutes=11))
+        assert is_logged_in(browser)
+        clock.shift(timedelta(minutes=1))
+        assert not is_logged_in(browser), "an hour old"
+        log_in(browser)
+        clock.shift(timedelta(minutes=15))
+        assert not is_logged_in(browser), "not used"
+
+
 def test_the_last_use_is_stored_every_five_minutes(client, ada):
     with time_machine.travel(utcnow(), tick=False) as clock:
         log_in(client)
@@ -141,10 +167,17 @@ def test_expired_sessions_are_deleted_at_the_next_log_in(app, ada):
     assert db.session.scalar(select(func.count(OwnerSession.id))) == 1
 
 
-def test_the_page_shows_a_description_of_the_device(app, owner):
-    second_device(app, headers={"User-Agent": FIREFOX})
-    page = owner.get("/account").get_data(as_text=True)
-    assert "Firefox on Linux" in page
+def test_the_page_shows_device_and_network_and_marks_new_log_ins(app, owner):
+    with time_machine.travel(utcnow(), tick=False) as clock:
+        environ = {"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}
+        second_device(app, headers={"User-Agent": FIREFOX}, environ_base=environ)
+        page = owner.get("/account").get_data(as_text=True)
+        for shown in ("Firefox on Linux", "2001:db8:1:2::/64", ">New<", "127.0.0.1"):
+            assert shown in page, shown
+        assert page.count(">New<") == 1, "not this device"
+        assert "3:4:5:6" not in page
+        clock.shift(timedelta(days=1))
+        assert ">New<" not in owner.get("/account").get_data(as_text=True)
 
 
 @pytest.mark.parametrize(
