@@ -1,4 +1,4 @@
-"""The migration to proofs of person: sessions of before go on, have proved nothing, and there is a way back."""
+"""The migrations to proofs of person and changes of mailboxes: sessions of before go on, and there is a way back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.test_plain_names import _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 FOLDER = str(readiness.MIGRATIONS)
-BEFORE, AFTER = "0043", "0044"
+BEFORE, AFTER, CHANGES = "0043", "0044", "0045"
 ADDED = {"network": "", "proved_at": None, "proved_by": None, "former_hash": None, "kept_form": ""}
 
 
@@ -39,6 +39,9 @@ def test_sessions_of_before_stay_and_have_proved_nothing(tmp_path):
             query = f"SELECT {', '.join(ADDED)} FROM owner_session"
             found = [tuple(row) for row in connection.execute(sa.text(query))]
             assert set(found) == {tuple(ADDED.values())}
+        upgrade(directory=FOLDER, revision=CHANGES)
+        with db.engine.begin() as connection:
+            assert connection.execute(sa.text("SELECT count(*) FROM mailbox_change")).scalar() == 0
         downgrade(directory=FOLDER, revision=BEFORE)
         with db.engine.begin() as connection:
             assert (_rows(connection), _triggers(connection)) == (before, triggers)

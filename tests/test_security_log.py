@@ -26,6 +26,7 @@ from portal.env import ConfigError
 from portal.incidents import webhooks
 from portal.incidents.models import WebhookDelivery
 from portal.security_log import SecurityEvent, record
+from tests.accounts.conftest import path_in, portal_emails
 from tests.accounts.people import id_of, join, mailbox_of
 from tests.api.test_views_pages import TOKEN, form_key
 from tests.cli.conftest import flask as flask
@@ -141,6 +142,13 @@ def change_team(app: Flask, owner: LintingClient) -> None:
     assert owner.submit(f"{member}/remove", {}, page="/team").status_code == 303
 
 
+def change_mailbox(app: Flask, owner: LintingClient) -> None:
+    """Change the mailbox of the log-in by its link, and bring the former one back by the other."""
+    assert owner.submit("/account/email-address", {"mailbox": "ada@greenleaf.example"}).status_code == 303
+    for kind, browser in (("confirm-new-mailbox", owner), ("mailbox-changed", app.test_client())):
+        assert browser.submit(path_in(portal_emails(kind)[-1][1]), {}).status_code == 303
+
+
 def test_every_event_is_written_with_account_and_network_and_without_secrets(
     app: Flask, owner: LintingClient, form: dict[str, str], log: Path, flask: Callable[..., Result]
 ) -> None:
@@ -148,6 +156,7 @@ def test_every_event_is_written_with_account_and_network_and_without_secrets(
     change_team(app, owner)
     assert owner.submit("/account/is-it-you", {"password": PASSWORD}).status_code == 303
     token = change_settings(owner, form)
+    change_mailbox(app, owner)
     guess_and_reset(app, flask)
     register(app, flask)
     found = entries(log)

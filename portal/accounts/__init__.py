@@ -24,6 +24,8 @@ def install(app: Flask) -> None:
         views_invited,  # noqa: F401 - importing these registers their routes
         views_profile,  # noqa: F401
     )
+    from .mailbox import changes
+    from .mailbox import views as mailbox_views  # noqa: F401
     from .proof import views as prove_views  # noqa: F401
     from .team import invitations
     from .team import views as team_views
@@ -31,6 +33,7 @@ def install(app: Flask) -> None:
     config = get_state(app).config
     add_gate(app, standing.gate)
     add_cleanup(app, invitations.delete_old)
+    add_cleanup(app, changes.delete_old)
     add_banner_source(app, banners.banners)
     passwords.install(app, fast=config.testing)
     access.install(app)

@@ -72,6 +72,58 @@ Signet
     return _message("password-changed", token_hash, mailbox, "Your password for Signet was changed", text)
 
 
+def confirm_new_mailbox(mailbox: str, token_hash: str, link: str) -> NewMessage:
+    """Ask the reader of a mailbox whether it shall be the one of a log-in."""
+    text = f"""Hello,
+
+this email address was entered for a log-in to Signet.
+To log in with it from now on, open this page where you are logged in, and press the button:
+
+{link}
+
+The link works once, within 24 hours. {_IGNORE}
+
+Signet
+"""
+    return _message(
+        "confirm-new-mailbox", token_hash, mailbox, "Confirm your new email address for Signet", text
+    )
+
+
+def mailbox_in_use(mailbox: str, token_hash: str) -> NewMessage:
+    """Inform an owner that the mailbox was entered for another log-in; the page must not reveal that it is registered."""
+    text = f"""Hello,
+
+this email address was entered for another log-in to Signet.
+You log in with it already, so nothing was changed. One address belongs to one log-in.
+
+{_IGNORE}
+
+Signet
+"""
+    return _message(
+        "mailbox-in-use", token_hash, mailbox, "You log in to Signet with this address already", text
+    )
+
+
+def mailbox_changed(mailbox: str, token_hash: str, link: str) -> NewMessage:
+    """Inform the reader of the former mailbox that the log-in has another one, with the link that undoes it."""
+    text = f"""Hello,
+
+the email address of your log-in to Signet was changed. This address no longer opens it.
+If that was you, you need not do anything. If not, open this page at once and press the button:
+
+{link}
+
+It brings this address back, logs out every device, and lets you choose a new password. The link works within 7 days.
+
+Signet
+"""
+    return _message(
+        "mailbox-changed", token_hash, mailbox, "The email address of your log-in was changed", text
+    )
+
+
 def confirm_mailbox(mailbox: str, token_hash: str, link: str, programme: str) -> NewMessage:
     """Ask the reader of a mailbox whether it shall get the emails to a programme's owner.
 

@@ -160,6 +160,24 @@ class PasswordReset(Base):
     __table_args__ = (Index("ix_password_reset_created_at", "created_at"),)
 
 
+class MailboxChange(Base):
+    """A person's request for another mailbox, and what became of it. Only the hashes of its links' tokens are stored."""
+
+    __tablename__ = "mailbox_change"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"), index=True)
+    new_mailbox: Mapped[str] = mapped_column(String(254))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)  # of the link to the new mailbox
+    asked_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]  # when a later request, or an undoing, ended the link
+    used_at: Mapped[datetime | None]
+    former_mailbox: Mapped[str] = mapped_column(String(254), default="")
+    undo_hash: Mapped[str | None] = mapped_column(
+        String(64), unique=True
+    )  # of the link to the former mailbox
+    undone_at: Mapped[datetime | None]
+
+
 class PendingRegistration(Base):
     """A registration whose mailbox is not confirmed yet. The confirmation creates the account."""
 

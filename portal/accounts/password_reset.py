@@ -58,7 +58,7 @@ def request_reset(request: ResetRequest, *, link_for: Callable[[str], str], now:
     concerned = {"account": owner.account_id, "owner": owner.id} if owner else {}
     is_emailed = bool(owner and allowed and can_send_mail())
     if owner and is_emailed:
-        token = _add_reset(owner, now)
+        token = add_reset(owner, now)
         enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
     db.session.commit()
     record(
@@ -76,7 +76,7 @@ def create_reset_token(mailbox: str, *, now: datetime) -> str | None:
     if owner is None:
         db.session.rollback()
         return None
-    token, concerned = _add_reset(owner, now), {"account": owner.account_id, "owner": owner.id}
+    token, concerned = add_reset(owner, now), {"account": owner.account_id, "owner": owner.id}
     db.session.commit()
     record(SecurityEvent.RESET_LINK_MADE, **concerned)
     return token
@@ -143,7 +143,8 @@ def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetim
         enqueue_row(None, email, now=now)
 
 
-def _add_reset(owner: Owner, now: datetime) -> str:
+def add_reset(owner: Owner, now: datetime) -> str:
+    """Insert a reset and return the token of its link. The caller commits."""
     db.session.execute(delete(PasswordReset).where(PasswordReset.created_at < now - timedelta(days=1)))
     token = new_token()
     db.session.add(PasswordReset(token_hash=hash_token(token), owner_id=owner.id, created_at=now))

@@ -70,6 +70,8 @@ LOGGED_IN = [
     "/settings/api/play?event=payout",
     "/settings/api/reference",
     "/account",
+    "/account/is-it-you",
+    "/account/email-address",
     "/team",
     "/operator/accounts",
     "/operator/outbox",

@@ -40,6 +40,7 @@ _ENDPOINTS = {
         static
         accounts.confirm accounts.forgot accounts.forgot_sent accounts.invited accounts.log_in accounts.log_out
         accounts.register accounts.register_invited accounts.register_sent accounts.reset
+        accounts.undo_mailbox
         team.invitation team.accept
         affiliates.accept affiliates.confirm affiliates.confirm_address affiliates.confirm_address_now
         affiliates.confirm_now affiliates.dashboard affiliates.find_page affiliates.find_pages affiliates.invitation
@@ -58,7 +59,7 @@ _ENDPOINTS = {
     """,
     Right.SELF: """
         accounts.profile accounts.change_names accounts.change_password accounts.log_out_device accounts.log_out_others
-        accounts.prove
+        accounts.prove accounts.change_mailbox accounts.confirm_new_mailbox
         team.switch team.leave
     """,
     Right.SEE: """
@@ -150,6 +151,8 @@ _PROVED = {
     """,
     "team.invitation": "team.accept",
     "deliveries.keep": "deliveries.keep",
+    "accounts.change_mailbox": "accounts.change_mailbox",
+    "accounts.confirm_new_mailbox": "accounts.confirm_new_mailbox",
     "accounts.profile": "accounts.log_out_device accounts.log_out_others",
     "affiliates.show": "privacy.erase",
     "affiliates.index": "affiliates.export",
@@ -163,6 +166,7 @@ _ASKED_FIRST = frozenset(
     (
         "connect.google", "connect.microsoft", "consent.show",
         "connect_mailbox.app", "connect_mailbox.service_account", "connect_mailbox.show",
+        "accounts.change_mailbox", "accounts.confirm_new_mailbox",
     )
 )  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Change of the mailbox that a person logs in with."""
