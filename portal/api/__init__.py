@@ -17,6 +17,7 @@ def install(app: Flask) -> None:
     from ..web.errors import add_error_renderer
     from . import cleanup, problems, views, views_pages
     from .affiliates import views as affiliate_views  # noqa: F401 - importing it registers its routes
+    from .settings import views as settings_views  # noqa: F401
 
     # No CSRF check: browsers do not send a bearer token on their own, so a request cannot be forged.
     app.extensions["csrf"].exempt(views.blueprint)

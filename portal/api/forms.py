@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import lazy_gettext
-from wtforms import HiddenField, SelectField, StringField
+from wtforms import DateField, HiddenField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import ValidationError
+from wtforms.validators import Optional, ValidationError
 
 from ..accounts.tokens import new_token
+from ..clock import utcnow
 from ..web.fields import PortalForm, max_length, one_line, required, stripped, text_field
 from .models import TokenScope
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from .problems import FieldError
     from .schemas import EventField, EventShape
 
+_MAX_LIFETIME = timedelta(days=3653)  # ten years
 _FORM_KEY = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
@@ -38,10 +41,34 @@ class TokenForm(PortalForm):
             SelectChoice(TokenScope.EVENTS.value, lazy_gettext("Report events and read their emails")),
             SelectChoice(TokenScope.SENDING.value, lazy_gettext("Read the sending status")),
             SelectChoice(TokenScope.AFFILIATES.value, lazy_gettext("Add, read, change and erase affiliates")),
+            SelectChoice(
+                TokenScope.SETTINGS.value, lazy_gettext("Save drafts of the SMTP settings and check them")
+            ),
         ],
         default=TokenScope.EVENTS.value,
     )
+    ends_on = DateField(
+        lazy_gettext("End date"),
+        validators=[Optional()],
+        format=["%Y-%m-%d"],
+        description=lazy_gettext(
+            "The last day on which it works, in UTC. Empty: it works until you revoke it."
+        ),
+    )
     form_key = HiddenField(default=new_token)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """The end of the last day, or None."""
+        last = self.ends_on.data
+        return datetime.combine(last, time(), UTC) + timedelta(days=1) if last else None
+
+    def validate_ends_on(self, field: Any) -> None:
+        today = utcnow().date()
+        if field.data and field.data < today:
+            raise ValidationError(str(lazy_gettext("This day is over. Enter today or a later day.")))
+        if field.data and field.data > today + _MAX_LIFETIME:
+            raise ValidationError(str(lazy_gettext("Enter a day within ten years, or leave this empty.")))
 
     def validate_form_key(self, field: Any) -> None:
         if not _FORM_KEY.fullmatch(field.data or ""):

@@ -18,6 +18,7 @@ class TokenScope(StrEnum):
     EVENTS = "events"  # report events, and read them and their emails
     SENDING = "sending"  # read the sending status
     AFFILIATES = "affiliates"  # add, read, change and erase affiliates
+    SETTINGS = "settings"  # read who sends, save drafts of the SMTP settings and check them
 
 
 class ApiToken(Base):
@@ -32,6 +33,10 @@ class ApiToken(Base):
     scope: Mapped[TokenScope] = mapped_column(enum_column(TokenScope, 20), default=TokenScope.EVENTS)
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(100))  # the owner's name, kept after the owner is deleted
+    created_by_id: Mapped[
+        int | None
+    ]  # None: made before ids were stored. No foreign key, as the token outlives the person
+    expires_at: Mapped[datetime | None]  # None: it works until it is revoked
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     revoked_by: Mapped[str] = mapped_column(String(100), default="")

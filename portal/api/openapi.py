@@ -18,6 +18,12 @@ from .problems import ProblemKind
 from .response_schemas import response_schemas
 from .schemas import ORDER_PATTERN, SHAPES, Schema, schemas
 from .sending_schema import sending_schemas
+from .settings.document import (
+    settings_parameters,
+    settings_paths,
+    settings_request_schemas,
+    settings_response_schemas,
+)
 
 LARGEST_ID = 999_999_999_999
 _DESCRIPTION = """
@@ -25,7 +31,8 @@ The shop tells Signet what happened; Signet sends the automated emails that the 
 commission: it adds up what is reported, and subtracts refunds and declines.
 
 Every request carries a token of the account, made on the page API: `Authorization: Bearer sig_…`. Cookies are ignored.
-A token has one scope: `events` for events and messages, `sending` for the sending status, `affiliates` for affiliates.
+A token has one scope: `events` for events and messages, `sending` for the sending status, `affiliates` for affiliates,
+`settings` for drafts of the SMTP settings and the sending status.
 Problems are `application/problem+json` (RFC 9457).
 """
 
@@ -42,6 +49,7 @@ def document(base_url: str) -> dict[str, Any]:
             "/api/v1/events": {"post": _post_event()},
             "/api/v1/events/batch": {"post": _post_batch()},
             **affiliate_paths(),
+            **settings_paths(),
             "/api/v1/events/{id}": {"get": _get("getEvent", "What an event caused", "Event")},
             "/api/v1/affiliates/{code}/balance": {
                 "get": _get("getBalance", "What an affiliate gets", "Balances", "Code")
@@ -53,10 +61,13 @@ def document(base_url: str) -> dict[str, Any]:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "parameters": {"Id": _ID, "Code": _CODE, "Order": _ORDER, "IdempotencyKey": _KEY}
-            | affiliate_parameters(),
+            | affiliate_parameters()
+            | settings_parameters(),
             "schemas": schemas()
             | affiliate_request_schemas()
             | affiliate_response_schemas()
+            | settings_request_schemas()
+            | settings_response_schemas()
             | response_schemas()
             | sending_schemas()
             | {"Problem": _problem()},

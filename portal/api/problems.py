@@ -29,6 +29,7 @@ class ProblemKind(StrEnum):
     UNKNOWN_AFFILIATE = "unknown-affiliate"
     METHOD = "method"
     CONFLICT = "conflict"
+    NOT_CHECKED = "not-checked"
     TOO_LARGE = "too-large"
     CONTENT_TYPE = "content-type"
     INVALID = "invalid"
@@ -53,7 +54,7 @@ PROBLEM_KINDS: Mapping[ProblemKind, tuple[int, str, str]] = {
     ProblemKind.TOKEN: (
         401,
         "The token is missing or not valid",
-        "It was mistyped or revoked, or none was sent.",
+        "It was mistyped or revoked, its end date is over, or none was sent.",
     ),
     ProblemKind.SCOPE: (
         403,
@@ -79,6 +80,11 @@ PROBLEM_KINDS: Mapping[ProblemKind, tuple[int, str, str]] = {
         409,
         "The affiliate cannot be stored or changed so",
         "A value belongs to another affiliate, or the state does not allow it; each reason is listed in errors.",
+    ),
+    ProblemKind.NOT_CHECKED: (
+        409,
+        "This version is not checked now",
+        "Another check has not ended, or the version is no draft of the API.",
     ),
     ProblemKind.TOO_LARGE: (413, "The body is too large", "A body has at most 64 KiB, a batch 256 KiB."),
     ProblemKind.CONTENT_TYPE: (415, "The body is not sent as JSON", "Send Content-Type: application/json."),

@@ -1,4 +1,4 @@
-"""API tokens: shown once, stored as a hash, revocable at once, required by every request."""
+"""API tokens: shown once, stored as a hash, revocable at once, with an optional end, required by every request."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from .. import rate_limit
-from ..accounts.models import Account
+from ..accounts.models import Account, Membership
 from ..accounts.tokens import hash_token, new_token
 from ..db import db, read_write
 from ..security_log import SecurityEvent, record
 from .models import ApiToken, TokenScope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
 
 MAX_TOKENS = 20  # active tokens of one account
 PREFIX = "sig_"  # makes tokens recognisable to people and to scanners for leaked secrets
+UNUSED_AFTER = timedelta(days=90)  # without a request, a token is shown as unused
+_ENDED_SHOWN = 20
 REQUEST_LIMIT = rate_limit.RateLimit("api requests by token", 600, timedelta(minutes=1))
 _LAST_USED_INTERVAL = timedelta(minutes=1)
 _TOKEN_PATTERN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}", re.ASCII)
@@ -51,15 +53,36 @@ class Bearer:
     token_id: int
     account_id: int
     scope: TokenScope
+    name: str
 
 
 class NewToken(TypedDict):
-    """What a token is created with: its name, who creates it, the key of the form, and its scope, by default EVENTS."""
+    """What a token is created with: its name, who creates it, the key of the form, its scope (EVENTS) and its end (none)."""
 
     name: str
     by: str
+    by_id: NotRequired[int]
     form_key: str
     scope: NotRequired[TokenScope]
+    expires_at: NotRequired[datetime | None]
+
+
+class TokenState(StrEnum):
+    """Whether a token works."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True)
+class ListedToken:
+    """A token for the page *API*. ``is_unused``: it works, and no request used it for UNUSED_AFTER."""
+
+    row: ApiToken
+    state: TokenState
+    is_unused: bool
+    maker_left: bool  # its maker does not belong to the account any more
 
 
 def create(account_id: int, *, now: datetime, **new: Unpack[NewToken]) -> str:
@@ -72,12 +95,13 @@ def create(account_id: int, *, now: datetime, **new: Unpack[NewToken]) -> str:
     if db.session.scalar(same_form) is not None:
         db.session.rollback()
         raise AlreadyCreated
-    if count_active(account_id) >= MAX_TOKENS:
+    if count_active(account_id, now) >= MAX_TOKENS:
         db.session.rollback()
         raise TooManyTokens
     token = PREFIX + new_token()
     row = ApiToken(account_id=account_id, token_hash=hash_token(token), created_at=now)
     row.name, row.created_by, row.form_key = new["name"], new["by"], new["form_key"]
+    row.created_by_id, row.expires_at = new.get("by_id"), new.get("expires_at")
     row.scope = new.get("scope", TokenScope.EVENTS)
     db.session.add(row)
     db.session.flush()
@@ -103,20 +127,41 @@ def revoke(account_id: int, token_id: int, *, by: str, now: datetime) -> str | N
     return name
 
 
-def list_tokens(account_id: int, *, revoked: int = 20) -> Sequence[ApiToken]:
-    """Return the active tokens, newest first, then the ``revoked`` most recently revoked ones."""
-    query = select(ApiToken).where(ApiToken.account_id == account_id)
-    active = query.where(ApiToken.revoked_at.is_(None)).order_by(ApiToken.id.desc())
-    inactive = query.where(ApiToken.revoked_at.is_not(None)).order_by(
-        ApiToken.revoked_at.desc(), ApiToken.id.desc()
+def list_tokens(account_id: int, now: datetime) -> list[ListedToken]:
+    """Return the active tokens, newest first, then the newest of those that were revoked or have ended."""
+    is_member = and_(
+        Membership.owner_id == ApiToken.created_by_id, Membership.account_id == ApiToken.account_id
     )
-    return [*db.session.scalars(active), *db.session.scalars(inactive.limit(revoked))]
+    query = (
+        select(ApiToken, ApiToken.created_by_id.is_not(None) & Membership.owner_id.is_(None))
+        .outerjoin(Membership, is_member)
+        .where(ApiToken.account_id == account_id)
+        .order_by(ApiToken.id.desc())
+    )
+    active = db.session.execute(query.where(_is_active(now)))
+    ended = db.session.execute(query.where(~_is_active(now)).limit(_ENDED_SHOWN))
+    return [_listed(row, bool(maker_left), now) for row, maker_left in [*active, *ended]]
 
 
-def count_active(account_id: int) -> int:
+def _listed(row: ApiToken, maker_left: bool, now: datetime) -> ListedToken:  # noqa: FBT001 - a column
+    state = TokenState.ACTIVE
+    if row.revoked_at is not None:
+        state = TokenState.REVOKED
+    elif row.expires_at is not None and row.expires_at <= now:
+        state = TokenState.EXPIRED
+    is_unused = state is TokenState.ACTIVE and (row.last_used_at or row.created_at) < now - UNUSED_AFTER
+    return ListedToken(row, state, is_unused, maker_left)
+
+
+def count_active(account_id: int, now: datetime) -> int:
     """Return the number of active tokens of the account."""
-    query = select(func.count()).where(ApiToken.account_id == account_id, ApiToken.revoked_at.is_(None))
+    query = select(func.count()).where(ApiToken.account_id == account_id, _is_active(now))
     return db.session.scalar(query) or 0
+
+
+def _is_active(now: datetime) -> ColumnElement[bool]:
+    not_over = or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now)
+    return and_(ApiToken.revoked_at.is_(None), not_over)
 
 
 def authenticate(header: str, *, now: datetime) -> Bearer | None:
@@ -129,8 +174,8 @@ def authenticate(header: str, *, now: datetime) -> Bearer | None:
     if scheme.lower() != "bearer" or not _TOKEN_PATTERN.fullmatch(secret):
         return None
     row = db.session.execute(
-        select(ApiToken.id, ApiToken.account_id, ApiToken.scope).where(
-            ApiToken.token_hash == hash_token(secret), ApiToken.revoked_at.is_(None)
+        select(ApiToken.id, ApiToken.account_id, ApiToken.scope, ApiToken.name).where(
+            ApiToken.token_hash == hash_token(secret), _is_active(now)
         )
     ).one_or_none()
     db.session.commit()
@@ -139,7 +184,7 @@ def authenticate(header: str, *, now: datetime) -> Bearer | None:
     wait = _count_request(row.id, now)
     if wait:
         raise RateLimited(wait)
-    return Bearer(row.id, row.account_id, row.scope)
+    return Bearer(row.id, row.account_id, row.scope, row.name)
 
 
 def count_batch(bearer: Bearer, limit: rate_limit.RateLimit, *, now: datetime) -> None:

@@ -14,6 +14,7 @@ from ..smtp.protocol.reply import plain_text
 from .affiliates.document import affiliate_request_schemas
 from .problems import FieldError, Problem, ProblemKind
 from .schemas import SHAPES, EventShape, schemas
+from .settings.document import settings_request_schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,6 +135,10 @@ def _field_errors(error: ValidationError) -> Iterator[FieldError]:
 def _wrong_type(error: ValidationError) -> str:
     if error.validator_value == "object":
         return "This has to be an object."
+    if error.validator_value == "array":
+        return "This has to be a list."
+    if error.validator_value == "integer":
+        return "This has to be a whole number, without quotes."
     if error.validator_value == "boolean":
         return "This has to be true or false, without quotes."
     sample = next(iter(error.schema.get("examples", ())), "")
@@ -158,7 +163,7 @@ def _validator(component: str) -> Validator:
     strict = extend(Draft202012Validator, {"pattern": _pattern})
     whole = {
         "$ref": f"#/components/schemas/{component}",
-        "components": {"schemas": schemas() | affiliate_request_schemas()},
+        "components": {"schemas": schemas() | affiliate_request_schemas() | settings_request_schemas()},
     }
     validator: Validator = strict(whole, format_checker=formats)
     return validator

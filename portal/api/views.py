@@ -10,11 +10,10 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..clock import utcnow
-from ..security_log import SecurityEvent, record
 from ..state import current_config
 from ..status.sending import status_of
 from . import event_batches, ingest, serializers, strict_json, tokens
-from .models import TokenScope
+from .access import bearer, check_scope, too_many
 from .openapi import document
 from .openapi_parts import KEY_PATTERN
 from .problems import FieldError, Problem, ProblemKind, problem_response
@@ -34,6 +33,8 @@ NO_OPTIONS: dict[str, Any] = {"provide_automatic_options": False}
 _KEY_PATTERN = re.compile(KEY_PATTERN[:-1] + r"\Z")
 _ORDER_PATTERN = re.compile(ORDER_PATTERN[:-1] + r"\Z")
 
+blueprint.before_request(check_scope)
+
 
 @blueprint.errorhandler(Problem)
 def _render_problem(problem: Problem) -> Response:
@@ -48,9 +49,8 @@ def openapi() -> Response:
 
 @blueprint.post("/events", **NO_OPTIONS)
 def send_event() -> Response:
-    bearer = authenticate(TokenScope.EVENTS)
     body = json_body()
-    result = ingest.ingest_event(bearer.account_id, body, key=idempotency_key(), now=utcnow())
+    result = ingest.ingest_event(bearer().account_id, body, key=idempotency_key(), now=utcnow())
     if result.replayed:
         return json_response(result.response, 200, {"Idempotent-Replayed": "true"})
     return json_response(result.response, 201, {"Location": f"/api/v1/events/{result.response['id']}"})
@@ -58,69 +58,43 @@ def send_event() -> Response:
 
 @blueprint.post("/events/batch", **NO_OPTIONS)
 def send_events() -> Response:
-    bearer = authenticate(TokenScope.EVENTS)
     try:
-        tokens.count_batch(bearer, event_batches.REQUEST_LIMIT, now=utcnow())
+        tokens.count_batch(bearer(), event_batches.REQUEST_LIMIT, now=utcnow())
     except tokens.RateLimited as limited:
-        raise _too_many(limited) from None
+        raise too_many(limited) from None
     body = json_body(event_batches.MAX_BODY_BYTES)
-    return json_response(event_batches.ingest_batch(bearer.account_id, body, now=utcnow()))
+    return json_response(event_batches.ingest_batch(bearer().account_id, body, now=utcnow()))
 
 
 @blueprint.get(f"/events/{ID}", **NO_OPTIONS)
 def show_event(id_: int) -> Response:
-    bearer = authenticate(TokenScope.EVENTS)
-    return json_response(serializers.event_json(bearer.account_id, id_) or not_found())
+    return json_response(serializers.event_json(bearer().account_id, id_) or not_found())
 
 
 @blueprint.get(f"/messages/{ID}", **NO_OPTIONS)
 def show_message(id_: int) -> Response:
-    bearer = authenticate(TokenScope.EVENTS)
-    return json_response(serializers.message_json(bearer.account_id, id_) or not_found())
+    return json_response(serializers.message_json(bearer().account_id, id_) or not_found())
 
 
 @blueprint.get("/affiliates/<code>/balance", **NO_OPTIONS)
 def show_balance(code: str) -> Response:
-    bearer = authenticate(TokenScope.EVENTS)
-    return json_response(serializers.balance_json(bearer.account_id, code) or not_found())
+    return json_response(serializers.balance_json(bearer().account_id, code) or not_found())
 
 
 @blueprint.get("/commissions", **NO_OPTIONS)
 def list_commissions() -> Response:
     """Return the commissions of the order that the query names."""
-    bearer = authenticate(TokenScope.EVENTS)
     order = request.args.get("order", "")
     if len(order) > _ORDER_MAX_CHARS or not _ORDER_PATTERN.match(order):
         message = f"Name the order: ?order=, with 1 to {_ORDER_MAX_CHARS} visible characters."
         raise Problem(ProblemKind.INVALID, message, [FieldError("#/order", message)])
-    return json_response(serializers.commissions_json(bearer.account_id, order))
+    return json_response(serializers.commissions_json(bearer().account_id, order))
 
 
 @blueprint.get("/sending", **NO_OPTIONS)
 def show_sending() -> Response:
     """Return the sending status of the token's account."""
-    bearer = authenticate(TokenScope.SENDING)
-    return json_response(status_of(bearer.account_id).as_dict())
-
-
-def authenticate(scope: TokenScope) -> tokens.Bearer:
-    """Return the bearer of the request's token, if it has this scope; session cookies are ignored. Raises Problem."""
-    header = request.headers.get("Authorization", "")
-    try:
-        bearer = tokens.authenticate(header, now=utcnow())
-    except tokens.RateLimited as limited:
-        raise _too_many(limited) from None
-    if bearer is None:
-        # RFC 6750 section 3.1: no error code if no token was sent.
-        error = ', error="invalid_token"' if header else ""
-        if header:
-            record(SecurityEvent.TOKEN_REFUSED)
-        raise Problem(ProblemKind.TOKEN, headers={"WWW-Authenticate": f'Bearer realm="Signet"{error}'})
-    if bearer.scope is not scope:
-        detail = f"This token has the scope {bearer.scope.value}; this address needs {scope.value}."
-        header = f'Bearer realm="Signet", error="insufficient_scope", scope="{scope.value}"'
-        raise Problem(ProblemKind.SCOPE, detail, headers={"WWW-Authenticate": header})
-    return bearer
+    return json_response(status_of(bearer().account_id).as_dict())
 
 
 def json_body(max_bytes: int = _MAX_BODY_BYTES) -> Any:
@@ -144,10 +118,6 @@ def idempotency_key() -> str:
         detail = "Its value is no key: use 1 to 100 letters, digits and signs." if header else ""
         raise Problem(ProblemKind.KEY_MISSING, detail)
     return header.strip('"')
-
-
-def _too_many(limited: tokens.RateLimited) -> Problem:
-    return Problem(ProblemKind.TOO_MANY, headers={"Retry-After": str(limited.seconds)})
 
 
 def not_found() -> Any:

@@ -38,7 +38,11 @@ def create() -> Any:
     if not form.validate():
         return _tokens_page(form), 422
     new = tokens.NewToken(name=form.name.data, by=current_user.name, form_key=form.form_key.data)
-    new["scope"] = TokenScope(form.scope.data)
+    new["scope"], new["by_id"], new["expires_at"] = (
+        TokenScope(form.scope.data),
+        current_user.id,
+        form.expires_at,
+    )
     try:
         token = tokens.create(current_user.account_id, now=utcnow(), **new)
     except tokens.AlreadyCreated:
@@ -104,13 +108,15 @@ def simulate() -> Any:
 
 
 def _tokens_page(form: TokenForm) -> str:
+    now = utcnow()
     return render_template(
         "api/tokens.html",
         form=form,
-        tokens=tokens.list_tokens(current_user.account_id),
+        tokens=tokens.list_tokens(current_user.account_id, now),
+        unused_days=tokens.UNUSED_AFTER.days,
         max_tokens=tokens.MAX_TOKENS,
         scopes={choice.value: choice.label for choice in form.scope.choices},
-        active_count=tokens.count_active(current_user.account_id),
+        active_count=tokens.count_active(current_user.account_id, now),
         form_errors=bool(form.errors),
     )
 

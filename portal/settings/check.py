@@ -304,13 +304,14 @@ def is_unfinished(version: SmtpSettings) -> bool:
 
 
 def _is_superseded(row: SettingsCheck, version: SmtpSettings) -> bool:
-    """Whether the owner has started a check of another version since this one."""
+    """Whether the owner has started a check of another version since this one. Those that cannot go live do not count."""
     query = (
         select(SettingsCheck.id)
         .join(SmtpSettings, SmtpSettings.id == SettingsCheck.version_id)
         .where(
             SmtpSettings.account_id == version.account_id,
             SmtpSettings.id != version.id,
+            SmtpSettings.waits_for_person.is_(False),
             SettingsCheck.id > row.id,
         )
         .limit(1)

@@ -19,8 +19,8 @@ from .validation import InvalidSettings
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ..accounts.models import Owner
     from ..smtp.failure import SubmissionFailure
+    from .checking.check_requests import SettingsSaver
 
 _FIELDS = ("host", "port", "security", "username", "mechanism", "ehlo_name")
 _VALUE_LABELS = {
@@ -73,7 +73,7 @@ def changed_fields(fix: dict[str, Any]) -> list[tuple[str, str, str]]:
     )
 
 
-def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings:
+def apply(owner: SettingsSaver, version: SmtpSettings, *, now: datetime) -> SmtpSettings:
     """Save the version with its verified fix as the next version and check it. Commits. Raises InvalidSettings.
 
     The password is sealed again for the new version: the fix was verified with it, at the same server or at another
@@ -93,7 +93,7 @@ def apply(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings
     return versions.save_fixed(owner, _fixed_version(version, check.fix["values"]), password, now=now)
 
 
-def send_as_mailbox(owner: Owner, version: SmtpSettings, *, now: datetime) -> SmtpSettings:
+def send_as_mailbox(owner: SettingsSaver, version: SmtpSettings, *, now: datetime) -> SmtpSettings:
     """Save the version with the mailbox of its username as the sender, and check it. Commits. Raises InvalidSettings."""
     local, _at, domain = validation.replacing_mailbox(version).rpartition("@")
     if not local:

@@ -16,6 +16,7 @@ from ..state import current_config
 from ..web.fields import PortalForm, mailbox_field, max_length, required, stripped, text_field
 from . import advanced, provider_values, providers
 from .models import DETECT, SmtpSettings
+from .validation import SettingsInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,6 +149,10 @@ class SmtpForm(PortalForm):
     def values(self) -> dict[str, str]:
         """Return the present values of the fields that an offer may change."""
         return {name: (self[name].data or "").strip() for name in provider_values.FIELDS}
+
+    def as_input(self) -> SettingsInput:
+        """Return the values of the fields, as they are saved."""
+        return SettingsInput(**{name: self[name].data or "" for name in SettingsInput.__dataclass_fields__})
 
     def apply(self, values: Mapping[str, str]) -> None:
         """Replace values, as *Use its values* offers them."""

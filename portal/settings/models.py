@@ -65,6 +65,8 @@ class SmtpSettings(Base):
     created_at: Mapped[datetime]
     # The owner's name, kept after the owner is gone; empty for versions that were saved before names were stored.
     saved_by: Mapped[str] = mapped_column(String(100), default="")
+    # Saved through the API, or from such a draft: it never goes live before a person activates it on the page.
+    waits_for_person: Mapped[bool] = mapped_column(default=False)
     live_since: Mapped[datetime | None]
     # Start of a failover: email goes through the platform's sender because this version's server fails. It stays live.
     failover_since: Mapped[datetime | None]

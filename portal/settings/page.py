@@ -54,11 +54,21 @@ class TestResult:
 
 
 @dataclass(frozen=True)
+class WaitingDraft:
+    """A draft that was saved through the API and waits for a person. ``rows``: label, its value, the live one if it differs."""
+
+    version: SmtpSettings
+    rows: list[tuple[str, str, str]]
+    check_state: CheckState | None
+
+
+@dataclass(frozen=True)
 class SettingsPage:
     """Everything that the template shows besides the form. ``base`` is the version that the form was filled from."""
 
     base: SmtpSettings | None
     newest: SmtpSettings | None
+    waiting: list[WaitingDraft]
     live: SmtpSettings | None
     check: SettingsCheck | None
     checked: SmtpSettings | None
@@ -132,6 +142,7 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
     return SettingsPage(
         base=base,
         newest=newest,
+        waiting=[_waiting_draft(one, live) for one in versions.waiting_for_person(owner.account_id)],
         live=live,
         check=check,
         checked=shown,
@@ -161,6 +172,31 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
         deprecation_banners=deprecations.banners(live, now),
         connection=connect.present_connection(owner.account_id),
     )
+
+
+def _waiting_draft(version: SmtpSettings, live: SmtpSettings | None) -> WaitingDraft:
+    values = _compared(version)
+    present = _compared(live) if live else dict.fromkeys(values, "")
+    rows = [
+        (label, value, present[label] if present[label] != value else "")
+        for label, value in values.items()
+        if value or present[label]
+    ]
+    check = check_requests.latest_check(version)
+    return WaitingDraft(version, rows, check.state if check else None)
+
+
+def _compared(version: SmtpSettings) -> dict[str, str]:
+    """Return what decides where emails go and whom they name, by label."""
+    return {
+        _("Server"): f"{version.host}:{version.port}" if version.port else version.host,
+        _("Log-in"): version.username,
+        _("From"): version.sender,
+        _("From name"): version.from_name,
+        _("Reply-To"): version.reply_to,
+        _("Envelope sender"): version.envelope_sender,
+        _("Further headers"): "; ".join(f"{name}: {value}" for name, value in version.headers),
+    }
 
 
 def _replacing_mailbox(version: SmtpSettings | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy import func, select, update
 
-from ..accounts.models import Account, Owner
+from ..accounts.models import Account
 from ..db import db
 from ..oauth import grants
 from ..outbox.queue import get_queue, release
@@ -24,6 +24,8 @@ from .validation import InvalidSettings, SettingsInput
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .checking.check_requests import SettingsSaver
+
 _SPACES_CODE = "app-password-spaces"
 _KEPT = SmtpSettings.state != VersionState.DISCARDED
 
@@ -34,8 +36,13 @@ def account_of(version_id: int) -> int | None:
 
 
 def newest(account_id: int) -> SmtpSettings | None:
-    """Return the last saved version, in whatever state except discarded."""
-    query = select(SmtpSettings).where(SmtpSettings.account_id == account_id, _KEPT)
+    """Return the last version that a person saved, in whatever state except discarded.
+
+    Drafts of the API fill no form and no new connection: the person would save values unseen.
+    """
+    query = select(SmtpSettings).where(
+        SmtpSettings.account_id == account_id, _KEPT, SmtpSettings.waits_for_person.is_(False)
+    )
     return db.session.scalar(query.order_by(SmtpSettings.number.desc()).limit(1))
 
 
@@ -62,11 +69,26 @@ def history(account_id: int, limit: int = 20) -> list[SmtpSettings]:
     return list(db.session.scalars(query.order_by(SmtpSettings.number.desc()).limit(limit)))
 
 
-def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSettings:
+def waiting_for_person(account_id: int, limit: int = 3) -> list[SmtpSettings]:
+    """Return the newest drafts that were saved through the API and that a person has not activated."""
+    query = select(SmtpSettings).where(
+        SmtpSettings.account_id == account_id,
+        SmtpSettings.state == VersionState.DRAFT,
+        SmtpSettings.waits_for_person.is_(True),
+    )
+    return list(db.session.scalars(query.order_by(SmtpSettings.number.desc()).limit(limit)))
+
+
+def save_draft(
+    owner: SettingsSaver, values: SettingsInput, *, now: datetime, by_api: bool = False
+) -> SmtpSettings:
     """Save the next version as a draft and request its check. Commits once. Raises InvalidSettings.
 
     A version with blocking warnings is saved without a check: providers lock users after failed logins, so the page
     first asks the owner to confirm or correct it.
+
+    Args:
+        by_api: request no check; the version waits for a person, as does each one that is based on it.
     """
     saved = base_of(owner.account_id, values.based_on)
     try:
@@ -77,6 +99,7 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
     lock_account(owner.account_id)
     version.account_id, version.number = owner.account_id, _next_number(owner.account_id)
     version.state, version.created_at, version.saved_by = VersionState.DRAFT, now, owner.name
+    version.waits_for_person = by_api or (saved is not None and saved.waits_for_person)
     if saved and saved.host != version.host and saved.ehlo_name == version.ehlo_name:
         version.ehlo_name = ""  # it belongs to the server
     _seal_password(version, credentials.prepare_password(values.password), saved, now)
@@ -89,7 +112,7 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
         ]
     db.session.add(version)
     db.session.flush()
-    if not blocking_warnings(version):
+    if not by_api and not blocking_warnings(version):
         check_requests.count_check(owner.account_id, now=now)
         check_requests.request_check(version, owner, now)
     number = version.number
@@ -99,7 +122,7 @@ def save_draft(owner: Owner, values: SettingsInput, *, now: datetime) -> SmtpSet
 
 
 def save_fixed(
-    owner: Owner, version: SmtpSettings, password: str, *, now: datetime, is_counted: bool = False
+    owner: SettingsSaver, version: SmtpSettings, password: str, *, now: datetime, is_counted: bool = False
 ) -> SmtpSettings:
     """Save a version with a verified fix, seal the password that was used for it, and request a check. Commits.
 
@@ -124,7 +147,7 @@ def save_fixed(
     return version
 
 
-def check_again(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
+def check_again(owner: SettingsSaver, version: SmtpSettings, *, now: datetime) -> None:
     """Request another check of a version, which goes live if it passes. Commits. Raises InvalidSettings."""
     _clear_blocking(version)
     check_requests.count_check(owner.account_id, now=now)
@@ -132,7 +155,7 @@ def check_again(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
     db.session.commit()
 
 
-def strip_password_spaces(owner: Owner, version: SmtpSettings, *, now: datetime) -> None:
+def strip_password_spaces(owner: SettingsSaver, version: SmtpSettings, *, now: datetime) -> None:
     """Remove the spaces from an app password and request a check. Commits. Raises InvalidSettings.
 
     Allowed only while the warning about spaces blocks the first check: the password of a version that has been tried
@@ -162,13 +185,15 @@ def activate(version: SmtpSettings, *, now: datetime) -> None:
 def activate_if_proved(version: SmtpSettings, *, now: datetime) -> bool:
     """Make a version live. Returns whether it is live. The caller commits.
 
-    It is not if its domain has to be proved first, or if it was discarded or its connection ended meanwhile.
+    It is not if a person has to activate it or its domain has to be proved first, or if it was discarded or its connection
+    ended meanwhile.
     """
     domain_proof.lock()
     lock_account(version.account_id)
-    db.session.refresh(version, ["state"])
+    db.session.refresh(version, ["state", "waits_for_person"])
     if (
         version.state is VersionState.DISCARDED
+        or version.waits_for_person
         or used_grants.is_disconnected(version)
         or domain_proof.is_missing(version)
     ):
@@ -210,7 +235,7 @@ def discard_drafts(account_id: int, *, now: datetime) -> int:
 
 
 def force_activate(version: SmtpSettings, *, now: datetime) -> None:
-    """Make a version live without a passed check, at the owner's request. Commits. Raises InvalidSettings."""
+    """Make a version live at a person's request, also without a passed check. Commits. Raises InvalidSettings."""
     if not is_complete(version):
         raise InvalidSettings(
             {"port": "Nothing answered yet, so port and encryption are unknown. Choose them and save again."}
@@ -218,6 +243,8 @@ def force_activate(version: SmtpSettings, *, now: datetime) -> None:
     if used_grants.is_disconnected(version):
         raise InvalidSettings({"": _("This connection was disconnected. Connect the mailbox again.")})
     _clear_blocking(version)
+    version.waits_for_person = False
+    db.session.flush()
     if not activate_if_proved(version, now=now):
         db.session.rollback()
         raise InvalidSettings({"domain": domain_proof.ask_first(version.domain)})

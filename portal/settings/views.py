@@ -26,6 +26,7 @@ from . import (
 )
 from .checking import check_requests
 from .forms import RecipientForm, SmtpForm
+from .models import CheckState
 from .validation import InvalidSettings
 from .views_page import (
     is_guided,
@@ -33,7 +34,6 @@ from .views_page import (
     refused_page,
     render_page,
     saved_form,
-    settings_input,
     submitted_form,
 )
 
@@ -91,7 +91,7 @@ def save() -> Any:
         _add_missing_password(form)
         return render_page(form, refused=True), 422
     try:
-        versions.save_draft(current_user, settings_input(form), now=utcnow())
+        versions.save_draft(current_user, form.as_input(), now=utcnow())
     except InvalidSettings as error:
         return refused_page(form, error), 429 if isinstance(error, check_requests.CheckLimitReached) else 422
     if filled and not is_guided():
@@ -130,6 +130,14 @@ def prove_domain(number: int) -> Any:
         values = {"number": version.number, "sender": version.sender}
         flash(
             _("The record was found. Version %(number)d is live: emails leave as %(sender)s.", **values),
+            "success",
+        )
+    elif version.waits_for_person:
+        flash(
+            _(
+                "The record was found. Use version %(number)d when you have looked at it.",
+                number=version.number,
+            ),
             "success",
         )
     elif check.is_unfinished(version):
@@ -199,7 +207,12 @@ def _strip_spaces(version: SmtpSettings) -> str:
 
 
 def _force_activate(version: SmtpSettings) -> str:
+    check_of = check_requests.latest_check(version)
+    has_passed = check_of is not None and check_of.state is CheckState.PASSED
     versions.force_activate(version, now=utcnow())
+    if has_passed:
+        values = {"number": version.number, "sender": version.sender}
+        return str(_("Version %(number)d is live: emails leave as %(sender)s.", **values))
     return f"Version {version.number} is live, although it has not passed its test."
 
 
@@ -252,7 +265,7 @@ def _suggest(form: SmtpForm) -> Any:
 
 def _add_missing_password(form: SmtpForm) -> None:
     """Name a missing password together with the other missing fields, not after them."""
-    values = settings_input(form)
+    values = form.as_input()
     missing = credentials.missing_password(values, versions.base_of(current_user.account_id, values.based_on))
     if missing:
         form.password.errors = [*form.password.errors, missing]

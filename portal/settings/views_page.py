@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import render_template, request, url_for
 from flask_login import current_user
@@ -14,7 +14,9 @@ from ..web.labels import FIELD_LABELS
 from . import advanced, credentials, deprecations, page, provider_values, providers, versions
 from .forms import RecipientForm, SmtpForm, initial_values
 from .models import SmtpSettings, VersionState
-from .validation import InvalidSettings, SettingsInput
+
+if TYPE_CHECKING:
+    from .validation import InvalidSettings
 
 _GUIDE = "guided.account"
 
@@ -45,12 +47,6 @@ def saved_form(number: str) -> SmtpForm:
     version = versions.base_of(current_user.account_id, number)
     values = initial_values(version) if version else {"reply_to": current_user.mailbox}
     return SmtpForm(formdata=access.kept_form("settings.save"), data=values)
-
-
-def settings_input(form: SmtpForm) -> SettingsInput:
-    """Return the values of a submitted form for the operations."""
-    values = {name: getattr(form, name).data or "" for name in SettingsInput.__dataclass_fields__}
-    return SettingsInput(**values)
 
 
 def refused_page(form: SmtpForm, error: InvalidSettings) -> str:
@@ -108,7 +104,7 @@ def render_page(
 
 def _keeps_password(form: SmtpForm, base: SmtpSettings) -> bool:
     """Whether the saved password goes to the server and user of the form."""
-    return not credentials.missing_password(replace(settings_input(form), password=""), base)
+    return not credentials.missing_password(replace(form.as_input(), password=""), base)
 
 
 def _refresh_url(shown: page.SettingsPage) -> str:

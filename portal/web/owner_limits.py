@@ -20,6 +20,7 @@ LIVE_PREVIEWS = RateLimit(
 EXPLANATIONS = RateLimit("explain-reply", 60, timedelta(hours=1))
 SUGGESTIONS = RateLimit("find-settings", 20, timedelta(hours=1))  # each queries the DNS
 CHECKS = RateLimit("settings-check", 30, timedelta(hours=1))  # each logs in to a server; providers lock users
+API_DRAFTS = RateLimit("settings-drafts-by-api", 30, timedelta(hours=1))  # each stores a password
 DOMAIN_PROOFS = RateLimit("domain-proof", 30, timedelta(hours=1))  # each queries the DNS
 DOMAIN_CHECKS = RateLimit("domain-look", 30, timedelta(hours=1))  # each queries the DNS
 PASTED_HEADERS = RateLimit("pasted-headers", 60, timedelta(hours=1))

@@ -78,8 +78,8 @@ def token_of(app):
     """Return a function that creates a token of a programme."""
     numbers = count()
 
-    def token_of(slug="brightleaf", scope=TokenScope.EVENTS):
-        new = {"name": "Shop", "by": "Ada", "form_key": f"{next(numbers):043}", "scope": scope}
+    def token_of(slug="brightleaf", scope=TokenScope.EVENTS, **more):
+        new = {"name": "Shop", "by": "Ada", "form_key": f"{next(numbers):043}", "scope": scope} | more
         return tokens.create(account_of(slug).id, now=utcnow(), **new)
 
     return token_of

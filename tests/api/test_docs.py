@@ -18,10 +18,11 @@ EXAMPLE = re.compile(r"```sh\n(.*?)```\n\n`(\d{3}) [^`]*`:[^`]*(?:```json\n(.*?)
 BASE = "https://signet.example.com"
 
 
-def run(client, command, token, affiliates_token):
+def run(client, command, variables):
     """Send the request that curl would send for this command."""
-    filled = command.replace("$SIGNET_URL", BASE).replace("$SIGNET_TOKEN", token)
-    words = shlex.split(filled.replace("$SIGNET_AFFILIATES_TOKEN", affiliates_token))
+    for name, value in variables.items():
+        command = command.replace(f"${name}", value)
+    words = shlex.split(command)
     assert words[0] == "curl"
     headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
     data = [words[at + 1] for at, word in enumerate(words) if word == "-d"]
@@ -36,11 +37,16 @@ def run(client, command, token, affiliates_token):
 
 def test_every_command_gets_the_documented_response(owner, client, token, token_of, affiliate):
     affiliate(mailbox="grace@hopper.example")
-    affiliates_token = token_of(scope=TokenScope.AFFILIATES)
+    variables = {
+        "SIGNET_URL": BASE,
+        "SIGNET_TOKEN": token,
+        "SIGNET_AFFILIATES_TOKEN": token_of(scope=TokenScope.AFFILIATES),
+        "SIGNET_SETTINGS_TOKEN": token_of(scope=TokenScope.SETTINGS),
+    }
     examples = EXAMPLE.findall(PAGE)
-    assert len(examples) == PAGE.count("```sh") == 10
+    assert len(examples) == PAGE.count("```sh") == 13
     for command, status, response in examples:
-        result = run(client, command, token, affiliates_token)
+        result = run(client, command, variables)
         assert result.status_code == int(status), (command, result.get_json())
         if response:
             assert result.get_json() == json.loads(response.replace(BASE, "http://127.0.0.1")), command

@@ -444,7 +444,8 @@ def test_a_wrong_token_is_rejected(shop, header):
 
 def test_a_revoked_token_is_rejected_at_once(shop):
     account = account_of()
-    tokens.revoke(account.id, tokens.list_tokens(account.id)[0].id, by="Ada", now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    tokens.revoke(account.id, tokens.list_tokens(account.id, now)[0].row.id, by="Ada", now=now)
     rejected(shop.send(purchase()), 401)
 
 

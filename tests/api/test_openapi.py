@@ -24,6 +24,7 @@ from portal.db import db
 from portal.events.models import EmailDecision
 from portal.events.presenter import NOT_SENT_REASONS
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
+from portal.web import owner_limits
 from tests.api.conftest import EVENTS, purchase
 
 pytestmark = pytest.mark.thorough
@@ -68,8 +69,16 @@ def component(doc, name):
     return validator()({"$ref": f"#/components/schemas/{name}", "components": doc["components"]})
 
 
+AFFILIATES, SETTINGS = r"/api/v1/affiliates(/\{id\})?$", r"/api/v1/settings/"
+
+
 @pytest.mark.parametrize(
-    ("scope", "paths"), [(TokenScope.EVENTS, "exclude"), (TokenScope.AFFILIATES, "include")]
+    ("scope", "paths"),
+    [
+        (TokenScope.EVENTS, ("exclude", f"^({AFFILIATES}|{SETTINGS})")),
+        (TokenScope.AFFILIATES, ("include", f"^{AFFILIATES}")),
+        (TokenScope.SETTINGS, ("include", f"^({SETTINGS}|/api/v1/sending)")),
+    ],
 )
 def test_schemathesis_finds_no_undocumented_behaviour(
     app, shop, token_of, tmp_path, monkeypatch, scope, paths
@@ -77,13 +86,15 @@ def test_schemathesis_finds_no_undocumented_behaviour(
     result = shop.send(purchase()).get_json()
     db.session.add(attempt(result["mails"][0]["message"]))
     db.session.commit()
-    monkeypatch.setattr(tokens, "REQUEST_LIMIT", replace(tokens.REQUEST_LIMIT, amount=100_000))
+    limits = ((tokens, "REQUEST_LIMIT"), (owner_limits, "API_DRAFTS"), (owner_limits, "CHECKS"))
+    for place, name in limits:
+        monkeypatch.setattr(place, name, replace(getattr(place, name), amount=100_000))
     env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     with served(app) as base:
         command = [
             str(SCHEMATHESIS), "run", f"{base}/api/v1/openapi.json", "--url", base, "--checks", "all",
             "--header", f"Authorization: Bearer {token_of(scope=scope)}",
-            f"--{paths}-path-regex", r"^/api/v1/affiliates(/\{id\})?$", "--max-examples", "15", "--seed", "1", "--no-color",
+            f"--{paths[0]}-path-regex", paths[1], "--max-examples", "15", "--seed", "1", "--no-color",
             "--generation-database", "none", "--continue-on-failure",
             # It expects 401 of a request whose token this command adds by itself.
             "--exclude-checks", "missing_required_header",

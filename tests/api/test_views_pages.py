@@ -11,6 +11,8 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
+from portal.accounts.models import Membership
+from portal.accounts.team.rights import Role
 from portal.affiliates.models import AffiliateState
 from portal.api import tokens
 from portal.api.models import ApiToken
@@ -20,6 +22,7 @@ from portal.db import db
 from portal.notices import recipients
 from portal.notices.catalogue import CATALOGUE
 from tests.api.conftest import EVENTS, PURCHASE, account_of, rejected
+from tests.conftest import logged_in
 from tests.pages import csrf_token
 
 PAGE = "/settings/api"
@@ -115,6 +118,44 @@ def test_a_token_is_revoked_by_its_owner_and_stays_listed(owner, token_of, clien
     rejected(client.get(f"{EVENTS}/1", headers={"Authorization": f"Bearer {token}"}), 401)
     assert owner.submit(f"{PAGE}/tokens/{row.id}/revoke", {}, page=PAGE).status_code == 404
     assert rows()[0].revoked_by == "Ada Fairweather"
+
+
+def test_a_token_with_an_end_date_works_until_the_end_of_that_day(app, client):
+    with time_machine.travel("2026-03-02T09:00:00Z", tick=False):
+        owner = logged_in(app, "Brightleaf", "Ada Fairweather", "ada@brightleaf.example")
+        for day in ("2026-03-01", "2036-04-01", "x"):
+            answer = make(owner, ends_on=day)
+            assert answer.status_code == 422
+            assert 'id="ends_on-error"' in answer.get_data(as_text=True)
+        token = TOKEN.search(make(owner, ends_on="2026-03-02").get_data(as_text=True)).group()
+    headers = {"Authorization": f"Bearer {token}"}
+    for time, status in (("2026-03-02T23:59:59Z", 404), ("2026-03-03T00:00:00Z", 401)):
+        with time_machine.travel(time, tick=False):
+            assert client.get(f"{EVENTS}/1", headers=headers).status_code == status
+    with time_machine.travel("2026-03-03T08:00:00Z", tick=False):
+        page = owner.get(PAGE).get_data(as_text=True)
+        assert "Ended" in page
+        assert "/revoke" not in page
+        assert tokens.count_active(account_of().id, utcnow()) == 0
+
+
+def test_an_unused_token_and_one_whose_maker_left_are_marked(owner, stranger):
+    made = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    ada, bo = (account_of(slug).contact_id for slug in ("brightleaf", "copperpot"))
+    account_id = account_of().id
+    db.session.add(Membership(owner_id=bo, account_id=account_id, role=Role.OWNER, joined_at=made))
+    for name, by_id in (("Old", ada), ("Of Bo", bo)):
+        tokens.create(account_id, name=name, by="Bo Larsen", by_id=by_id, form_key=name, now=made)
+    now = made + timedelta(days=90)
+    assert not any(one.is_unused or one.maker_left for one in tokens.list_tokens(account_id, now))
+    assert all(one.is_unused for one in tokens.list_tokens(account_id, now + timedelta(seconds=1)))
+    assert owner.submit(f"/team/{bo}/remove", {}, page="/team").status_code == 303
+    page = text_of(owner.get(PAGE))
+    assert page.count("Left the programme") == 1
+    assert "One token was made by a person who left" in page
+    assert "Not used for 90 days" in page
+    tokens.revoke(account_id, rows()[1].id, by="Ada", now=now)
+    assert "made by a person who left" not in text_of(owner.get(PAGE))
 
 
 def test_another_owner_can_neither_see_nor_revoke_a_token(owner, stranger, token_of, client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -13,6 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sqlalchemy import Select
+
+
+@dataclass(frozen=True)
+class Contact:
+    """The contact of an account, as a person to write to."""
+
+    account_id: int
+    name: str
+    mailbox: str
+
+
+def find_contact(account_id: int) -> Contact | None:
+    """Return the contact of an account."""
+    query = select(Owner.name, Owner.mailbox).join(Account, Account.contact_id == Owner.id)
+    row = db.session.execute(query.where(Account.id == account_id)).one_or_none()
+    return Contact(account_id, *row) if row else None
 
 
 def contact_mailbox(account_id: int) -> str | None:

@@ -46,9 +46,9 @@ _ENDPOINTS = {
         affiliates.confirm_now affiliates.dashboard affiliates.find_page affiliates.find_pages affiliates.invitation
         affiliates.join affiliates.owner_unsubscribe affiliates.preferences affiliates.save_preferences
         affiliates.send_again affiliates.thanks affiliates.unsubscribe
-        api.add_affiliate api.change_affiliate api.erase_affiliate api.list_affiliates api.list_commissions api.openapi
-        api.send_event api.send_events api.show_affiliate api.show_balance api.show_event api.show_message
-        api.show_sending
+        api.add_affiliate api.change_affiliate api.check_draft api.erase_affiliate api.list_affiliates
+        api.list_commissions api.openapi api.save_draft api.send_event api.send_events api.show_affiliate
+        api.show_balance api.show_event api.show_message api.show_sending api.show_version
         arrival.mark_received arrival.show_link
         hooks.receive
         links.accent_styles links.follow

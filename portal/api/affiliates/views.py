@@ -1,4 +1,4 @@
-"""The endpoints of affiliates. Their tokens have a scope of their own."""
+"""The endpoints of affiliates."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from ...affiliates.models import AffiliateState
 from ...affiliates.search_text import LIMIT_CHARS
 from ...clock import utcnow
 from ...programme import short_links
-from ..models import TokenScope
+from ..access import bearer
 from ..openapi import LARGEST_ID
 from ..problems import FieldError
 from ..validation import invalid
 from ..views import (
     ID,
     NO_OPTIONS,
-    authenticate,
     blueprint,
     idempotency_key,
     json_body,
@@ -32,15 +31,13 @@ _PATH = "/affiliates"
 
 @blueprint.get(_PATH, **NO_OPTIONS)
 def list_affiliates() -> Response:
-    bearer = authenticate(TokenScope.AFFILIATES)
-    return json_response(operations.list_page(bearer.account_id, _query(), now=utcnow()))
+    return json_response(operations.list_page(bearer().account_id, _query(), now=utcnow()))
 
 
 @blueprint.post(_PATH, **NO_OPTIONS)
 def add_affiliate() -> Response:
-    bearer = authenticate(TokenScope.AFFILIATES)
     body = json_body()
-    found, replayed = operations.add(bearer.account_id, body, key=idempotency_key(), now=utcnow())
+    found, replayed = operations.add(bearer().account_id, body, key=idempotency_key(), now=utcnow())
     if replayed:
         return json_response(found, 200, {"Idempotent-Replayed": "true"})
     return json_response(found, 201, {"Location": f"/api/v1{_PATH}/{found['id']}"})
@@ -48,14 +45,12 @@ def add_affiliate() -> Response:
 
 @blueprint.get(f"{_PATH}/{ID}", **NO_OPTIONS)
 def show_affiliate(id_: int) -> Response:
-    bearer = authenticate(TokenScope.AFFILIATES)
-    return json_response(operations.find(bearer.account_id, id_, now=utcnow()) or not_found())
+    return json_response(operations.find(bearer().account_id, id_, now=utcnow()) or not_found())
 
 
 @blueprint.patch(f"{_PATH}/{ID}", **NO_OPTIONS)
 def change_affiliate(id_: int) -> Response:
-    bearer = authenticate(TokenScope.AFFILIATES)
-    changed = operations.change(bearer.account_id, id_, json_body(), now=utcnow()) or not_found()
+    changed = operations.change(bearer().account_id, id_, json_body(), now=utcnow()) or not_found()
     short_links.forget_targets(current_app._get_current_object())  # type: ignore[attr-defined]
     return json_response(changed)
 
@@ -63,8 +58,7 @@ def change_affiliate(id_: int) -> Response:
 @blueprint.delete(f"{_PATH}/{ID}", **NO_OPTIONS)
 def erase_affiliate(id_: int) -> Response:
     """Erase the person, as the owner's page does."""
-    bearer = authenticate(TokenScope.AFFILIATES)
-    if not erasure.erase(bearer.account_id, id_, now=utcnow()):
+    if not erasure.erase(bearer().account_id, id_, now=utcnow()):
         not_found()
     short_links.forget_targets(current_app._get_current_object())  # type: ignore[attr-defined]
     return Response(status=204, content_type="application/json")

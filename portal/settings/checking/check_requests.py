@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import ColumnElement, Select, delete, select, update
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from ...accounts.models import Owner
-
 CHECK_STOPPED: dict[str, Any] = {
     "code": "check-stopped",
     "kind": "network",
@@ -26,6 +24,17 @@ CHECK_STOPPED: dict[str, Any] = {
     "cause": "You stopped this check.",
     "fixes": ["Choose Check again when you want to repeat it."],
 }
+
+
+class SettingsSaver(Protocol):
+    """Who saves or checks settings. A test email goes to the mailbox."""
+
+    @property
+    def account_id(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def mailbox(self) -> str: ...
 
 
 class CheckLimitReached(InvalidSettings):
@@ -43,20 +52,21 @@ def count_check(account_id: int, *, now: datetime) -> None:
         raise CheckLimitReached({"": sentence})
 
 
-def request_check(version: SmtpSettings, owner: Owner, now: datetime) -> None:
+def request_check(version: SmtpSettings, owner: SettingsSaver, now: datetime) -> None:
     """Request a check, unless one of this version already waits: a second would only log in twice.
 
     It replaces the check of another version that has not started. An account thus has at most one check that runs
-    and one that waits for its end.
+    and one that waits for its end. The check of a version that waits for a person replaces none.
     """
     others = select(SmtpSettings.id).where(
         SmtpSettings.account_id == version.account_id, SmtpSettings.id != version.id
     )
-    db.session.execute(
-        delete(SettingsCheck).where(
-            SettingsCheck.state == CheckState.WAITING, SettingsCheck.version_id.in_(others)
+    if not version.waits_for_person:
+        db.session.execute(
+            delete(SettingsCheck).where(
+                SettingsCheck.state == CheckState.WAITING, SettingsCheck.version_id.in_(others)
+            )
         )
-    )
     if not _is_check_waiting(version):
         check = SettingsCheck(version_id=version.id, recipient=owner.mailbox, recipient_name=owner.name)
         check.state, check.stages, check.created_at = CheckState.WAITING, [], now
@@ -125,6 +135,19 @@ def accounts_being_checked(now: datetime) -> Select[int]:
 def is_being_checked(account_id: int, now: datetime) -> bool:
     """Return whether a worker runs a check of an account. Another one waits until it ends."""
     query = accounts_being_checked(now).where(SmtpSettings.account_id == account_id)
+    return db.session.scalar(query.limit(1)) is not None
+
+
+def is_any_unfinished(account_id: int) -> bool:
+    """Return whether a check of an account waits or runs."""
+    query = (
+        select(SettingsCheck.id)
+        .join(SmtpSettings, SmtpSettings.id == SettingsCheck.version_id)
+        .where(
+            SmtpSettings.account_id == account_id,
+            SettingsCheck.state.in_((CheckState.WAITING, CheckState.RUNNING)),
+        )
+    )
     return db.session.scalar(query.limit(1)) is not None
 
 

@@ -1,0 +1,1 @@
+"""Drafts that come from elsewhere than the page."""
