@@ -14,10 +14,17 @@ from .catalogue import CONFIRM_SIGN_UP
 from .checks import addresses, braces, foreign, formats, leaddyno, plain_lines, subjects, trials
 from .checks.leaddyno import Conversion
 from .checks.names import nearest_variable
-from .checks.syntax import TextError, describe_length, find_errors, shorten
-from .liquid import SOURCE_LIMIT_CHARS, UnrenderableText
+from .checks.syntax import (
+    TextError,
+    describe_element_count,
+    describe_length,
+    describe_placeholder_count,
+    find_errors,
+    shorten,
+)
+from .liquid import SOURCE_LIMIT_CHARS, TOKEN_LIMIT, UnrenderableText
 from .markup.html_tokens import Kind, read_tokens
-from .markup.markdown import markdown_to_html
+from .markup.markdown import PART_LIMIT, TooManyParts, markdown_to_html
 from .texts import Text
 
 if TYPE_CHECKING:
@@ -131,9 +138,11 @@ def _read_part(name: str, entered: str, notice: Notice) -> _Part:
     source = rendering.clean_lines(entered).strip()
     source, repaired = braces.repair(source, notice, html=html)
     source, conversions, unknown = leaddyno.convert(source, notice, html=html)
+    placeholders = foreign.find_placeholders(source, notice, html=html)
+    if max(len(unknown), len(placeholders)) > TOKEN_LIMIT:
+        return _Part(source, [describe_placeholder_count()])
     found = [_unknown_placeholder_error(one) for one in unknown]
     found += find_errors(source, notice, html=html)
-    placeholders = foreign.find_placeholders(source, notice, html=html)
     warnings = _format_warnings(placeholders, name)
     if name == "markdown" and (tags := formats.find_html(source)):
         sentence = _(
@@ -205,7 +214,15 @@ def _sanitize_html(part: _Part, notice: Notice, *, is_markdown: bool) -> tuple[s
     if errors:
         return html, [], []
     if is_markdown:
-        html = markdown_to_html(html, notice)
+        try:
+            html = markdown_to_html(html, notice)
+        except TooManyParts:
+            sentence = _(
+                "This has more than %(limit)s lines, links, pictures or emphasised words; remove some.",
+                limit=f"{PART_LIMIT:,}",
+            )
+            errors.append(sentence)
+            return html, [], []
     if len(html) > SOURCE_LIMIT_CHARS:
         errors.append(describe_length(len(html), as_html=True))
         return html, [], []
@@ -217,6 +234,9 @@ def _sanitize_html(part: _Part, notice: Notice, *, is_markdown: bool) -> tuple[s
             sanitized = sanitize.sanitize_source(in_paragraphs).html
     except sanitize.MisplacedTag as error:
         errors.append(_in_line(_line_of(html, error.index), str(error)))
+        return html, [], []
+    except sanitize.TooManyElements:  # paragraphs and Markdown add elements to those of the source
+        errors.append(describe_element_count())
         return html, [], []
     if not sanitized:
         errors += (_("Write the email: nothing of this can be shown."), *_describe_removals(removed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from portal.notices import validation
@@ -24,3 +25,22 @@ def test_a_valid_text_does_not_change_when_validated_again(context, html):
         return
     again = validation.validate(NEW_SIGN_UP, ACCOUNT, valid.text)
     assert again.text == valid.text
+
+
+@pytest.mark.parametrize(
+    ("part", "source", "sentence"),
+    [
+        ("html", "\n- a" * 4_999, "This has more than 1,500 elements; remove some."),
+        ("markdown", "\n\n- a" * 501, "This has more than 500 lines, links, pictures or emphasised words; remove some."),
+        ("markdown", "![" * 501, "This has more than 500 lines, links, pictures or emphasised words; remove some."),
+        ("markdown", "**a** " * 501, "This has more than 500 lines, links, pictures or emphasised words; remove some."),
+        ("subject", "}}" * 501, "This has more than 500 placeholders; remove some."),
+        ("text", "$TEMPERATURE$ " * 501, "This has more than 500 placeholders; remove some."),
+        ("text", "{a} " * 501, "This has more than 500 placeholders; remove some."),
+    ],
+)  # fmt: skip
+def test_a_text_of_too_many_parts_is_refused(context, part, source, sentence):
+    parts = {"subject": "x", "html": "<p>x</p>", "text": "", part: source}
+    with pytest.raises(validation.InvalidText) as refused:
+        validation.validate(NEW_SIGN_UP, ACCOUNT, Text(**parts))
+    assert any(sentence.lower() in one.lower() for one in refused.value.by_field[part])

@@ -41,7 +41,7 @@ from portal.notices.checks import (
 )
 from portal.notices.inline_styles import apply_inline_styles
 from portal.notices.markup.html_tokens import read_tokens
-from portal.notices.markup.markdown import markdown_to_html
+from portal.notices.markup.markdown import TooManyParts, markdown_to_html
 from portal.notices.markup.markdown_writer import html_to_markdown
 from portal.notices.texts import Text
 from portal.oauth.service_account import InvalidKey, read_key
@@ -301,7 +301,7 @@ def _accepting(*refusals: type[Exception]) -> Callable[[Callable[[str], object]]
 _editor = _accepting(validation.InvalidText, rendering.UnrenderableText)
 _refusing = _accepting(
     MailboxError, HostError, PasswordRefused, ExplainError, Problem, spf.InvalidSpf, MessageRefused,
-    http_client.InvalidAddress, sanitize.MisplacedTag, sanitize.TooManyElements, InvalidKey,
+    http_client.InvalidAddress, sanitize.MisplacedTag, sanitize.TooManyElements, TooManyParts, InvalidKey,
 )  # fmt: skip
 
 
@@ -354,7 +354,7 @@ _EMAILS = (
     Entry("complete addresses", addresses.complete_addresses),
     Entry("suggest an address", addresses.suggest_address),
     Entry("plain text to paragraphs", lambda text: plain_lines.to_html(f"x\n{text}", NEW_SIGN_UP)),
-    Entry("Markdown to HTML", lambda text: markdown_to_html(text, NEW_SIGN_UP), LIMIT),
+    Entry("Markdown to HTML", _refusing(lambda text: markdown_to_html(text, NEW_SIGN_UP)), LIMIT),
     Entry("HTML to Markdown", _refusing(lambda text: html_to_markdown(sanitize.sanitize(text).html))),
     Entry("HTML in Markdown", formats.find_html),
     Entry("save Markdown", _validate("markdown"), LIMIT),

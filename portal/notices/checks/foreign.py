@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_babel import gettext as _
 
-from ..liquid import find_tokens
+from ..liquid import TOKEN_LIMIT, find_tokens
 from .blocks import replace_blocks
 from .braces import tags_of
 from .masks import fill, mask
@@ -145,6 +146,8 @@ class _Found(NamedTuple):
 def find_placeholders(source: str, notice: Notice, *, html: bool) -> list[Placeholder]:
     """Return the placeholders in order. Liquid tokens, comments, styles and scripts are not searched.
 
+    Of each spelling, at most ``TOKEN_LIMIT`` and one more are found: a text with so many is refused.
+
     A second pass reads the source as recipients see it: without the formatting, the invisible characters and the escapes that
     editors put between the signs of a placeholder.
     """
@@ -170,10 +173,10 @@ def _find(masked: str, notice: Notice, patterns: Iterable[re.Pattern[str]], *, h
     for pattern in patterns:
         if pattern is _COMPOUND[-1] and html:  # a name alone: those of attributes are meant
             masked = fill(masked, [one.span() for one in _TAG.finditer(masked)])
-        matches = [
+        named = (
             (one, (one[1] or "").strip(), _variable(one, pattern, notice)) for one in pattern.finditer(masked)
-        ]
-        matches = [one for one in matches if _is_placeholder(*one, pattern)]
+        )
+        matches = list(islice((one for one in named if _is_placeholder(*one, pattern)), TOKEN_LIMIT + 1))
         found += [_Found(*match.span(), name, match.group(), variable) for match, name, variable in matches]
         if matches:
             masked = fill(masked, [match.span() for match, _, _ in matches])

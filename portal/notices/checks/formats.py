@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..markup.markdown import markdown_to_html
+from ..markup.markdown import TooManyParts, markdown_to_html
 from ..markup.markdown_writer import html_to_markdown
 from ..rendering import clean_lines
 from .braces import repair
@@ -38,10 +39,11 @@ def to_markdown(text: Text) -> Text:
 
 
 def to_html(notice: Notice, text: Text) -> Text:
-    """Return a text in HTML. Markdown that holds HTML is taken as HTML, unchanged."""
+    """Return a text in HTML. Markdown that holds HTML, or that could not be saved, is taken as HTML, unchanged."""
     source = clean_lines(text.markdown or "")
     if not find_html(source):
         source, _ = repair(source, notice, html=False)
         if not list(find_errors(source, notice, html=False)):
-            source = markdown_to_html(source, notice)
+            with suppress(TooManyParts):
+                source = markdown_to_html(source, notice)
     return replace(text, html=source, markdown=None)

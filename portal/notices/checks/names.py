@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 
 def variable_meant(name: str, notice: Notice) -> str:
     """Return the variable of the notice that corresponds to a name of another product, or an empty string."""
-    known = {variable.name for variable in notice.variables}
+    return _meant(name, frozenset(variable.name for variable in notice.variables))
+
+
+@lru_cache(maxsize=1024)  # a text names the same few variables in each check
+def _meant(name: str, known: frozenset[str]) -> str:
     words = _WORD.findall(name.lower())
     while words:
         underscored, joined = "_".join(words), "".join(words)

@@ -60,14 +60,12 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
         yield TextError(1, describe_length(len(source), converted=True))
         return
     if source.count("<") > sanitize.TAG_LIMIT:
-        sentence = _(
-            "This has more than %(limit)s elements; remove some.", limit=f"{sanitize.ELEMENT_LIMIT:,}"
-        )
-        yield TextError(1, sentence)
+        yield TextError(1, describe_element_count())
         return
-    if source.count("{{") + source.count("{%") > TOKEN_LIMIT:
-        sentence = _("This has more than %(limit)s placeholders; remove some.", limit=f"{TOKEN_LIMIT:,}")
-        yield TextError(1, sentence)
+    if any(
+        source.count(output) + source.count(tag) > TOKEN_LIMIT for output, tag in (("{{", "{%"), ("}}", "%}"))
+    ):
+        yield TextError(1, describe_placeholder_count())
         return
     syntax_errors = [
         *_find_unclosed(source),
@@ -236,6 +234,16 @@ def shorten(text: str, limit_chars: int = _QUOTED_LIMIT_CHARS) -> str:
     """Return the beginning of a text as one line."""
     text = " ".join(text[: 10 * limit_chars].split())
     return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
+
+
+def describe_placeholder_count() -> str:
+    """Return the error of a text with more placeholders than a part may have."""
+    return str(_("This has more than %(limit)s placeholders; remove some.", limit=f"{TOKEN_LIMIT:,}"))
+
+
+def describe_element_count() -> str:
+    """Return the error of a text with more HTML elements than an email may have."""
+    return str(_("This has more than %(limit)s elements; remove some.", limit=f"{sanitize.ELEMENT_LIMIT:,}"))
 
 
 def describe_length(length: int, *, converted: bool = False, as_html: bool = False) -> str:

@@ -29,8 +29,14 @@ BUTTON_TITLE = "button"
 _UNUSED_RULES = ("code", "html_block", "html_inline", "lheading", "reference")
 _SMALLEST_HEADING = "h3"
 _MAX_CELLS = 2_000  # of all tables; the parser adds those that its lines lack, up to 65,536
+PART_LIMIT = 500  # lines, brackets of links and pictures, emphasised words: each costs time
+_EMPHASIS_MARKS = 4  # of one word: ``**word**``
 _BEGINNING = re.compile(r"\{%-?\s{0,5}(?:if|unless|case)\b")
 _END = re.compile(r"\{%-?\s{0,5}end")
+
+
+class TooManyParts(Exception):
+    """The text has more lines, links, pictures or emphasised words than an email needs."""
 
 
 class _EmailRenderer(RendererHTML):
@@ -61,7 +67,15 @@ _PARSER, _PARSER_WITHOUT_TABLES = _make_parser(tables=True), _make_parser(tables
 
 
 def markdown_to_html(source: str, notice: Notice) -> str:
-    """Return the HTML source of a text that was written in Markdown."""
+    """Return the HTML source of a text that was written in Markdown.
+
+    Raises:
+        TooManyParts: the text has more than ``PART_LIMIT`` lines that are not empty, links and pictures, or emphasised
+            words.
+    """
+    emphasised = (source.count("*") + source.count("_")) // _EMPHASIS_MARKS
+    if max(source.count("["), _count_lines(source), emphasised) > PART_LIMIT:
+        raise TooManyParts
     source = separate_tag_lines(source)
     marker = unused_marker(source)
     tokens = find_tokens(source)
@@ -84,6 +98,10 @@ def markdown_to_html(source: str, notice: Notice) -> str:
     html = "\n".join(_break_inside(line, marker, tokens) for line in html.split("\n"))
     unmasked = re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, html)
     return link_addresses(unmasked, notice).strip()
+
+
+def _count_lines(source: str) -> int:
+    return sum(not line.isspace() for line in source.split("\n") if line)
 
 
 def inline_to_html(line: str) -> str:

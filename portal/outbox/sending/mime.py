@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64, b2a_qp
 from functools import lru_cache
+from operator import itemgetter
 from random import getrandbits
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,6 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 # A full line that became too long, as the encoder replaces its last space by three octets after measuring the line.
 _OVERLONG = re.compile(rb"^([^\r\n]{74,75})(=20|=09)(?=\r\n)", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(.)")
-_QUOTE = re.compile(r'([\\"])')
 # Characters that are not encoded in an encoded word of a phrase, RFC 2047 section 5 (3); a space becomes "_".
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
 _Q_ENCODED = tuple("_" if o == 0x20 else chr(o) if o in _PLAIN else f"={o:02X}" for o in range(256))
@@ -51,7 +51,7 @@ def mailbox_header(display_name: str, mailbox: str) -> str:
     if not display_name:
         return mailbox
     if _SPECIALS.search(display_name):
-        display_name = '"' + _QUOTE.sub(r"\\\1", display_name) + '"'
+        display_name = '"' + display_name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f"{display_name} <{mailbox}>"
 
 
@@ -139,7 +139,7 @@ def _address(name: str, value: str) -> str:
     if display.isascii() and "=?" not in display and len(display) <= width:
         return _folded(name, [display, f"<{mailbox}>"])
     if quoted:
-        display = _ESCAPED.sub(r"\1", display[1:-1])
+        display = _ESCAPED.sub(itemgetter(1), display[1:-1])
     return _folded(name, [*_encoded_words(display, width), f"<{mailbox}>"])
 
 

@@ -75,8 +75,9 @@ class Catalogue:
 
     def search(self, text: str) -> tuple[Provider, ...]:
         """Return the providers whose names, hosts and mail domains contain every word of ``text``."""
-        words = text.casefold().split()
-        return tuple(one for one in self.providers if all(word in _search_text(one) for word in words))
+        words = set(text.casefold().split())
+        texts = ((one, _search_text(one)) for one in self.providers)
+        return tuple(one for one, searched in texts if all(word in searched for word in words))
 
     def similar_host(self, host: str) -> str | None:
         """Return the known host that ``host`` probably misspells; None if it is known itself or similar to none."""
