@@ -33,6 +33,9 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 __all__ = ["Config", "ConfigError", "PlatformMail", "Record", "Registration"]
 
 
+_MAX_AUDIT_DAYS = 3650
+
+
 class Registration(StrEnum):
     """Who may register an account: no visitor, invited persons, visitors whom an operator approves, or any visitor."""
 
@@ -92,6 +95,7 @@ class Config:
     session_age: float = 90 * 86400.0  # and at most
     sign_up_seconds: float = 2.0  # a sign-up form submitted faster than this is shown again (bot check)
     redis_url: str = field(default="", repr=False)  # of the job queues; empty: a file or PostgreSQL
+    audit_days: int = 400  # how long entries of the audit trail are kept
     security_log: str = ""  # a file, or "stderr"; empty: switched off
     security_contacts: tuple[str, ...] = ()  # addresses of security.txt; empty: the page does not exist
     security_policy: str = ""  # address of the policy that security.txt names
@@ -209,6 +213,7 @@ class Config:
             metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
             if read.text("SIGNET_METRICS_TOKEN") or read.text("SIGNET_METRICS_TOKEN_FILE")
             else "",
+            audit_days=min(int(read.number("SIGNET_AUDIT_DAYS", 400, low=30)), _MAX_AUDIT_DAYS),
             security_log=_security_log(read),
             security_contacts=_security_contacts(read),
             security_policy=_security_policy(read),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def install(app: Flask) -> None:
     """Set up password hashing, log-in and the standing of accounts for the app and register the pages."""
     # Imported here, so that other packages can import the tables without the pages.
+    from ..audit import retention
     from ..jobs.registry import add_cleanup
     from ..outbox.callbacks import add_gate
     from ..state import get_state
@@ -24,6 +25,7 @@ def install(app: Flask) -> None:
         views_invited,  # noqa: F401 - importing these registers their routes
         views_profile,  # noqa: F401
     )
+    from .activity import views as activity_views
     from .mailbox import changes
     from .mailbox import views as mailbox_views  # noqa: F401
     from .proof import views as prove_views  # noqa: F401
@@ -34,8 +36,10 @@ def install(app: Flask) -> None:
     add_gate(app, standing.gate)
     add_cleanup(app, invitations.delete_old)
     add_cleanup(app, changes.delete_old)
+    add_cleanup(app, retention.prune)
     add_banner_source(app, banners.banners)
     passwords.install(app, fast=config.testing)
     access.install(app)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(team_views.blueprint)
+    app.register_blueprint(activity_views.blueprint)

@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
+from ..audit import Activity, AuditTarget, record_refusal
 from ..clock import utcnow
 from ..state import current_config, get_state
 from ..web.errors import PROGRAMME_CHANGED, ErrorPage, error_page, submitted_values
@@ -127,6 +128,12 @@ def _refuse(right: Right) -> Any:
     explanation = _("In %(programme)s you are %(role)s.", programme=programme, role=_role(current_user.role))
     if request.method not in {"GET", "HEAD"}:
         explanation += " " + _("Nothing was changed.")
+        record_refusal(
+            Activity.REFUSED_BY_ROLE,
+            current_user.account_id,
+            key=current_user.session_id,
+            target=AuditTarget("page", name=request.endpoint or ""),
+        )
     page = ErrorPage(
         _("Your role does not include this"),
         explanation,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, delete, select, update
 
+from .. import audit
 from ..db import db
 from ..security_log import SecurityEvent, record
 from ..smtp.mailbox import MailboxError, parse_mailbox
@@ -108,6 +109,8 @@ def _add(mailbox: str, link: Callable[[str], str], now: datetime, *, makes_opera
             token_hash=hash_token(token), mailbox=mailbox, makes_operator=makes_operator, created_at=now
         )
     )
+    target = audit.AuditTarget("invitation", name=audit.hint_of_mailbox(mailbox) if mailbox else "")
+    audit.record(audit.Activity.REGISTRATION_OFFERED, None, target=target)
     db.session.commit()
     record(SecurityEvent.INVITED, as_operator="yes" if makes_operator else "no")
     return link(token)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from .. import rate_limit
+from .. import audit, rate_limit
 from ..db import db
 from ..rate_limit import RateLimit
 from ..security_log import SecurityEvent, record
@@ -31,6 +31,8 @@ LOGINS_PER_MAILBOX_AND_NETWORK_DAILY = RateLimit("log-ins a day", 30, timedelta(
 LOGINS_PER_MAILBOX = RateLimit("log-in by mailbox", 100, timedelta(days=1))
 # A browser that an owner logged in with before, and one that is logged in, have attempts of their own.
 LOGINS_PER_BROWSER = RateLimit("log-in by browser", 10, timedelta(minutes=15))
+# Failed log-ins that the audit trail lists, of each mailbox.
+_FAILURES_LISTED = RateLimit("failed log-ins in the audit trail", 20, timedelta(days=1))
 PASSWORDS_PER_SESSION = RateLimit("password by session", 10, timedelta(minutes=15))
 
 
@@ -74,6 +76,7 @@ class _StoredPassword:
     account_id: int
     password_hash: str
     key: str  # of the mailbox
+    name: str
 
 
 def log_in(
@@ -98,6 +101,7 @@ def log_in(
     stored = _find_stored_password(key, visitor, now)
     is_right = hasher().verify(stored.password_hash if stored else None, password)
     if not is_right or stored is None or is_refused_demo(password):
+        _list_failure(key, stored, visitor, now)
         record(SecurityEvent.LOG_IN_FAILED, **_concerned(stored), reason="password" if stored else "mailbox")
         raise WrongCredentials
     new_hash = (
@@ -108,6 +112,18 @@ def log_in(
     return token
 
 
+def _list_failure(key: str, stored: _StoredPassword | None, visitor: Visitor, now: datetime) -> None:
+    """Record a wrong password, a few times a day. An unknown mailbox costs a transaction as well, which times alike. Commits."""
+    is_listed = rate_limit.consume(_FAILURES_LISTED, key, now=now)
+    if is_listed and stored is not None:
+        actor = audit.Actor(audit.Way.PAGE, stored.id, stored.name, network=visitor.network)
+        failed, refused = audit.Activity.LOG_IN_FAILED, audit.AuditOutcome.REFUSED
+        audit.record(
+            failed, stored.account_id, actor=actor, outcome=refused, after={"device": visitor.device.name}
+        )
+    db.session.commit()
+
+
 def _concerned(stored: _StoredPassword | None) -> dict[str, int]:
     """Return account and owner for the security log; nothing for a mailbox that is no owner's."""
     return {"account": stored.account_id, "owner": stored.id} if stored else {}
@@ -115,9 +131,11 @@ def _concerned(stored: _StoredPassword | None) -> dict[str, int]:
 
 def _find_stored_password(key: str, visitor: Visitor, now: datetime) -> _StoredPassword | None:
     """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
-    query = select(Owner.id, Owner.account_id, Owner.password_hash).where(Owner.mailbox_key == key)
+    query = select(Owner.id, Owner.account_id, Owner.password_hash, Owner.name).where(
+        Owner.mailbox_key == key
+    )
     row = db.session.execute(query).one_or_none()
-    stored = _StoredPassword(row.id, row.account_id, row.password_hash, key) if row else None
+    stored = _StoredPassword(row.id, row.account_id, row.password_hash, key, row.name) if row else None
     wait, reached = timedelta(), ""
     for limit, of in _limits(key, row.id if row else None, visitor):
         wait = rate_limit.consume_or_wait(limit, *of, now=now)

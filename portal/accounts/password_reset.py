@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from flask import current_app
 from sqlalchemy import ColumnElement, delete, select, update
 
-from .. import rate_limit, recipient_limits
+from .. import audit, rate_limit, recipient_limits
+from ..audit.retention import PERSON
 from ..db import db
 from ..outbox.queue import enqueue_row
 from ..rate_limit import RateLimit
@@ -60,6 +61,8 @@ def request_reset(request: ResetRequest, *, link_for: Callable[[str], str], now:
     if owner and is_emailed:
         token = add_reset(owner, now)
         enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
+        target = audit.AuditTarget(PERSON, owner.id, owner.name)
+        audit.record(audit.Activity.RESET_REQUESTED, owner.account_id, target=target)
     db.session.commit()
     record(
         SecurityEvent.RESET_REQUESTED,
@@ -77,6 +80,8 @@ def create_reset_token(mailbox: str, *, now: datetime) -> str | None:
         db.session.rollback()
         return None
     token, concerned = add_reset(owner, now), {"account": owner.account_id, "owner": owner.id}
+    target = audit.AuditTarget(PERSON, owner.id, owner.name)
+    audit.record(audit.Activity.RESET_REQUESTED, owner.account_id, target=target)
     db.session.commit()
     record(SecurityEvent.RESET_LINK_MADE, **concerned)
     return token
@@ -125,6 +130,8 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     reset_attempts(owner.mailbox_key, now=now)
     owner_id, account_id = owner.id, owner.account_id
+    audit.act_as(owner_id, owner.name)
+    audit.record(audit.Activity.PASSWORD_RESET, account_id)
     db.session.commit()
     record(SecurityEvent.PASSWORD_RESET, account=account_id, owner=owner_id)
     return owner_id

@@ -8,6 +8,8 @@ from zoneinfo import available_timezones
 
 from sqlalchemy import select
 
+from .. import audit
+from ..audit.retention import PERSON, forget_person
 from ..db import db
 from ..security_log import SecurityEvent, record
 from . import login, sessions
@@ -44,15 +46,25 @@ def change_names(user: LoggedIn, *, programme: str | None, name: str) -> None:
 
     The slug stays, because affiliates have shared links with it.
     """
-    db.session.get_one(Owner, user.id).name = name
-    if programme is not None:
-        db.session.get_one(Account, user.account_id).name = programme
+    owner = db.session.get_one(Owner, user.id)
+    if owner.name != name:
+        owner.name = name
+        audit.record(audit.Activity.NAME_CHANGED, user.account_id)
+    account = db.session.get_one(Account, user.account_id)
+    if programme is not None and account.name != programme:
+        before, account.name = {"name": account.name}, programme
+        audit.record(audit.Activity.PROGRAMME_SAVED, account.id, before=before, after={"name": programme})
     db.session.commit()
 
 
 def change_time_zone(account_id: int, time_zone: str) -> None:
     """Set the time zone that the account's weeks end in. Commits."""
-    db.session.get_one(Account, account_id).time_zone = time_zone
+    account = db.session.get_one(Account, account_id)
+    if account.time_zone != time_zone:
+        before, account.time_zone = {"time_zone": account.time_zone}, time_zone
+        audit.record(
+            audit.Activity.PROGRAMME_SAVED, account_id, before=before, after={"time_zone": time_zone}
+        )
     db.session.commit()
 
 
@@ -77,6 +89,7 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
         raise login.TooManyAttempts(wait)
     check_password(new, *about)
     if not hasher().verify(stored, present):
+        audit.record_refusal(audit.Activity.PASSWORD_CHANGED, user.account_id, key=user.session_id)
         record(SecurityEvent.LOG_IN_FAILED, reason="present password")
         raise WrongCredentials
     hashed = hasher().hash(new)
@@ -87,6 +100,7 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
     replace_password(owner, hashed, reset_link=reset_link, now=now)
     login.reset_attempts(key, now=now)
     sessions.revoke(OwnerSession.owner_id == user.id, OwnerSession.id != user.session_id, now=now)
+    audit.record(audit.Activity.PASSWORD_CHANGED, user.account_id)
     db.session.commit()
     record(SecurityEvent.PASSWORD_CHANGED)
 
@@ -98,10 +112,22 @@ def set_operator(mailbox: str, *, operator: bool) -> Owner | None:
         db.session.rollback()
         return None
     owner.is_operator = operator
+    action = audit.Activity.OPERATOR_PROMOTED if operator else audit.Activity.OPERATOR_DEMOTED
+    audit.record(action, owner.account_id, target=audit.AuditTarget(PERSON, owner.id, owner.name))
     concerned = {"account": owner.account_id, "owner": owner.id}
     db.session.commit()
     record(SecurityEvent.OPERATOR_PROMOTED if operator else SecurityEvent.OPERATOR_DEMOTED, **concerned)
     return owner
+
+
+def forget_in_audit_trail(mailbox: str) -> int | None:
+    """Empty a person's name in the audit trail; return in how many rows, or None for an unknown mailbox. Commits."""
+    owner = db.session.scalar(select(Owner).where(Owner.mailbox_key == mailbox_key(mailbox)))
+    if owner is None:
+        db.session.rollback()
+        return None
+    audit.record(audit.Activity.NAME_EMPTIED, None, target=audit.AuditTarget(PERSON, owner.id))
+    return forget_person(owner.id)  # commits both
 
 
 def time_zone_choices(current: str) -> Choices:

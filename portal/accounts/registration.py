@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from .. import rate_limit, recipient_limits
+from .. import audit, rate_limit, recipient_limits
+from ..audit.retention import PERSON
 from ..config import Registration
 from ..db import db
 from ..outbox.queue import enqueue_row
@@ -283,6 +284,8 @@ def _create(
             )
             account.contact_id = owner.id
             concerned = {"account": owner.account_id, "owner": owner.id}
+            target = audit.AuditTarget(PERSON, owner.id, owner.name)
+            audit.record(audit.Activity.REGISTERED, account.id, target=target, after={"name": account.name})
             db.session.commit()
         except IntegrityError:
             # PostgreSQL: a concurrent transaction took the mailbox or the slug.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, delete, func, or_, select, update
 
+from ..audit import Activity, Actor, AuditTarget, Way, current_actor
+from ..audit import record as record_activity
 from ..db import db, read_only, read_write
 from ..languages import ENGLISH
 from ..state import current_config
@@ -150,7 +152,7 @@ class Device:
 
 
 def start(owner_id: int, account_id: int, *, device: Device, now: datetime) -> str:
-    """Insert a session that shows an account, and return its token. The caller commits.
+    """Insert a session that shows an account, record the log-in, and return the session's token. The caller commits.
 
     Each way to log in proves the password first, so a new session is a proof of person as well.
     """
@@ -161,6 +163,10 @@ def start(owner_id: int, account_id: int, *, device: Device, now: datetime) -> s
     row.created_at = row.seen_at = row.proved_at = now
     row.proved_by = ProvedBy.PASSWORD
     db.session.add(row)
+    db.session.flush()
+    name = db.session.get_one(Owner, owner_id).name
+    actor = Actor(Way.PAGE, owner_id, name, row.id, device.network)
+    record_activity(Activity.LOGGED_IN, account_id, actor=actor, after={"device": device.name})
     return token
 
 
@@ -183,6 +189,8 @@ def renew(user: LoggedIn, proved_by: ProvedBy, *, kept_form: str = "", now: date
         )
     )
     is_renewed = int(db.session.execute(statement).rowcount) == 1  # type: ignore[attr-defined]
+    if is_renewed:
+        record_activity(Activity.PROVED, user.account_id, after={"by": proved_by.value})
     db.session.commit()
     return token if is_renewed else None
 
@@ -231,14 +239,24 @@ def devices(owner_id: int, *, now: datetime) -> Sequence[OwnerSession]:
 
 def end(owner_id: int, session_id: int, *, now: datetime) -> bool:
     """Log out one device of this owner; return whether there was such a session. Commits."""
+    row = db.session.scalar(
+        select(OwnerSession).where(OwnerSession.owner_id == owner_id, OwnerSession.id == session_id)
+    )
     count = revoke(OwnerSession.owner_id == owner_id, OwnerSession.id == session_id, now=now)
+    if row is not None and count:
+        is_own = session_id == current_actor().session_id
+        action = Activity.LOGGED_OUT if is_own else Activity.LOGGED_OUT_DEVICE
+        record_activity(action, row.account_id, target=AuditTarget("device", session_id, row.device))
     db.session.commit()
     return count > 0
 
 
 def end_others(owner_id: int, session_id: int, *, now: datetime) -> int:
     """Log out all devices of this owner but the current one; return their number. Commits."""
+    shown = db.session.scalar(select(OwnerSession.account_id).where(OwnerSession.id == session_id))
     count = revoke(OwnerSession.owner_id == owner_id, OwnerSession.id != session_id, now=now)
+    if count:
+        record_activity(Activity.LOGGED_OUT_OTHERS, shown, after={"count": count})
     db.session.commit()
     return count
 

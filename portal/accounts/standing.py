@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import select, update
 
+from .. import audit
 from ..db import db
 from ..db.transaction import db_now
 from ..jobs import notify
@@ -114,6 +115,7 @@ def approve(account_id: int, *, now: datetime) -> bool:
         db.session.execute(
             waiting.values(next_attempt_at=db_now()).execution_options(synchronize_session=False)
         )
+        audit.record(audit.Activity.ACCOUNT_APPROVED, account_id)
     db.session.commit()
     if is_new:
         record(SecurityEvent.ACCOUNT_APPROVED, account=account_id)
@@ -130,6 +132,8 @@ def suspend(account_id: int, *, reason: str, now: datetime) -> bool:
     if account is not None and is_new:
         account.suspended_at, account.suspension_reason = now, " ".join(reason.split())[:REASON_LIMIT_CHARS]
         get_queue(account_id, lock=True).generation += 1  # a running drain releases the rest of its batch
+        after = {"reason": account.suspension_reason}
+        audit.record(audit.Activity.ACCOUNT_SUSPENDED, account_id, after=after)
     db.session.commit()
     if is_new:
         record(SecurityEvent.ACCOUNT_SUSPENDED, account=account_id)
@@ -143,6 +147,7 @@ def resume(account_id: int) -> bool:
     if account is not None and was_suspended:
         account.suspended_at, account.suspension_reason = None, ""
         _restart(account_id)
+        audit.record(audit.Activity.ACCOUNT_RESUMED, account_id)
     db.session.commit()
     if was_suspended:
         record(SecurityEvent.ACCOUNT_RESUMED, account=account_id)

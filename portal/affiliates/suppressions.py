@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, case, delete, exists, null, or_, select, update
 
+from .. import audit
 from ..clock import utcnow
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
@@ -218,6 +219,7 @@ def list_suppressions(account_id: int, *, before: int | None, after: int | None)
 def add(account_id: int, mailbox: str, note: str, *, now: datetime) -> None:
     """Suppress a mailbox by the owner's decision. Commits."""
     suppress(account_id, mailbox, SuppressionReason.BY_OWNER, note=note, now=now)
+    audit.record(audit.Activity.MAILBOX_SUPPRESSED, account_id)
     db.session.commit()
 
 
@@ -268,6 +270,9 @@ def lift(account_id: int, suppression_id: int, *, why: str, by: str, now: dateti
     lifted = SuppressionLift(account_id=account_id, mailbox_key=mailbox, reason=row.reason, note=row.note)
     lifted.why, lifted.lifted_by, lifted.lifted_at = why[:_WHY_CHARS], by, now
     db.session.add(lifted)
+    db.session.flush()
+    target, before = audit.AuditTarget("suppression", suppression_id), {"reason": row.reason.value}
+    audit.record(audit.Activity.MAILBOX_LIFTED, account_id, target=target, before=before)
     db.session.commit()
     return mailbox
 

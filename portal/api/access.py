@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flask import g, request
 
+from .. import audit
 from ..clock import utcnow
 from ..security_log import SecurityEvent, record
 from . import tokens
@@ -55,6 +56,7 @@ def check_scope() -> None:
         header = f'Bearer realm="Signet", error="insufficient_scope", scope="{allowed[0].value}"'
         raise Problem(ProblemKind.SCOPE, detail, headers={"WWW-Authenticate": header})
     g.api_bearer = found
+    audit.act_as(found.token_id, found.name, way=audit.Way.API)
 
 
 def bearer() -> tokens.Bearer:

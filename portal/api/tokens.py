@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
-from .. import rate_limit
+from .. import audit, rate_limit
 from ..accounts.models import Account, Membership
 from ..accounts.tokens import hash_token, new_token
 from ..db import db, read_write
@@ -106,6 +106,13 @@ def create(account_id: int, *, now: datetime, **new: Unpack[NewToken]) -> str:
     db.session.add(row)
     db.session.flush()
     token_id = row.id
+    target = audit.AuditTarget("token", token_id, row.name)
+    audit.record(
+        audit.Activity.TOKEN_CREATED,
+        account_id,
+        target=target,
+        after={"scope": row.scope.value, "ends": row.expires_at},
+    )
     db.session.commit()
     record(SecurityEvent.TOKEN_CREATED, account=account_id, token=token_id)
     return token
@@ -122,6 +129,7 @@ def revoke(account_id: int, token_id: int, *, by: str, now: datetime) -> str | N
         return None
     row.revoked_at, row.revoked_by = now, by
     name = row.name
+    audit.record(audit.Activity.TOKEN_REVOKED, account_id, target=audit.AuditTarget("token", token_id, name))
     db.session.commit()
     record(SecurityEvent.TOKEN_REVOKED, account=account_id, token=token_id)
     return name

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, TextClause, func, select
 
+from .. import audit
 from ..affiliates import suppressions
 from ..affiliates.models import SuppressionReason
 from ..affiliates.suppressions import SuppressionCause
@@ -118,6 +119,8 @@ def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) 
             found.closed_at, found.decision = now, decision
             for listener in get_state().part(_BreakerCallbacks).listeners:
                 listener(found)
+            after = {"domain": found.domain, "decision": decision.value}
+            audit.record(audit.Activity.BOUNCES_DECIDED, account_id, after=after)
             db.session.commit()
             break
         db.session.commit()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Update, delete, func, or_, select, update
 
+from .. import audit
 from ..accounts.tokens import hash_token
 from ..db import db, insert
 from ..security_log import SecurityEvent, record
@@ -42,7 +43,9 @@ def create(account_id: int, provider: str, *, now: datetime) -> None:
         "events": 0,
         "refused": 0,
     }
-    db.session.execute(insert(BounceHook).values(values).on_conflict_do_nothing())
+    made = insert(BounceHook).values(values).on_conflict_do_nothing().returning(BounceHook.id)
+    if db.session.scalar(made) is not None:
+        _record(audit.Activity.BOUNCE_ADDRESS_MADE, account_id, provider)
     db.session.commit()
     record(SecurityEvent.WEBHOOK_SAVED, account=account_id)
 
@@ -66,6 +69,7 @@ def renew(account_id: int, provider: str, *, now: datetime) -> bool:
     )
     hook.secret_hash = hash_token(secret)
     hook.sealed_secret = vault().seal(secret, secret_binding(hook))
+    _record(audit.Activity.BOUNCE_ADDRESS_RENEWED, account_id, provider)
     db.session.commit()
     record(SecurityEvent.WEBHOOK_SAVED, account=account_id)
     return True
@@ -78,6 +82,7 @@ def remove(account_id: int, provider: str) -> bool:
         return False
     db.session.execute(delete(FormerSecret).where(FormerSecret.hook_id == hook.id))
     db.session.delete(hook)
+    _record(audit.Activity.BOUNCE_ADDRESS_REMOVED, account_id, provider)
     db.session.commit()
     record(SecurityEvent.WEBHOOK_REMOVED, account=account_id)
     return True
@@ -89,6 +94,7 @@ def save_key(account_id: int, provider: str, key: str) -> bool:
     if hook is None:
         return False
     hook.sealed_key = vault().seal(key, key_binding(hook))
+    _record(audit.Activity.BOUNCE_KEY_SAVED, account_id, provider)
     db.session.commit()
     record(SecurityEvent.WEBHOOK_SAVED, account=account_id)
     return True
@@ -165,6 +171,10 @@ def key_binding(hook: BounceHook) -> dict[str, str | int]:
 
 def _secret_binding(account_id: int, provider: str) -> dict[str, str | int]:
     return {"kind": "bounce-hook-secret", "account": account_id, "provider": provider}
+
+
+def _record(action: audit.Activity, account_id: int, provider: str) -> None:
+    audit.record(action, account_id, after={"provider": provider})
 
 
 def _new_secret() -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .. import audit
 from ..db import db
 from ..jobs import heartbeat
 from ..operations import reseal
@@ -51,6 +52,7 @@ def rotate(*, batch: int, leave: bool, now: datetime, echo: Echo) -> int:
     if unreadable and not leave:
         echo("Nothing was changed. Put the right key back into the keyring, or leave these by --leave-shut.")
         return NOT_DONE
+    audit.record_alone(audit.Activity.KEYS_ROTATED, None, after={"key": first})
     return _rotate(first, batch, echo)
 
 

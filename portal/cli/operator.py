@@ -157,7 +157,7 @@ def _selection(
     return MessageSelection(account_id, tuple(Status(one) for one in statuses), message_ids, before)
 
 
-owners = AppGroup("owners", help="Make an owner an operator, or end it.")
+owners = AppGroup("owners", help="Make an owner an operator, or end it; empty a name in the audit trail.")
 
 
 @owners.command()
@@ -172,6 +172,18 @@ def promote(mailbox: str) -> None:
 def demote(mailbox: str) -> None:
     """Make an operator an owner like any other."""
     _set_operator(mailbox, False)
+
+
+@owners.command("forget-name")
+@click.argument("mailbox")
+def forget_name(mailbox: str) -> None:
+    """Empty a person's name in the audit trail, where the person asked to be erased. What was done stays."""
+    from ..accounts import profile
+
+    count = profile.forget_in_audit_trail(mailbox)
+    if count is None:
+        raise click.ClickException(_NO_OWNER)
+    click.echo(f"The name was emptied in {count} entries of the audit trail.")
 
 
 def _set_operator(mailbox: str, operator: bool) -> None:

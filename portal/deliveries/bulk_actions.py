@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
 
+from .. import audit
 from ..clock import utcnow
 from ..db import db, insert
 from ..jobs import notify
@@ -85,6 +86,12 @@ def create(account_id: int, action: Action, scope: Scope, *, key: str, now: date
     ).scalar_one_or_none()
     if inserted_id is not None:
         notify.push_after_commit(JOB, inserted_id)
+        chosen = scope.filters.query() | ({"q": "set"} if scope.filters.q else {})
+        target, after = (
+            audit.AuditTarget("order", inserted_id),
+            {"action": action.value, "count": count.number},
+        )
+        audit.record(audit.Activity.ORDER_GIVEN, account_id, target=target, after=after | chosen)
     db.session.commit()
     return db.session.scalars(select(BulkAction).where(BulkAction.key == values["key"])).one()
 
@@ -108,6 +115,7 @@ def stop(row: BulkAction, *, now: datetime) -> None:
     db.session.refresh(row, with_for_update=True)
     if row.state in _OPEN:
         row.state, row.ended_at = BulkActionState.STOPPED, now
+        audit.record(audit.Activity.ORDER_STOPPED, row.account_id, target=audit.AuditTarget("order", row.id))
     db.session.commit()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy import select
 
-from .. import rate_limit
+from .. import audit, rate_limit
 from ..affiliates import links, suppressions
 from ..affiliates.models import SuppressionReason
 from ..db import db
@@ -84,7 +84,13 @@ def retry_or_cancel(message: OutboxMessage, action: Action, *, now: datetime) ->
     retry = action is Action.RETRY
     statuses = admin.RETRYABLE if retry else admin.CANCELLABLE
     selection = MessageSelection(account_id=message.account_id, message_ids=[message.id], statuses=statuses)
-    result = (admin.retry if retry else admin.cancel)(selection, now=now)
+    done = audit.Activity.MESSAGE_RETRIED if retry else audit.Activity.MESSAGE_CANCELLED
+    account_id, target = message.account_id, audit.AuditTarget("message", message.id)
+
+    def record(_changed: object) -> None:
+        audit.record(done, account_id, target=target)
+
+    result = (admin.retry if retry else admin.cancel)(selection, now=now, on_change=record)
     return "" if result.changed else _WHY_NOT[message.status]
 
 
@@ -144,6 +150,9 @@ def send(message: OutboxMessage, owner: Owner, request: ResendRequest, *, now: d
     if copy is None:  # another request with the same form was faster
         db.session.rollback()
         return db.session.scalars(select(OutboxMessage).where(OutboxMessage.key == new.key)).one()
+    target = audit.AuditTarget("message", message.id)
+    after = {"recipient": "owner" if request.to_owner else "same"}
+    audit.record(audit.Activity.MESSAGE_COPIED, message.account_id, target=target, after=after)
     db.session.commit()
     return copy
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, delete, or_, select, update
 
+from .. import audit
 from ..accounts.models import Account
 from ..bounces import cleanup, outcomes
 from ..db import db, insert
@@ -39,6 +40,7 @@ def get(account_id: int) -> Retention:
 def save(account_id: int, chosen: Retention) -> None:
     """Set how long the account keeps messages. Commits."""
     values = {"body_days": chosen.body_days, "row_days": chosen.row_days}
+    audit.record(audit.Activity.RETENTION_SAVED, account_id, before=asdict(get(account_id)), after=values)
     statement = insert(RetentionSetting).values(account_id=account_id, **values)
     db.session.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=values))
     db.session.commit()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user
 
+from .. import audit
 from ..accounts import access
 from ..accounts.team.rights import Right
 from ..affiliates import links
@@ -76,6 +77,9 @@ def index() -> Any:
 def table() -> Response:
     filters = Filters.read(request.args.to_dict())
     account = current_user.account
+    # What was searched for may be a person's address.
+    chosen = filters.query() | ({"q": "set"} if filters.q else {})
+    audit.record_alone(audit.Activity.DELIVERIES_EXPORTED, account.id, after=chosen)
     name = export.file_name(account.slug, utcnow())
     lines = stream_with_context(export.csv_chunks(account.id, filters))
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}

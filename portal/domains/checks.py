@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from .. import rate_limit
+from .. import audit, rate_limit
 from ..clock import utcnow
 from ..db import db, insert
 from ..db.lease import Lease, has_lapsed, lapsed, take
@@ -74,14 +74,22 @@ def add_selectors(version: SmtpSettings, selectors: Sequence[str], *, now: datet
     check = _get_or_create(version, now)
     others = [one for one in check.selectors if one not in selectors]
     check.selectors = [*others, *selectors][-_MAX_SELECTORS:]
+    _record(audit.Activity.SELECTOR_ADDED, version, ", ".join(selectors))
     request_check(version, now=now)
 
 
 def remove_selector(version: SmtpSettings, selector: str, *, now: datetime) -> None:
     """Remove a DKIM selector and request a check. Commits. Raises TooManyChecks."""
     check = _get_or_create(version, now)
+    if selector in check.selectors:
+        _record(audit.Activity.SELECTOR_REMOVED, version, selector)
     check.selectors = [one for one in check.selectors if one != selector]
     request_check(version, now=now)
+
+
+def _record(action: audit.Activity, version: SmtpSettings, selector: str) -> None:
+    after = {"domain": version.domain, "selector": selector}
+    audit.record(action, version.account_id, after=after)
 
 
 def find_due_work(now: datetime) -> list[tuple[str, int]]:

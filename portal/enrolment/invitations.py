@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from .. import rate_limit, recipient_limits
+from .. import audit, rate_limit, recipient_limits
 from ..accounts.standing import is_limited
 from ..affiliates.models import Affiliate, AffiliateState, TokenPurpose
 from ..affiliates.suppressions import find_suppression
@@ -67,7 +67,11 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
             f"You have sent {PER_ACCOUNT.amount} invitations today, or this address was written to three times "
             "today. Try again tomorrow."
         )
-    decision = _send(account, invited or _insert(account, new), invitation, now)
+    affiliate = invited or _insert(account, new)
+    decision = _send(account, affiliate, invitation, now)
+    audit.record(
+        audit.Activity.AFFILIATE_INVITED, account.id, target=audit.AuditTarget("affiliate", affiliate.id)
+    )
     db.session.commit()
     return decision
 

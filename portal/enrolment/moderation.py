@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from .. import audit
 from ..affiliates import cancel_pending
 from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db
@@ -29,19 +30,26 @@ class StateChange:
 
 @dataclass(frozen=True)
 class _Transition:
-    """The states in which a decision is possible, the state it leads to, and the event it records."""
+    """The states in which a decision is possible, the state it leads to, and what it records."""
 
     allowed: tuple[AffiliateState, ...]
     new: AffiliateState
+    action: audit.Activity
     event: EventType | None = None
 
 
 APPROVABLE = (AffiliateState.PENDING, AffiliateState.DECLINED)
 DECLINABLE = (AffiliateState.PENDING,)
-_APPROVE = _Transition(APPROVABLE, AffiliateState.ACTIVE, EventType.APPROVED)
-_DECLINE = _Transition(DECLINABLE, AffiliateState.DECLINED, EventType.DECLINED)
-_SUSPEND = _Transition((AffiliateState.ACTIVE,), AffiliateState.SUSPENDED)
-_UNSUSPEND = _Transition((AffiliateState.SUSPENDED,), AffiliateState.ACTIVE)
+_APPROVE = _Transition(
+    APPROVABLE, AffiliateState.ACTIVE, audit.Activity.AFFILIATE_APPROVED, EventType.APPROVED
+)
+_DECLINE = _Transition(
+    DECLINABLE, AffiliateState.DECLINED, audit.Activity.AFFILIATE_DECLINED, EventType.DECLINED
+)
+_SUSPEND = _Transition((AffiliateState.ACTIVE,), AffiliateState.SUSPENDED, audit.Activity.AFFILIATE_SUSPENDED)
+_UNSUSPEND = _Transition(
+    (AffiliateState.SUSPENDED,), AffiliateState.ACTIVE, audit.Activity.AFFILIATE_UNSUSPENDED
+)
 
 
 def approve(account: Account, affiliate_id: int, *, now: datetime) -> StateChange | None:
@@ -86,6 +94,7 @@ def _change_state(
     if changed:
         affiliate.state, affiliate.state_since = transition.new, now
         db.session.flush()
+        audit.record(transition.action, account.id, target=audit.AuditTarget("affiliate", affiliate_id))
         if transition.new is AffiliateState.SUSPENDED:
             cancel_pending.for_suspended(affiliate, now=now)
         if transition.event is not None:

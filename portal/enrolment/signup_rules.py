@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import bindparam, select
 
+from .. import audit
 from ..affiliates.models import SignUpRules
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
@@ -33,7 +34,9 @@ def get_rules(account_id: int) -> Rules:
 
 def save_rules(account_id: int, rules: Rules) -> None:
     """Save the rules. They apply to later sign-ups only. Commits."""
+    before = asdict(get_rules(account_id))
     values = {"auto_approve": rules.auto_approve, "confirm": rules.confirm}
     statement = insert(SignUpRules).values(account_id=account_id, **values)
     db.session.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=values))
+    audit.record(audit.Activity.SIGN_UP_RULES_SAVED, account_id, before=before, after=values)
     db.session.commit()

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response, abort, flash, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user
 
+from .. import audit
 from ..accounts.standing import is_limited
 from ..affiliates import codes, directory, same_mailbox
 from ..affiliates import suppressions as suppression_list
@@ -67,6 +68,7 @@ def index() -> Any:
 
 @blueprint.post("/affiliates.csv")
 def export() -> Any:
+    audit.record_alone(audit.Activity.AFFILIATES_EXPORTED, current_user.account_id)
     lines = csv_export.stream_csv(current_user.account, current_config())
     response = Response(stream_with_context(lines), mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="affiliates-{utcnow():%Y-%m-%d}.csv"'

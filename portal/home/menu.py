@@ -162,7 +162,14 @@ MENU = (
                 ),
                 _("How your shop reports purchases and payouts."),
             ),
-            _single(_("Team"), "team.index", "team.*", _("Who works on this programme, and as what.")),
+            Section(
+                _("Team"),
+                (
+                    MenuPage(_("Team"), "team.index", "team.*"),
+                    MenuPage(_("Activity"), "activity.index", "activity.*"),
+                ),
+                _("Who works on this programme, as what, and who changed what."),
+            ),
             _single(
                 _("Account"),
                 "accounts.profile",
@@ -176,6 +183,7 @@ MENU = (
         (
             _single(_("Accounts"), "operator.list_accounts", "operator.*"),
             _single(_("Outbox"), "operator.outbox"),
+            _single(_("Activity"), "activity.of_portal"),
         ),
         is_apart=True,
     ),

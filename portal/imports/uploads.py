@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import defer
 
+from .. import audit
 from ..db import db, insert
 from ..jobs import notify
 from ..settings.routing import sends_by_own_server
@@ -87,7 +88,10 @@ def upload(account_id: int, file: UploadedFile, *, now: datetime) -> AffiliateIm
         **dict.fromkeys(("lines", "cursor", "added", "left_out", "emails", "queued", "mail_cursor"), 0),
     }
     statement = insert(AffiliateImport).values(values)
-    db.session.execute(statement.on_conflict_do_nothing(index_elements=["account_id", "key"]))
+    statement = statement.on_conflict_do_nothing(index_elements=["account_id", "key"])
+    import_id = db.session.scalar(statement.returning(AffiliateImport.id))
+    if import_id is not None:
+        _record(audit.Activity.IMPORT_UPLOADED, account_id, import_id, lines=len(rows))
     db.session.commit()
     query = select(AffiliateImport).where(
         AffiliateImport.account_id == account_id, AffiliateImport.key == key
@@ -176,6 +180,7 @@ def start(account_id: int, import_id: int, *, total: int) -> bool:
     is_new = bool(done.rowcount)  # type: ignore[attr-defined]
     if is_new:
         notify.push_after_commit(JOB, import_id)
+        _record(audit.Activity.IMPORT_STARTED, account_id, import_id, lines=total)
     db.session.commit()
     return is_new
 
@@ -187,8 +192,14 @@ def stop(account_id: int, import_id: int, *, now: datetime) -> None:
         AffiliateImport.account_id == account_id,
         AffiliateImport.state.in_((ImportState.UPLOADED, ImportState.ADDING, ImportState.MAILING)),
     )
-    db.session.execute(statement.values(state=ImportState.STOPPED, ended_at=now, text="", next_mail_at=None))
+    stopped = statement.values(state=ImportState.STOPPED, ended_at=now, text="", next_mail_at=None)
+    if db.session.scalar(stopped.returning(AffiliateImport.id)) is not None:
+        _record(audit.Activity.IMPORT_STOPPED, account_id, import_id)
     db.session.commit()
+
+
+def _record(action: audit.Activity, account_id: int, import_id: int, **values: int) -> None:
+    audit.record(action, account_id, target=audit.AuditTarget("import", import_id), after=values)
 
 
 def forget_old(now: datetime) -> None:

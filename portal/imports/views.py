@@ -8,6 +8,7 @@ from flask import Blueprint, Response, abort, flash, redirect, render_template, 
 from flask_babel import gettext as _
 from flask_login import current_user
 
+from .. import audit
 from ..clock import utcnow
 from ..web.csv import csv_header, csv_lines
 from . import uploads
@@ -117,6 +118,8 @@ def faults(import_id: int) -> Any:
     row = _import_or_404(import_id)
     if row.state is not ImportState.UPLOADED:
         abort(404)
+    target = audit.AuditTarget("import", row.id)
+    audit.record_alone(audit.Activity.IMPORT_FAULTS_EXPORTED, current_user.account_id, target=target)
     found = _preview(row)
     lines = [(line.number, " ".join(line.problems), *line.cells) for line in found.faulty]
     text = csv_header([_("Line"), _("What is wrong"), *found.headings]) + csv_lines(lines)

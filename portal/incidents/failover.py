@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from flask_babel import gettext as _
 from sqlalchemy import select, update
 
+from .. import audit
 from ..accounts.models import Account
 from ..db import db
 from ..db.transaction import db_now
@@ -58,6 +59,7 @@ def start(account_id: int, *, now: datetime) -> None:
         lifecycle.add_timeline_entry(incident, TimelineKind.FAILOVER, now=now)
     login_probe.schedule_soon(account_id, version.number, now=now, within=_PROBE_WITHIN)
     release_queue(account_id)
+    audit.record(audit.Activity.FAILOVER_STARTED, account_id)
     db.session.commit()
 
 
@@ -79,6 +81,8 @@ def end_manually(account_id: int, *, now: datetime) -> bool:
     was_active = version is not None and version.failover_since is not None
     if version is not None:
         end(version, now=now)
+    if was_active:
+        audit.record(audit.Activity.FAILOVER_ENDED, account_id)
     db.session.commit()
     return was_active
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, select, update
 
+from .. import audit
 from ..db import db
 from ..outbox import cancellations
 from ..outbox.models import OutboxMessage, Status
@@ -48,6 +49,7 @@ def release(account_id: int, *, now: datetime) -> int:
     count = count_held(account_id, 0, now=now).count
     _add_timeline_entries(account_id, TimelineKind.RELEASED, count_label(count), now)
     release_queue(account_id)
+    audit.record(audit.Activity.QUEUE_RELEASED, account_id, after={"count": count})
     db.session.commit()
     return count
 
@@ -72,6 +74,8 @@ def discard(account_id: int, hours: int, *, by: str, release_rest: bool, now: da
     _add_timeline_entries(account_id, TimelineKind.DISCARDED, count_label(len(message_ids)), now)
     if release_rest:
         release_queue(account_id)
+    after = {"count": len(message_ids), "hours": hours, "release_rest": release_rest}
+    audit.record(audit.Activity.QUEUE_DISCARDED, account_id, after=after)
     db.session.commit()
     return len(message_ids)
 

@@ -121,7 +121,7 @@ def save_limits() -> Any:
     form = forms.LimitsForm()
     if not form.validate():
         return _limits(form, refused=True), 422
-    rate_limits.set_limits(current_user.account_id, *form.chosen)
+    policy.save_limits(current_user.account_id, *form.chosen)
     flash("The limits are saved and hold from the next email on.", "success")
     return redirect(url_for(".limits"), 303)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, select
 
+from .. import audit
 from ..accounts.models import Account
 from ..db import db, insert
 from ..events.types import Source
@@ -31,6 +32,8 @@ def find_days(account_id: int) -> int | None:
 
 def save_days(account_id: int, days: int | None) -> None:
     """Save the rule; None removes it. Commits."""
+    before = {"days": find_days(account_id)}
+    audit.record(audit.Activity.COMMISSION_RULE_SAVED, account_id, before=before, after={"days": days})
     if days is None:
         row = db.session.get(ApprovalRule, account_id)
         if row is not None:

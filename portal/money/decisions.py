@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
 
+from .. import audit
 from ..affiliates import directory
 from ..affiliates.models import Affiliate
 from ..amounts import from_units, plain_number
@@ -79,6 +80,9 @@ def decide(account: Account, commission_id: int, decision: Decision, cause: Caus
                 _count(account, row, cause)
             case Decision.SAME:
                 row.state, row.decided_at = CommissionState.DISMISSED, cause.now
+        if cause.after is None:  # not by the rule, which was recorded when it was saved
+            target, after = audit.AuditTarget("commission", commission_id), {"decision": decision.value}
+            audit.record(audit.Activity.COMMISSION_DECIDED, account.id, target=target, after=after)
     db.session.commit()
     return changed
 

@@ -19,6 +19,7 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from flask_login import current_user
 
+from .. import audit
 from ..clock import utcnow
 from ..events import weeks
 from ..events.types import Source
@@ -70,6 +71,7 @@ def save_rule() -> Any:
 
 @blueprint.post("/export.csv")
 def export() -> Any:
+    audit.record_alone(audit.Activity.COMMISSIONS_EXPORTED, current_user.account_id)
     lines = csv_export.stream_csv(current_user.account_id)
     response = Response(stream_with_context(lines), mimetype="text/csv")
     name = f"{current_user.account.slug}-commissions-{utcnow():%Y-%m-%d}.csv"

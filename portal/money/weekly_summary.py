@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, exists, select, update
 
+from .. import audit
 from ..accounts.models import Account
 from ..affiliates import directory
 from ..affiliates.models import Affiliate, AffiliateState
@@ -78,6 +79,7 @@ def send_skipped(account_id: int, week_id: int, *, now: datetime) -> bool:
         can_send = week.state is WeekState.SKIPPED
     if week is not None and can_send:
         week.state, week.due_at, week.ended_at = WeekState.PLANNED, now, None
+        audit.record(audit.Activity.SKIPPED_WEEK_SENT, account_id, target=audit.AuditTarget("week", week_id))
         notify.push_after_commit(JOB, account_id)
     db.session.commit()
     return can_send

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask_babel import gettext as _
 from sqlalchemy import bindparam, delete, select
 
-from .. import pictures
+from .. import audit, pictures
 from ..accounts.models import Account
 from ..accounts.names import holds_link
 from ..db import db, insert
@@ -137,6 +137,7 @@ def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str
     accent, note = _validate_accent(entered.accent)
     _validate_address(owner.account, entered.address)
     picture = _validate_logo(entered.logo) if entered.logo else None
+    before = branding_of(owner.account_id)
     values: dict[str, Any] = {
         "accent": accent,
         "address": entered.address,
@@ -151,6 +152,10 @@ def save_branding(owner: Owner, entered: BrandingInput, *, now: datetime) -> str
     _store(owner.account_id, values, values)
     if picture is not None:
         _delete_old_logos(owner.account_id)
+    after = {"accent": accent, "address": entered.address, "footer": entered.footer}
+    if picture is not None or entered.remove_logo:
+        after["logo"] = "removed" if picture is None else "changed"
+    _record(owner.account_id, before, after)
     db.session.commit()
     return note
 
@@ -165,8 +170,16 @@ def save_address(account: Approvable, address: str, *, without: bool, now: datet
     """Save the postal address alone, or that there is none. Commits. Raises InvalidBranding."""
     _validate_address(account, address)
     values = {"address": address, "without_address": without, "updated_at": now}
+    before = branding_of(account.id)
     _store(account.id, {"accent": DEFAULT_ACCENT, "footer": "", **values}, values)
+    _record(account.id, before, {"address": address})
     db.session.commit()
+
+
+def _record(account_id: int, before: Branding, after: dict[str, str]) -> None:
+    present: dict[str, str] = {name: getattr(before, name) for name in ("accent", "address", "footer")}
+    present = {name: value for name, value in present.items() if name in after}
+    audit.record(audit.Activity.LOOK_SAVED, account_id, before=present, after=after)
 
 
 def _validate_accent(text: str) -> tuple[str, str]:

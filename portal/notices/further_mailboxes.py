@@ -13,7 +13,7 @@ from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from .. import rate_limit, recipient_limits
+from .. import audit, rate_limit, recipient_limits
 from ..accounts import emails, standing
 from ..accounts.models import Account, Owner
 from ..accounts.tokens import hash_token, new_token
@@ -58,6 +58,8 @@ def add(account: Account, entered: str, *, now: datetime) -> NoticeMailbox:
     except IntegrityError:
         raise MailboxRefused(_("%(mailbox)s is on the list already.", mailbox=mailbox)) from None
     _send_link(locked, row, now)
+    target = audit.AuditTarget("mailbox", row.id, audit.hint_of_mailbox(mailbox))
+    audit.record(audit.Activity.FURTHER_MAILBOX_ADDED, account.id, target=target)
     db.session.commit()
     return row
 
@@ -87,9 +89,12 @@ def remove(account_id: int, mailbox_id: int) -> bool:
     statement = delete(NoticeMailbox).where(
         NoticeMailbox.id == mailbox_id, NoticeMailbox.account_id == account_id
     )
-    removed = db.session.execute(statement.returning(NoticeMailbox.id)).scalar_one_or_none() is not None
+    removed = db.session.execute(statement.returning(NoticeMailbox.mailbox)).scalar_one_or_none()
+    if removed is not None:
+        target = audit.AuditTarget("mailbox", mailbox_id, audit.hint_of_mailbox(removed))
+        audit.record(audit.Activity.FURTHER_MAILBOX_REMOVED, account_id, target=target)
     db.session.commit()
-    return removed
+    return removed is not None
 
 
 def find_by_token(token: str, *, now: datetime) -> tuple[NoticeMailbox, Account] | None:

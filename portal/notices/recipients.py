@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 
+from .. import audit
 from ..accounts.models import Account, Owner
 from ..db import db
 from ..db.transaction import current_connection
@@ -52,7 +53,12 @@ def is_enabled(account_id: int, notice: Notice) -> bool:
 
 def set_enabled(account_id: int, notice: Notice, *, enabled: bool) -> None:
     """Switch a notice on or off. Commits. Raises NoticeLocked."""
+    before = {"on": is_enabled(account_id, notice)}
     store_enabled(account_id, notice, enabled=enabled)
+    target = audit.AuditTarget("notice", name=notice.name)
+    audit.record(
+        audit.Activity.NOTICE_SWITCHED, account_id, target=target, before=before, after={"on": enabled}
+    )
     db.session.commit()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from .. import audit
 from ..accounts.models import Account
 from ..db import db
 from ..db.prepared import PreparedStatement
@@ -170,7 +171,9 @@ def save_version(
     if text == present:
         db.session.commit()
         return None
-    return _add_version(owner, notice, text, based_on + 1, now)
+    return _add_version(
+        owner, notice, text, _VersionStep(audit.Activity.TEXT_SAVED, based_on, present.subject), now
+    )
 
 
 def reset_to_default(owner: Owner, notice: Notice, *, based_on: int, now: datetime) -> TextVersion | None:
@@ -183,7 +186,9 @@ def reset_to_default(owner: Owner, notice: Notice, *, based_on: int, now: dateti
     if newest is None or newest.shipped:
         db.session.commit()
         return None
-    return _add_version(owner, notice, None, based_on + 1, now)
+    return _add_version(
+        owner, notice, None, _VersionStep(audit.Activity.TEXT_RESET, based_on, newest.subject), now
+    )
 
 
 def restore_version(
@@ -201,7 +206,9 @@ def restore_version(
         db.session.commit()
         return None
     text = None if version.shipped else text_of(version, notice, owner.account)
-    return _add_version(owner, notice, text, newest.number + 1 if newest else 1, now)
+    number, subject = (newest.number, newest.subject) if newest else (0, "")
+    step = _VersionStep(audit.Activity.TEXT_RESTORED, number, subject)
+    return _add_version(owner, notice, text, step, now)
 
 
 def _versions(account_id: int, notice: Notice) -> Select[TextVersion]:
@@ -217,12 +224,24 @@ def _check_newest(owner: Owner, notice: Notice, based_on: int) -> TextVersion | 
     return newest
 
 
-def _add_version(owner: Owner, notice: Notice, text: Text | None, number: int, now: datetime) -> TextVersion:
+@dataclass(frozen=True)
+class _VersionStep:
+    """What leads to a version, for the audit trail: the action, and number and subject of the version before."""
+
+    action: audit.Activity
+    number: int
+    subject: str
+
+
+def _add_version(
+    owner: Owner, notice: Notice, text: Text | None, step: _VersionStep, now: datetime
+) -> TextVersion:
     """Insert a version; ``text`` None stands for the default text. Commits.
 
     Raises:
         EditConflict: another owner inserted a version of this number first.
     """
+    number = step.number + 1
     row = TextVersion(
         account_id=owner.account_id,
         kind=notice.kind,
@@ -247,5 +266,12 @@ def _add_version(owner: Owner, notice: Notice, text: Text | None, number: int, n
         if newest is None:
             raise
         raise EditConflict(newest) from None
+    audit.record(
+        step.action,
+        owner.account_id,
+        target=audit.AuditTarget("notice", name=notice.name),
+        before={"version": step.number, "subject": step.subject},
+        after={"version": number, "subject": row.subject},
+    )
     db.session.commit()
     return row

@@ -8,7 +8,7 @@ only reports what it would change.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
@@ -19,11 +19,12 @@ from .models import OutboxMessage, Queue, Status
 from .queue import SYSTEM, release
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
 
 RETRYABLE = (Status.FAILED, Status.QUEUED, Status.CANCELLED)
 CANCELLABLE = (Status.QUEUED, Status.HELD)
+_T = TypeVar("_T")
 _BATCH_IDS = 500  # in one statement
 
 _REFUSAL_REASONS = {
@@ -90,11 +91,18 @@ class ReleasedQueue:
     waiting: int
 
 
-def retry(selection: MessageSelection, *, now: datetime, dry_run: bool = False) -> AdminResult:
+def retry(
+    selection: MessageSelection,
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    on_change: Callable[[Sequence[StatusChange]], None] | None = None,
+) -> AdminResult:
     """Retry messages from the first attempt on: failed ones, those waiting for a retry, and cancelled ones if selected.
 
     Messages of a held queue wait with it. A test or a check is never repeated, as its result was reported; a message
-    whose body was cleared (the portal's own mail, at settlement) cannot be repeated. Commits.
+    whose body was cleared (the portal's own mail, at settlement) cannot be repeated. Commits, after
+    ``on_change`` got what changed, unless nothing did.
     """
     held = _lock_queues(dry_run=dry_run)
     default = (Status.FAILED, Status.QUEUED)
@@ -117,12 +125,19 @@ def retry(selection: MessageSelection, *, now: datetime, dry_run: bool = False) 
         _update([one.message_id for one in changed if one.new is status], status=status, **fresh)
     for account_id in {one.account_id for one in changed}:
         notify.push_after_commit("drain", account_id)
+    _report(changed, on_change)
     db.session.commit()
     return AdminResult(changed, refused)
 
 
-def cancel(selection: MessageSelection, *, now: datetime, dry_run: bool = False) -> AdminResult:
-    """Cancel waiting and held messages, and clear the bodies of the portal's own mail. Commits."""
+def cancel(
+    selection: MessageSelection,
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    on_change: Callable[[Sequence[StatusChange]], None] | None = None,
+) -> AdminResult:
+    """Cancel waiting and held messages, and clear the bodies of the portal's own mail. Commits, as ``retry``."""
     _lock_queues(dry_run=dry_run)
     rows = _select_rows(selection, CANCELLABLE, CANCELLABLE)
     changed = [_status_change(row, Status.CANCELLED) for row in rows]
@@ -133,14 +148,19 @@ def cancel(selection: MessageSelection, *, now: datetime, dry_run: bool = False)
     sealed = [row.id for row in rows if row.is_sealed]
     _update([one.message_id for one in changed], status=Status.CANCELLED, settled_at=now)
     _update(sealed, text="", html="")
+    _report(changed, on_change)
     db.session.commit()
     return AdminResult(changed, refused)
 
 
 def release_queues(
-    selection: MessageSelection, *, now: datetime, dry_run: bool = False
+    selection: MessageSelection,
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    on_change: Callable[[Sequence[ReleasedQueue]], None] | None = None,
 ) -> list[ReleasedQueue]:
-    """Release held and paused queues, whatever stopped them. Commits.
+    """Release held and paused queues, whatever stopped them. Commits, as ``retry``.
 
     The selection names accounts, or messages whose queues are released; ``before``: the queue was held earlier.
     """
@@ -153,8 +173,14 @@ def release_queues(
         queue = db.session.get_one(Queue, one.account_id)
         queue.paused_until, queue.consecutive_failures = None, 0
         release(one.account_id or None)
+    _report(found, on_change)
     db.session.commit()
     return found
+
+
+def _report(changed: Sequence[_T], on_change: Callable[[Sequence[_T]], None] | None) -> None:
+    if changed and on_change is not None:
+        on_change(changed)
 
 
 def _lock_queues(*, dry_run: bool) -> set[int]:

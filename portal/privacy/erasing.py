@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
+from .. import audit
 from ..affiliates import cancel_pending, erased, page_keys, suppressions
 from ..affiliates.consent import AgreementWay
 from ..affiliates.models import ActionToken, Affiliate, AffiliateState, FormerCode, OptOut, TokenPurpose
@@ -71,6 +72,8 @@ def erase(account_id: int, affiliate_id: int, *, by: str, now: datetime) -> Eras
     _blank(affiliate, now)
     db.session.flush()
     notify.push_after_commit(JOB, row.id)
+    target = audit.AuditTarget("affiliate", affiliate_id)
+    audit.record(audit.Activity.AFFILIATE_ERASED, account_id, target=target)
     db.session.commit()
     return ErasureResult(row, is_new=True)
 

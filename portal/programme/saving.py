@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy import select, update
 
+from .. import audit
 from ..accounts.models import Account, LinkForm
 from ..db import db
 from ..languages import ENGLISH
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MAX_VISIT_DAYS = 365
 LIMITS = (5, 100_000)  # the least and the most sign-ups that an owner may allow
 DEFAULT_LIMIT = 20
+_NOT_RECORDED = {"sign_ups_slow_until"}
 
 
 @dataclass(frozen=True)
@@ -108,5 +110,9 @@ def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime)
     if "picture" in values:
         before = select(Account.picture).where(Account.id == account_id).with_for_update()
         branding.delete_picture(account_id, db.session.scalar(before) or "")
+    account = db.session.get_one(Account, account_id, populate_existing=True)
+    present = {name: getattr(account, name) for name in values if name not in _NOT_RECORDED}
+    after = {name: value for name, value in values.items() if name not in _NOT_RECORDED}
+    audit.record(audit.Activity.PROGRAMME_SAVED, account_id, before=present, after=after)
     db.session.execute(update(Account).where(Account.id == account_id).values(values))
     db.session.commit()

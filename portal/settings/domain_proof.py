@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, func, or_, select
 
+from .. import audit
 from ..db import db, insert
 from ..smtp.network.dns import resolve_all
 from ..smtp.providers import load_catalogue
@@ -107,7 +108,9 @@ def look_up(version: SmtpSettings, *, now: datetime) -> Lookup:
     answer, doubled = resolve_all([(name, "TXT"), (f"{name}.{domain}", "TXT")], servers, _QUERY_TIMEOUT_S)
     if expected in _texts(answer.records):
         found = insert(DomainProof).values(account_id=account_id, domain=domain, proved_at=now)
-        db.session.execute(found.on_conflict_do_nothing(index_elements=["account_id", "domain"]))
+        found = found.on_conflict_do_nothing(index_elements=["account_id", "domain"])
+        if db.session.scalar(found.returning(DomainProof.id)) is not None:
+            audit.record(audit.Activity.DOMAIN_PROVED, account_id, after={"domain": domain})
         db.session.commit()
         return Lookup.FOUND
     if not answer.answered:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy import func, select, update
 
+from .. import audit
 from ..accounts.models import Account
 from ..db import db
 from ..oauth import grants
@@ -18,7 +19,9 @@ from ..vault import DecryptionError
 from . import credentials, domain_proof, validation
 from .checking import check_requests
 from .connecting import used_grants
+from .drafts import trail
 from .models import DETECT, SettingsCheck, SmtpSettings, VersionState
+from .routing import live_version
 from .validation import InvalidSettings, SettingsInput
 
 if TYPE_CHECKING:
@@ -112,6 +115,7 @@ def save_draft(
         ]
     db.session.add(version)
     db.session.flush()
+    trail.record(audit.Activity.SERVER_SAVED, version, trail.values_of(saved), password=bool(values.password))
     if not by_api and not blocking_warnings(version):
         check_requests.count_check(owner.account_id, now=now)
         check_requests.request_check(version, owner, now)
@@ -132,12 +136,14 @@ def save_fixed(
         is_counted: whether ``count_check`` has counted the check already.
     """
     lock_account(owner.account_id)
+    before = trail.values_of(newest(owner.account_id))
     version.number, version.created_at = _next_number(owner.account_id), now
     version.saved_by = owner.name
     version.credential_warnings = [one | {"blocking": False} for one in version.credential_warnings]
     credentials.seal(version, password)
     db.session.add(version)
     db.session.flush()
+    trail.record(audit.Activity.SERVER_SAVED, version, before)
     if not is_counted:
         check_requests.count_check(owner.account_id, now=now)
     check_requests.request_check(version, owner, now)
@@ -152,6 +158,7 @@ def check_again(owner: SettingsSaver, version: SmtpSettings, *, now: datetime) -
     _clear_blocking(version)
     check_requests.count_check(owner.account_id, now=now)
     check_requests.request_check(version, owner, now)
+    trail.record(audit.Activity.SERVER_CHECKED, version)
     db.session.commit()
 
 
@@ -171,12 +178,14 @@ def strip_password_spaces(owner: SettingsSaver, version: SmtpSettings, *, now: d
         raise InvalidSettings({"password": "Enter the SMTP password again."}) from None
     credentials.seal(version, password)
     version.credential_warnings = [one for one in version.credential_warnings if one["code"] != _SPACES_CODE]
+    trail.record(audit.Activity.SERVER_SAVED, version, password=True)
     check_again(owner, version, now=now)
 
 
 def activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live in place of the current one and release the queue. The caller commits."""
     lock_account(version.account_id)
+    trail.record(audit.Activity.SERVER_LIVE, version, trail.values_of(live_version(version.account_id)))
     _retire_live(version.account_id)
     version.state, version.live_since, version.failover_since = VersionState.LIVE, now, None
     release_queue(version.account_id)
@@ -206,8 +215,10 @@ def stop_using(account_id: int, *, now: datetime) -> None:
     """Go back to the platform's sender. Checks that wait or run are cancelled, so none can activate a version. Commits."""
     check_requests.end_checks(account_id, now)
     lock_account(account_id)
+    live = live_version(account_id)
     _retire_live(account_id)
     release_queue(account_id)
+    audit.record(audit.Activity.SERVER_STOPPED, account_id, before=trail.values_of(live))
     db.session.commit()
     record(SecurityEvent.SETTINGS_STOPPED, account=account_id)
 
@@ -230,6 +241,8 @@ def discard_drafts(account_id: int, *, now: datetime) -> int:
     )
     used = select(SmtpSettings.grant_id).where(SmtpSettings.grant_id.is_not(None), _KEPT)
     grants.end_all_but(account_id, used, now=now)
+    if ids:
+        audit.record(audit.Activity.DRAFTS_DISCARDED, account_id, after={"count": len(ids)})
     db.session.commit()
     return len(ids)
 

@@ -73,6 +73,7 @@ LOGGED_IN = [
     "/account/is-it-you",
     "/account/email-address",
     "/team",
+    "/activity",
     "/operator/accounts",
     "/operator/outbox",
     "/rehearsal/inbox",

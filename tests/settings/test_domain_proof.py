@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from portal import create_app
 from portal.clock import utcnow
 from portal.db import db
-from portal.db.migrate import downgrade, upgrade
+from portal.db.migrate import upgrade
 from portal.rate_limit import consume
 from portal.settings import domain_proof
 from portal.settings import versions as operations
@@ -271,5 +271,4 @@ def test_accounts_that_share_a_domain_at_the_upgrade_go_on(tmp_path):
         rows = db.session.scalars(sa.select(SmtpSettings).order_by(SmtpSettings.account_id)).all()
         assert [operations.activate_if_proved(row, now=utcnow()) for row in rows] == [True, True]
         db.session.rollback()
-        downgrade(directory=FOLDER, revision="0017")
         db.engine.dispose()

@@ -14,7 +14,7 @@ from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ... import rate_limit, recipient_limits
+from ... import audit, rate_limit, recipient_limits
 from ...db import db
 from ...outbox.queue import enqueue_row
 from ...rate_limit import RateLimit
@@ -92,6 +92,9 @@ def request_change(user: LoggedIn, mailbox: str, *, link: Callable[[str], str], 
                 MailboxChange(owner_id=user.id, new_mailbox=new, token_hash=hash_token(token), asked_at=now)
             )
             enqueue_row(None, emails.confirm_new_mailbox(new, hash_token(token), link(token)), now=now)
+    audit.record(
+        audit.Activity.MAILBOX_CHANGE_ASKED, user.account_id, after={"mailbox": audit.hint_of_mailbox(new)}
+    )
     db.session.commit()
     record(SecurityEvent.MAILBOX_CHANGE_ASKED)
     return new
@@ -130,6 +133,7 @@ def confirm(token: str, user: LoggedIn, *, undo_link: Callable[[str], str], now:
     sessions.revoke(OwnerSession.owner_id == user.id, OwnerSession.id != user.session_id, now=now)
     enqueue_row(None, emails.mailbox_changed(former, hash_token(undo), undo_link(undo)), now=now)
     new = owner.mailbox
+    _record(audit.Activity.MAILBOX_CHANGED, user.account_id, former, new)
     db.session.commit()
     record(SecurityEvent.MAILBOX_CHANGED)
     return new
@@ -168,6 +172,8 @@ def undo(token: str, *, now: datetime) -> str:
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     concerned = {"account": owner.account_id, "owner": owner.id}
     reset = password_reset.add_reset(owner, now)
+    audit.act_as(owner.id, owner.name)
+    _record(audit.Activity.MAILBOX_RESTORED, owner.account_id, row.new_mailbox, row.former_mailbox)
     db.session.commit()
     record(SecurityEvent.MAILBOX_RESTORED, **concerned)
     return reset
@@ -181,6 +187,12 @@ def delete_old(now: datetime) -> None:
     )
     db.session.execute(delete(MailboxChange).where(old))
     db.session.commit()
+
+
+def _record(action: audit.Activity, account_id: int, before: str, after: str) -> None:
+    """Record another mailbox, of which rows hold only a part."""
+    former, new = audit.hint_of_mailbox(before), audit.hint_of_mailbox(after)
+    audit.record(action, account_id, before={"mailbox": former}, after={"mailbox": new})
 
 
 def _move(owner: Owner, mailbox: str, now: datetime) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ... import audit
 from ...db import db
 from ...security_log import SecurityEvent, record
 from .. import login, sessions
@@ -44,6 +45,7 @@ def prove_by_password(user: LoggedIn, password: str, *, kept: str = "", now: dat
         login.record_lock_out(login.PASSWORDS_PER_SESSION.name, wait)
         raise login.TooManyAttempts(wait)
     if not hasher().verify(stored, password) or is_refused_demo(password):
+        audit.record_refusal(audit.Activity.PROVED, user.account_id, key=user.session_id)
         record(SecurityEvent.LOG_IN_FAILED, reason="proof of person")
         raise login.WrongCredentials
     return store(user, ProvedBy.PASSWORD, kept=kept, now=now)

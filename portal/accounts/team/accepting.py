@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ... import audit
 from ...db import db
 from ...outbox.queue import enqueue_row
 from ...security_log import SecurityEvent, record
@@ -94,6 +95,7 @@ def accept_new(token: str, *, name: str, password: str, now: datetime) -> int:
             person.confirmed_at = now if row.is_emailed else None
             db.session.add(person)
             db.session.flush()
+            audit.act_as(person.id, person.name)
             _join(row, person.id, now)
             joined = {"account": row.account_id, "owner": person.id}
     except IntegrityError:
@@ -125,6 +127,7 @@ def accept_by_log_in(token: str, password: str, visitor: Visitor, *, now: dateti
 
     def join(owner_id: int) -> int:
         row = _use(token, now)
+        audit.act_as(owner_id, db.session.get_one(Owner, owner_id).name)
         _join(row, owner_id, now)
         joined.update(account=row.account_id, owner=owner_id)
         return row.account_id
@@ -187,6 +190,8 @@ def _join(row: TeamInvitation, owner_id: int, now: datetime) -> None:
             )
         )
         db.session.flush()
+        target = members.target_of(owner_id)
+        audit.record(audit.Activity.JOINED, row.account_id, target=target, after={"role": row.role.value})
 
 
 def _hand_over(row: TeamInvitation, taker: Membership, now: datetime) -> None:
@@ -196,6 +201,7 @@ def _hand_over(row: TeamInvitation, taker: Membership, now: datetime) -> None:
     db.session.flush()
     members.set_role(db.session.get_one(Membership, (giver, row.account_id)), Role.EDITOR, now=now)
     members.move_contact(row.account_id, from_id=giver, to_id=taker.owner_id)
+    audit.record(audit.Activity.HANDED_OVER, row.account_id, target=members.target_of(giver))
     if current_config().platform.server:
         for person in (giver, taker.owner_id):
             mailbox = db.session.get_one(Owner, person).mailbox

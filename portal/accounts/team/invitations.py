@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, delete, select, update
 
-from ... import rate_limit, recipient_limits
+from ... import audit, rate_limit, recipient_limits
 from ...db import db
 from ...outbox.queue import enqueue_row
 from ...rate_limit import RateLimit
@@ -72,6 +72,7 @@ def invite(
         _withdraw(user.account_id, TeamInvitation.mailbox_key == key, now=now)
         row = TeamInvitation(mailbox=parsed, mailbox_key=key, role=role, account_id=user.account_id)
         shown = _send(row, user, link, now)
+        _record(audit.Activity.INVITED, row)
     record(SecurityEvent.INVITED, as_operator="no")
     return shown
 
@@ -92,6 +93,8 @@ def offer_ownership(
         row = TeamInvitation(mailbox=found.mailbox, mailbox_key=found.mailbox_key, role=Role.OWNER)
         row.account_id, row.is_handover = user.account_id, True
         shown = _send(row, user, link, now)
+        target = members.target_of(member_id)
+        audit.record(audit.Activity.OWNERSHIP_OFFERED, user.account_id, target=target)
     record(SecurityEvent.INVITED, as_operator="no")
     return shown
 
@@ -106,6 +109,7 @@ def send_again(
             raise members.NotAllowed
         _require_role(user, row.role)
         shown = _send(row, user, link, now)
+        _record(audit.Activity.INVITED_AGAIN, row)
     record(SecurityEvent.INVITED, as_operator="no")
     return shown
 
@@ -116,6 +120,7 @@ def withdraw(user: LoggedIn, invitation_id: int, *, now: datetime) -> None:
         row = _find_sent(user, invitation_id)
         members.require_people(user)
         row.withdrawn_at = now
+        _record(audit.Activity.INVITATION_WITHDRAWN, row)
 
 
 def sent_by(account_id: int, *, now: datetime) -> list[SentInvitation]:
@@ -143,6 +148,13 @@ def delete_old(now: datetime) -> None:
 
 
 # -- parts
+
+
+def _record(action: audit.Activity, row: TeamInvitation) -> None:
+    """Record what happens to an invitation. Of the mailbox only a part: it may be a stranger's."""
+    db.session.flush()
+    target = audit.AuditTarget("invitation", row.id, audit.hint_of_mailbox(row.mailbox))
+    audit.record(action, row.account_id, target=target, after={"role": row.role.value})
 
 
 def _parse(mailbox: str) -> str:

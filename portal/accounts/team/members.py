@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, case, func, select, update
 
+from ... import audit
+from ...audit.retention import PERSON
 from ...db import db
 from ...security_log import SecurityEvent, record
 from .. import sessions
@@ -86,7 +88,16 @@ def change_role(user: LoggedIn, member_id: int, role: Role, *, now: datetime) ->
     with changing(user.account_id):
         if is_lower(require_people(user), role):
             raise NotAllowed
-        set_role(_find(member_id, user.account_id), role, now=now, but=user.session_id)
+        member = _find(member_id, user.account_id)
+        before = {"role": member.role.value}
+        set_role(member, role, now=now, but=user.session_id)
+        audit.record(
+            audit.Activity.ROLE_CHANGED,
+            user.account_id,
+            target=target_of(member_id),
+            before=before,
+            after={"role": role.value},
+        )
     record(SecurityEvent.ROLE_CHANGED, person=member_id, role=role.value)
 
 
@@ -94,7 +105,11 @@ def remove(user: LoggedIn, member_id: int, *, now: datetime) -> None:
     """Remove a person from the account. Commits. Raises NotAllowed, NoMember or LastOwner."""
     with changing(user.account_id):
         require_people(user)
-        _remove(_find(member_id, user.account_id), now)
+        member = _find(member_id, user.account_id)
+        before = {"role": member.role.value}
+        _remove(member, now)
+        target = target_of(member_id)
+        audit.record(audit.Activity.PERSON_REMOVED, user.account_id, target=target, before=before)
     record(SecurityEvent.MEMBER_REMOVED, person=member_id)
 
 
@@ -111,7 +126,10 @@ def leave(user: LoggedIn, *, now: datetime) -> bool:
         if other is not None:
             session = update(OwnerSession).where(OwnerSession.id == user.session_id)
             db.session.execute(session.values(account_id=other))
-        _remove(_find(user.id, user.account_id), now)
+        member = _find(user.id, user.account_id)
+        before = {"role": member.role.value}
+        _remove(member, now)
+        audit.record(audit.Activity.LEFT, user.account_id, target=target_of(user.id), before=before)
     record(SecurityEvent.MEMBER_REMOVED, person=user.id)
     return other is not None
 
@@ -121,6 +139,7 @@ def choose_contact(user: LoggedIn, member_id: int) -> None:
     with changing(user.account_id):
         require_people(user)
         _set_contact(user.account_id, _find(member_id, user.account_id).owner_id)
+        audit.record(audit.Activity.CONTACT_CHOSEN, user.account_id, target=target_of(member_id))
 
 
 # -- parts of transactions, for invitations as well
@@ -171,6 +190,12 @@ def set_role(member: Membership, role: Role, *, now: datetime, but: int = 0) -> 
     db.session.flush()
     if is_lower(role, present):
         _end(member.owner_id, member.account_id, now, but=but)
+
+
+def target_of(owner_id: int) -> audit.AuditTarget:
+    """Return a person as the target of a row of the audit trail."""
+    name = db.session.scalar(select(Owner.name).where(Owner.id == owner_id)) or ""
+    return audit.AuditTarget(PERSON, owner_id, name)
 
 
 def move_contact(account_id: int, *, from_id: int, to_id: int) -> None:

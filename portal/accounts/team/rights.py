@@ -63,6 +63,7 @@ _ENDPOINTS = {
         team.switch team.leave
     """,
     Right.SEE: """
+        activity.index
         team.index
         affiliates.by_code affiliates.index affiliates.show affiliates.sign_up_rules affiliates.suppressions
         api_pages.index api_pages.reference api_pages.simulator
@@ -97,7 +98,7 @@ _ENDPOINTS = {
         rehearsal.clear rehearsal.report
         settings.send_test
     """,
-    Right.EXPORT: "affiliates.export deliveries.table imports.faults money.export",
+    Right.EXPORT: "activity.table affiliates.export deliveries.table imports.faults money.export",
     Right.CONNECT: """
         accounts.change_time_zone
         api_pages.create api_pages.revoke
@@ -119,6 +120,7 @@ _ENDPOINTS = {
         team.invite team.resend team.withdraw team.change_role team.remove team.hand_over team.choose_contact
     """,
     Right.OPERATE: """
+        activity.of_portal
         operator.approve operator.invite operator.list_accounts operator.outbox operator.resume operator.suspend
     """,
 }
@@ -157,6 +159,7 @@ _PROVED = {
     "affiliates.show": "privacy.erase",
     "affiliates.index": "affiliates.export",
     "deliveries.index": "deliveries.table",
+    "activity.index": "activity.table",
     "money.index": "money.export",
     "imports.show": "imports.faults",
 }

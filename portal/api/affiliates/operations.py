@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from ... import rate_limit, recipient_limits
+from ... import audit, rate_limit, recipient_limits
 from ...accounts.models import Account
 from ...accounts.standing import is_limited
 from ...affiliates import codes, directory, names, page_keys, suppressions
@@ -84,6 +84,8 @@ def add(account_id: int, body: Any, *, key: str, now: datetime) -> tuple[Json, b
         _ask_for_confirmation(account, affiliate, now)
     request.affiliate_id = affiliate.id
     found = affiliate_json(account, affiliate, pending_email=None)
+    target = audit.AuditTarget("affiliate", affiliate.id)
+    audit.record(audit.Activity.AFFILIATE_ADDED, account_id, target=target)
     db.session.commit()
     return found, False
 

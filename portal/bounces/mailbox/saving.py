@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from ... import rate_limit
+from ... import audit, rate_limit
 from ...db import db, insert
 from ...jobs import notify
 from ...oauth import grants, tokens
@@ -36,6 +36,8 @@ _SAVED = (
     "saved_at",
     "next_read_at",
 )
+
+_RECORDED = ("host", "port", "security", "username", "folder")  # in the audit trail
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ def remove(account_id: int, *, now: datetime) -> bool:
         db.session.rollback()
         return False
     trouble.report_removal(mailbox, now=now)
+    before = {name: getattr(mailbox, name) for name in _RECORDED}
+    audit.record(audit.Activity.BOUNCE_MAILBOX_REMOVED, account_id, before=before)
     db.session.delete(mailbox)
     db.session.flush()
     _end_unused_and_commit(account_id, now)
@@ -183,6 +187,11 @@ def _store(mailbox: BounceMailbox | None, wanted: BounceMailbox, now: datetime) 
     statement = statement.on_conflict_do_update(
         index_elements=["account_id"], set_=changed | {"generation": BounceMailbox.generation + 1}
     ).returning(BounceMailbox.id)
+    before = {} if mailbox is None else {name: getattr(mailbox, name) for name in _RECORDED}
+    after = {name: getattr(wanted, name) for name in _RECORDED}
+    if mailbox is None or mailbox.sealed_password != wanted.sealed_password:
+        after["password"] = "changed" if wanted.sealed_password else "removed"
+    audit.record(audit.Activity.BOUNCE_MAILBOX_SAVED, wanted.account_id, before=before, after=after)
     notify.push_after_commit(JOB, db.session.scalar(statement))
     _end_unused_and_commit(wanted.account_id, now)
 

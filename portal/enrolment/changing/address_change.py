@@ -15,7 +15,7 @@ from flask_babel import gettext as _
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from ... import rate_limit, recipient_limits
+from ... import audit, rate_limit, recipient_limits
 from ...accounts.standing import is_limited
 from ...accounts.tokens import hash_token, new_token
 from ...affiliates import cancel_pending, directory, suppressions
@@ -142,6 +142,8 @@ def withdraw(affiliate: Affiliate, *, now: datetime) -> None:
 def keep_present(affiliate: Affiliate, *, now: datetime) -> None:
     """Withdraw a new address that waits for its confirmation. Commits."""
     withdraw(affiliate, now=now)
+    target = audit.AuditTarget("affiliate", affiliate.id)
+    audit.record(audit.Activity.AFFILIATE_ADDRESS_KEPT, affiliate.account_id, target=target)
     db.session.commit()
 
 

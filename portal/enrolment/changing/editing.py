@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy.exc import IntegrityError
 
+from ... import audit
 from ...affiliates import codes, directory
 from ...affiliates.models import AffiliateState
 from ...affiliates.search_text import search_text
@@ -60,10 +61,13 @@ def edit(account: Account, affiliate_id: int, changes: Changes, *, now: datetime
         db.session.rollback()
         return None
     try:
+        before = _values(affiliate)
         _apply(affiliate, changes, now)
         asked = changes.mailbox is not None and address_change.ask(
             account, affiliate, changes.mailbox, now=now
         )
+        changed = [name for name, value in _values(affiliate).items() if value != before[name]]
+        _record(affiliate, changed + ["mailbox"] * asked)
         db.session.commit()
     except IntegrityError:
         db.session.rollback()
@@ -72,6 +76,19 @@ def edit(account: Account, affiliate_id: int, changes: Changes, *, now: datetime
         db.session.rollback()
         raise
     return Edited(affiliate, asked)
+
+
+def _values(affiliate: Affiliate) -> dict[str, str | None]:
+    return {name: getattr(affiliate, name) for name in ("name", "code", "external_id", "notes", "website")}
+
+
+def _record(affiliate: Affiliate, changed: list[str]) -> None:
+    """Record which values changed, not what they are: an erasure has to find every place that holds them."""
+    if changed:
+        target = audit.AuditTarget("affiliate", affiliate.id)
+        audit.record(
+            audit.Activity.AFFILIATE_CHANGED, affiliate.account_id, target=target, after={"fields": changed}
+        )
 
 
 def _apply(affiliate: Affiliate, changes: Changes, now: datetime) -> None:

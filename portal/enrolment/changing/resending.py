@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy import select
 
-from ... import rate_limit, recipient_limits
+from ... import audit, rate_limit, recipient_limits
 from ...accounts.models import Account
 from ...accounts.standing import is_limited
 from ...affiliates.models import Affiliate, AffiliateState
@@ -62,6 +62,8 @@ def _confirm_again(account: Account, affiliate: Affiliate, now: datetime) -> Ema
     if allowed:
         confirmation = confirmation_links.render_confirmation(db.session.get_one(Account, account.id))
         confirmation_links.enqueue_confirmation(confirmation, affiliate, now=now)
+        target = audit.AuditTarget("affiliate", affiliate.id)
+        audit.record(audit.Activity.AFFILIATE_LINK_SENT, account.id, target=target)
     db.session.commit()  # keeps the count, too
     if not allowed:
         raise TooManyInvitations(

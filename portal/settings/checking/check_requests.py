@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import ColumnElement, Select, delete, select, update
 
-from ... import rate_limit
+from ... import audit, rate_limit
 from ...db import db
 from ...jobs import notify
 from ...web import owner_limits
@@ -80,6 +80,8 @@ def stop_checks(account_id: int, *, now: datetime) -> bool:
     Returns whether there was one. Ending a check locks no version, so that it never waits for the server.
     """
     ended = end_checks(account_id, now)
+    if ended:
+        audit.record(audit.Activity.CHECK_STOPPED, account_id)
     db.session.commit()
     return ended > 0
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
 
+from ... import audit
 from ...db import db, read_write
 from ...oauth import consent, grants, issuers
 from ...oauth.consent import ConsentRequest
@@ -175,6 +176,8 @@ def disconnect(owner: Owner, grant: OAuthGrant, *, now: datetime) -> None:
         grants.end(other, now=now)
     token = grants.token_to_revoke(grant)
     grants.end(grant, now=now)
+    target = audit.AuditTarget("mailbox", grant.id, grant.mailbox)
+    audit.record(audit.Activity.MAILBOX_DISCONNECTED, owner.account_id, target=target)
     live = routing.live_version(owner.account_id)
     if live is not None and live.grant_id == grant.id:
         versions.stop_using(owner.account_id, now=now)
@@ -240,6 +243,8 @@ def _save(owner: Owner, grant: OAuthGrant, now: datetime, *, is_counted: bool = 
     grants.add(grant, owner.name, now=now)
     version.account_id, version.grant_id, version.state = owner.account_id, grant.id, VersionState.DRAFT
     version.credential_warnings, version.password_saved_at = [], now
+    target = audit.AuditTarget("mailbox", name=grant.mailbox)
+    audit.record(audit.Activity.MAILBOX_CONNECTED, owner.account_id, target=target)
     return versions.save_fixed(owner, version, "", now=now, is_counted=is_counted)
 
 

@@ -1,0 +1,1 @@
+"""The page *Activity*: what the audit trail has about one account."""
