@@ -18,6 +18,7 @@ BY_STRANGERS = RateLimit("emails caused by strangers", 3, timedelta(days=1))
 INVITATIONS = RateLimit("invitations to a recipient", 3, timedelta(days=1))
 FURTHER_MAILBOX = RateLimit("confirmation of a further mailbox", 3, timedelta(days=1))
 ADDRESS_NOTICES = RateLimit("notices of address changes", 3, timedelta(days=1))  # to present addresses
+SECURITY_NOTICES = RateLimit("notices of log-ins and changes", 10, timedelta(days=1))  # to people of teams
 RESETS_BY_OWNER = RateLimit("password resets by a known browser", 3, timedelta(hours=1))
 
 

@@ -197,6 +197,79 @@ Signet
     return _message("team-handed-over", key, mailbox, "The ownership was handed over", text)
 
 
+def new_device(mailbox: str, key: str, where: str, link: str) -> NewMessage:
+    """Inform a person of a log-in in a browser that they have not used before. ``where``: device, network and time."""
+    text = f"""Hello,
+
+you have logged in to Signet in a browser that was not used for it before:
+
+{where}
+
+If that was you, you need not do anything. If not, choose a new password at once, which logs out every device:
+
+{link}
+
+Signet
+"""
+    return _message("new-device", key, mailbox, "A log-in to Signet from a new device", text)
+
+
+def server_changed(mailbox: str, key: str, programme: str, link: str) -> NewMessage:
+    """Inform an owner that emails leave by another server from now on. ``programme`` as for ``invite_to_team``."""
+    text = f"""Hello,
+
+the emails of {_whose(programme)} leave by another SMTP server from now on.
+This page shows who changed it, and the settings before and after:
+
+{link}
+
+Signet
+"""
+    return _message("server-changed", key, mailbox, "Your emails leave by another server", text)
+
+
+def token_created(mailbox: str, key: str, programme: str, link: str) -> NewMessage:
+    """Inform an owner of a new API token. ``programme`` as for ``invite_to_team``."""
+    text = f"""Hello,
+
+an API token was created for {_whose(programme)}. Whoever has it can report events or change affiliates.
+This page shows who created it:
+
+{link}
+
+Signet
+"""
+    return _message("token-created", key, mailbox, "A new API token for your programme", text)
+
+
+def role_changed(mailbox: str, key: str, programme: str, role: str) -> NewMessage:
+    """Inform a person of another role. ``programme`` as for ``invite_to_team``."""
+    text = f"""Hello,
+
+an owner of {_whose(programme)} gave you another role: you are {role} now.
+The page Team shows what each role includes.
+
+Signet
+"""
+    return _message("team-role-changed", key, mailbox, "Your role in a team on Signet was changed", text)
+
+
+def removed_from_team(mailbox: str, key: str, programme: str) -> NewMessage:
+    """Inform a person of their removal from a team. ``programme`` as for ``invite_to_team``."""
+    text = f"""Hello,
+
+an owner of {_whose(programme)} removed you from its team. You see nothing of it any more.
+To come back, you need an invitation.
+
+Signet
+"""
+    return _message("team-removed", key, mailbox, "You were removed from a team on Signet", text)
+
+
+def _whose(programme: str) -> str:
+    return f"the affiliate programme {programme}" if programme else "an affiliate programme"
+
+
 def _message(kind: str, token_hash: str, mailbox: str, subject: str, text: str) -> NewMessage:
     # The key contains the hash of the token. The token itself is only in the text, which is stored sealed.
     return NewMessage(kind=kind, key=f"{kind}:{token_hash}", recipient=mailbox, subject=subject, text=text)

@@ -13,9 +13,10 @@ from .. import audit, rate_limit
 from ..db import db
 from ..rate_limit import RateLimit
 from ..security_log import SecurityEvent, record
-from . import sessions
+from . import emails, sessions
+from .activity.warnings import warn_person
 from .identifiers import mailbox_key
-from .models import Owner
+from .models import Owner, OwnerSession
 from .passwords import hasher, is_refused_demo
 from .team.programmes import first_account
 
@@ -33,6 +34,7 @@ LOGINS_PER_MAILBOX = RateLimit("log-in by mailbox", 100, timedelta(days=1))
 LOGINS_PER_BROWSER = RateLimit("log-in by browser", 10, timedelta(minutes=15))
 # Failed log-ins that the audit trail lists, of each mailbox.
 _FAILURES_LISTED = RateLimit("failed log-ins in the audit trail", 20, timedelta(days=1))
+_NEW_PERSON = timedelta(days=1)  # after the registration; without any log-in yet, no browser is known
 PASSWORDS_PER_SESSION = RateLimit("password by session", 10, timedelta(minutes=15))
 
 
@@ -187,9 +189,23 @@ def _start_session(
         if limit is not LOGINS_PER_NETWORK:
             rate_limit.reset(limit, *of, now=now)
     reset_attempts(stored.key, now=now)
+    _warn_of_new_device(owner, visitor, now)
     token = sessions.start(owner.id, account_id, device=visitor.device, now=now)
     db.session.commit()
     return token
+
+
+def _warn_of_new_device(owner: Owner, visitor: Visitor, now: datetime) -> None:
+    """Email a person who logs in with a browser that is new to them, unless it is the first log-in of all."""
+    if visitor.browser is not None and owner.id in visitor.browser.owner_ids:
+        return
+    has_sessions = db.session.scalar(
+        select(OwnerSession.id).where(OwnerSession.owner_id == owner.id).limit(1)
+    )
+    if has_sessions is None and owner.created_at > now - _NEW_PERSON:
+        return
+    where = f"{visitor.device.name}, from the network {visitor.network}, {now:%d %b %Y, %H:%M} UTC"
+    warn_person(owner, lambda mailbox, key, link: emails.new_device(mailbox, key, where, link))
 
 
 def count_password(session_id: int, *, now: datetime) -> timedelta:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from .. import audit, rate_limit
+from ..accounts import emails
+from ..accounts.activity.warnings import warn_owners
 from ..accounts.models import Account, Membership
 from ..accounts.tokens import hash_token, new_token
 from ..db import db, read_write
@@ -113,6 +115,7 @@ def create(account_id: int, *, now: datetime, **new: Unpack[NewToken]) -> str:
         target=target,
         after={"scope": row.scope.value, "ends": row.expires_at},
     )
+    warn_owners(account_id, emails.token_created)
     db.session.commit()
     record(SecurityEvent.TOKEN_CREATED, account=account_id, token=token_id)
     return token

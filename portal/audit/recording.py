@@ -129,6 +129,7 @@ def _differing(
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Return the values as they are stored, without those that stay the same."""
     old, new = _clean(before or {}), _clean(after or {})
+    new = {name: value for name, value in new.items() if value is not None or name in old}
     same = {name for name in old if name in new and old[name] == new[name] and not _SECRET.search(name)}
     left_old, left_new = (
         {name: value for name, value in values.items() if name not in same} for values in (old, new)

@@ -9,6 +9,8 @@ from flask_babel import gettext as _
 from sqlalchemy import func, select, update
 
 from .. import audit
+from ..accounts import emails
+from ..accounts.activity.warnings import warn_owners
 from ..accounts.models import Account
 from ..db import db
 from ..oauth import grants
@@ -185,7 +187,10 @@ def strip_password_spaces(owner: SettingsSaver, version: SmtpSettings, *, now: d
 def activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live in place of the current one and release the queue. The caller commits."""
     lock_account(version.account_id)
-    trail.record(audit.Activity.SERVER_LIVE, version, trail.values_of(live_version(version.account_id)))
+    former = live_version(version.account_id)
+    trail.record(audit.Activity.SERVER_LIVE, version, trail.values_of(former))
+    if former is not None and (former.host, former.username) != (version.host, version.username):
+        warn_owners(version.account_id, emails.server_changed)
     _retire_live(version.account_id)
     version.state, version.live_since, version.failover_since = VersionState.LIVE, now, None
     release_queue(version.account_id)

@@ -126,6 +126,7 @@ def stored(app):
     def read():
         db.session.rollback()
         events = list(db.session.scalars(select(Event).order_by(Event.id)))
-        return events, list(db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)))
+        own = select(OutboxMessage).where(OutboxMessage.account_id.is_not(None))  # not those of the portal
+        return events, list(db.session.scalars(own.order_by(OutboxMessage.id)))
 
     return read

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, case, func, select, update
@@ -16,7 +17,8 @@ from ... import audit
 from ...audit.retention import PERSON
 from ...db import db
 from ...security_log import SecurityEvent, record
-from .. import sessions
+from .. import emails, sessions
+from ..activity.warnings import warn_member
 from ..models import Account, Membership, Owner, OwnerSession, TeamInvitation
 from .rights import Right, Role, is_lower, may, roles_with
 
@@ -98,6 +100,8 @@ def change_role(user: LoggedIn, member_id: int, role: Role, *, now: datetime) ->
             before=before,
             after={"role": role.value},
         )
+        if member_id != user.id and before["role"] != role.value:
+            warn_member(member_id, user.account_id, partial(emails.role_changed, role=role.value))
     record(SecurityEvent.ROLE_CHANGED, person=member_id, role=role.value)
 
 
@@ -110,6 +114,7 @@ def remove(user: LoggedIn, member_id: int, *, now: datetime) -> None:
         _remove(member, now)
         target = target_of(member_id)
         audit.record(audit.Activity.PERSON_REMOVED, user.account_id, target=target, before=before)
+        warn_member(member_id, user.account_id, emails.removed_from_team)
     record(SecurityEvent.MEMBER_REMOVED, person=member_id)
 
 
