@@ -43,6 +43,8 @@ class SecurityEvent(StrEnum):
     RESET_REQUESTED = "reset-requested"
     RESET_LINK_MADE = "reset-link-made"
     PASSWORD_RESET = "password-reset"
+    FACTOR_CHANGED = "factor-changed"
+    FACTOR_DEMANDED = "factor-demanded"
     INVITED = "invited"
     JOINED = "joined"
     ROLE_CHANGED = "role-changed"

@@ -26,6 +26,11 @@ def install(app: Flask) -> None:
         views_profile,  # noqa: F401
     )
     from .activity import views as activity_views
+    from .factors import challenges, passkeys
+    from .factors import views as factors_views
+    from .factors import views_log_in as _log_in_routes  # noqa: F401
+    from .factors import views_passkeys as _passkey_routes  # noqa: F401
+    from .factors import views_team as _team_routes  # noqa: F401
     from .mailbox import changes
     from .mailbox import views as mailbox_views  # noqa: F401
     from .proof import views as prove_views  # noqa: F401
@@ -37,9 +42,12 @@ def install(app: Flask) -> None:
     add_cleanup(app, invitations.delete_old)
     add_cleanup(app, changes.delete_old)
     add_cleanup(app, retention.prune)
+    add_cleanup(app, challenges.delete_old)
     add_banner_source(app, banners.banners)
+    app.jinja_env.globals["passkeys_possible"] = passkeys.is_possible
     passwords.install(app, fast=config.testing)
     access.install(app)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(team_views.blueprint)
     app.register_blueprint(activity_views.blueprint)
+    app.register_blueprint(factors_views.blueprint)

@@ -35,7 +35,15 @@ from ..web.requests import network_of, same_site_path
 from . import known_browsers, sessions
 from .proof import kept, views_asking
 from .team import members
-from .team.rights import Right, Role, endpoints, needed, page_to_prove, roles_with
+from .team.rights import (
+    Right,
+    Role,
+    endpoints,
+    needed,
+    needs_factor,
+    page_to_prove,
+    roles_with,
+)
 
 if TYPE_CHECKING:
     from flask import Response as FlaskResponse
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
 
 KEPT_ARGUMENT = "kept"  # in the address of a page that fills its form with what was typed before a proof
 _TOKEN = "_user_id"  # Flask-Login's key in the cookie session
+_PENDING, _JOINING = "second_factor", "joining"  # in the cookie session of a log-in that waits
 _LOG_IN_FIRST = "Log in to see this page."
 _LOGGED_OUT_MEANWHILE = (
     "You were logged out before this arrived, so nothing was changed. Log in and do it again."
@@ -104,10 +113,13 @@ def _check_right() -> Any:
         abort(404)
     if right is Right.OPERATE and not is_operator():
         abort(404)
-    if right is not Right.PUBLIC and not current_user.is_authenticated:
-        return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
-    if right not in {Right.PUBLIC, Right.OPERATE} and not current_user.may(right):
-        return _refuse(right)
+    if right is not Right.PUBLIC:
+        if not current_user.is_authenticated:
+            return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
+        if current_user.lacks_factor and needs_factor(request.endpoint):
+            return _ask_for_factor()
+        if right is not Right.OPERATE and not current_user.may(right):
+            return _refuse(right)
     return _ask_for_proof()
 
 
@@ -120,6 +132,21 @@ def _ask_for_proof() -> Any:
     if page is None or not current_user.is_authenticated or current_user.is_proved(utcnow()):
         return None
     return views_asking.ask_first() if request.method in {"GET", "HEAD"} else views_asking.ask_again(page)
+
+
+def _ask_for_factor() -> Any:
+    """Lead to the set-up of the second factor that the account demands. What was typed is shown for copying."""
+    if request.method in {"GET", "HEAD"}:
+        return redirect(url_for("factors.index"), 303)
+    page = ErrorPage(
+        _("Set up a second factor first"),
+        _(
+            "%(programme)s asks everyone for a second factor. Nothing was changed.",
+            programme=current_user.account.name,
+        ),
+        _("Set one up under Account, then do this again."),
+    )
+    return error_page(403, page=page, kept=submitted_values())
 
 
 def _refuse(right: Right) -> Any:
@@ -227,6 +254,33 @@ def renew_browser_session(token: str) -> None:
 def this_device() -> sessions.Device:
     """Return the device that sent the request."""
     return sessions.Device(sessions.describe_device(request.user_agent.string), network_of(request))
+
+
+def start_pending_log_in(token: str, *, joining: str = "") -> None:
+    """Start a new cookie session for a log-in that waits for its second factor; it shows nothing else.
+
+    ``joining`` is the token of the invitation by which the person joins as soon as the log-in is complete.
+    """
+    session.clear()
+    session[_PENDING] = token
+    if joining:
+        session[_JOINING] = joining
+
+
+def pending_log_in() -> tuple[str, str]:
+    """Return the token of the log-in that waits in this browser, and that of an invitation; "" where there is none."""
+    return str(session.get(_PENDING, "")), str(session.get(_JOINING, ""))
+
+
+def forget_invitation() -> None:
+    """Let the log-in that waits in this browser go on without the invitation, which has ended."""
+    session.pop(_JOINING, None)
+
+
+def forget_pending_log_in() -> None:
+    """Remove the log-in that waits in this browser."""
+    session.pop(_PENDING, None)
+    session.pop(_JOINING, None)
 
 
 def known_browser() -> KnownBrowser | None:

@@ -13,8 +13,11 @@ from .. import audit, rate_limit
 from ..db import db
 from ..rate_limit import RateLimit
 from ..security_log import SecurityEvent, record
-from . import emails, sessions
+from . import emails
 from .activity.warnings import warn_person
+from .factors import entry
+from .factors.entry import Entry, NoProgramme
+from .factors.state import has_factor
 from .identifiers import mailbox_key
 from .models import Owner, OwnerSession
 from .passwords import hasher, is_refused_demo
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .known_browsers import KnownBrowser
+    from .sessions import Device
 
 # One network guesses few passwords of a mailbox, and all networks together not many (NIST SP 800-63B: at most 100).
 LOGINS_PER_NETWORK = RateLimit("log-in by network", 50, timedelta(minutes=15))
@@ -40,10 +44,6 @@ PASSWORDS_PER_SESSION = RateLimit("password by session", 10, timedelta(minutes=1
 
 class WrongCredentials(Exception):
     """No owner has this mailbox and this password. Callers must not reveal which of the two is wrong."""
-
-
-class NoProgramme(Exception):
-    """The password is right, but the person belongs to no account any more."""
 
 
 class TooManyAttempts(Exception):
@@ -63,7 +63,7 @@ class TooManyAttempts(Exception):
 class Visitor:
     """Where a log-in comes from: the device with its network, and the browser if an owner used it before."""
 
-    device: sessions.Device
+    device: Device
     browser: KnownBrowser | None = None
 
     @property
@@ -88,11 +88,11 @@ def log_in(
     *,
     now: datetime,
     joining: Callable[[int], int] | None = None,
-) -> str:
-    """Check a password and start a session; return the session's token. Commits.
+) -> Entry:
+    """Check a password and let the person in, or let the log-in wait for the second factor. Commits.
 
     ``joining`` lets a person, by id, join an account in the transaction that starts the session, and returns the account;
-    what it raises undoes the log-in.
+    what it raises undoes the log-in. It is not called while the log-in waits.
 
     Known and unknown mailboxes are treated alike: both count against the rate limits, both cost one verification. The
     demo owner's published password is right in a rehearsal only.
@@ -109,9 +109,10 @@ def log_in(
     new_hash = (
         hasher().hash(password) if hasher().needs_rehash(stored.password_hash) else stored.password_hash
     )
-    token = _start_session(stored, new_hash, visitor, now, joining)
-    record(SecurityEvent.LOG_IN, **_concerned(stored))
-    return token
+    entered = _enter(stored, new_hash, visitor, now, joining)
+    if not entered.is_pending:
+        record(SecurityEvent.LOG_IN, **_concerned(stored))
+    return entered
 
 
 def _list_failure(key: str, stored: _StoredPassword | None, visitor: Visitor, now: datetime) -> None:
@@ -162,14 +163,15 @@ def _limits(key: str, owner_id: int | None, visitor: Visitor) -> Iterator[tuple[
     yield LOGINS_PER_MAILBOX, (key,)
 
 
-def _start_session(
+def _enter(
     stored: _StoredPassword,
     new_hash: str,
     visitor: Visitor,
     now: datetime,
     joining: Callable[[int], int] | None,
-) -> str:
-    joined = joining(stored.id) if joining else None  # first, because it locks the account
+) -> Entry:
+    # Joining comes first, because it locks the account.
+    joined = joining(stored.id) if joining and not has_factor(stored.id) else None
     # The password may have been changed during the slow verification.
     same = select(Owner, first_account()).where(
         Owner.id == stored.id, Owner.password_hash == stored.password_hash
@@ -181,22 +183,24 @@ def _start_session(
     owner, account_id = row
     if joined is not None:
         account_id = joined
-    if account_id is None:
-        db.session.rollback()
-        raise NoProgramme
     owner.password_hash = new_hash
     for limit, of in _limits(stored.key, stored.id, visitor):
         if limit is not LOGINS_PER_NETWORK:
             rate_limit.reset(limit, *of, now=now)
     reset_attempts(stored.key, now=now)
-    _warn_of_new_device(owner, visitor, now)
-    token = sessions.start(owner.id, account_id, device=visitor.device, now=now)
+    if not has_factor(owner.id):
+        warn_of_new_device(owner, visitor, now)
+    try:
+        entered = entry.enter(owner.id, account_id, device=visitor.device, now=now)
+    except NoProgramme:
+        db.session.rollback()
+        raise
     db.session.commit()
-    return token
+    return entered
 
 
-def _warn_of_new_device(owner: Owner, visitor: Visitor, now: datetime) -> None:
-    """Email a person who logs in with a browser that is new to them, unless it is the first log-in of all."""
+def warn_of_new_device(owner: Owner, visitor: Visitor, now: datetime) -> None:
+    """Email a person who logs in with a browser that is new to them, unless it is the first log-in of all. The caller commits."""
     if visitor.browser is not None and owner.id in visitor.browser.owner_ids:
         return
     has_sessions = db.session.scalar(
@@ -228,9 +232,9 @@ def record_lock_out(limit: str, wait: timedelta, **concerned: int) -> None:
     record(SecurityEvent.LOG_IN_LOCKED, **concerned, limit=limit, wait_s=math.ceil(wait.total_seconds()))
 
 
-def log_in_new_owner(owner_id: int, *, device: sessions.Device, now: datetime) -> str:
-    """Start the session of a person who has just registered and thereby proved the password. Commits."""
+def log_in_new_owner(owner_id: int, *, device: Device, now: datetime) -> Entry:
+    """Let a person in who has just registered and thereby proved the password. Commits."""
     owner = db.session.get_one(Owner, owner_id)
-    token = sessions.start(owner_id, owner.account_id, device=device, now=now)
+    entered = entry.enter(owner_id, owner.account_id, device=device, now=now)
     db.session.commit()
-    return token
+    return entered

@@ -16,6 +16,8 @@ class ProvedBy(StrEnum):
     """How a person proved who they are."""
 
     PASSWORD = "password"
+    CODE = "code"  # and password
+    PASSKEY = "passkey"
 
 
 class LinkForm(StrEnum):
@@ -68,6 +70,9 @@ class Account(Base):
     confirm_version: Mapped[int] = mapped_column(default=0)
     # The person who gets replies and the emails to the owner: always a member. No foreign key: owner refers to account.
     contact_id: Mapped[int | None]
+    demands_factor: Mapped[bool] = mapped_column(
+        default=False
+    )  # people without a second factor see only its set-up
 
 
 class Owner(Base):

@@ -17,6 +17,7 @@ from ..rate_limit import RateLimit
 from ..security_log import SecurityEvent, record
 from ..state import current_config
 from . import emails, sessions
+from .factors import challenges
 from .identifiers import mailbox_key
 from .login import TooManyAttempts, reset_attempts
 from .models import Owner, OwnerSession, PasswordReset
@@ -138,8 +139,9 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
 
 
 def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetime) -> None:
-    """Store a new hash, invalidate open reset links and inform the owner by email. The caller commits."""
+    """Store a new hash, end open reset links and pending log-ins, and inform the owner by email. The caller commits."""
     owner.password_hash = hashed
+    challenges.end_all(owner.id)
     db.session.execute(
         update(PasswordReset)
         .where(PasswordReset.owner_id == owner.id, PasswordReset.used_at.is_(None))

@@ -14,6 +14,7 @@ from ..audit import record as record_activity
 from ..db import db, read_only, read_write
 from ..languages import ENGLISH
 from ..state import current_config
+from .factors.state import owns_factor
 from .models import Account, LinkForm, Membership, Owner, OwnerSession, ProvedBy
 from .team.rights import Right, Role, may
 from .tokens import hash_token, new_token
@@ -63,6 +64,7 @@ class CurrentAccount:
     link_pattern: str = ""
     language: str = ENGLISH.code
     confirm_version: int = 0
+    demands_factor: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class LoggedIn:
     role: Role  # in the account that is shown
     programmes: int  # to how many the person belongs
     is_operator: bool
+    has_factor: bool = False
     proved_at: datetime | None = None  # when the person last proved who they are; None for a former token
     is_authenticated = True
     is_active = True
@@ -87,6 +90,11 @@ class LoggedIn:
     def account_id(self) -> int:
         """The id of the account that the session shows."""
         return self.account.id
+
+    @property
+    def lacks_factor(self) -> bool:
+        """Whether the account demands a second factor, and the person has none."""
+        return self.account.demands_factor and not self.has_factor
 
     def may(self, right: Right) -> bool:
         """Return whether the person's role in this account holds a right."""
@@ -115,6 +123,7 @@ _PERSON = (
     Membership.role,
     _PROGRAMMES,
     Owner.is_operator,
+    owns_factor(Owner.id),
     case((OwnerSession.token_hash == bindparam("hash"), OwnerSession.proved_at)),
 )
 _COLUMNS_OF_PERSON = len(_PERSON)
@@ -151,22 +160,24 @@ class Device:
     network: str
 
 
-def start(owner_id: int, account_id: int, *, device: Device, now: datetime) -> str:
+def start(owner_id: int, account_id: int, *, device: Device, by: ProvedBy, now: datetime) -> str:
     """Insert a session that shows an account, record the log-in, and return the session's token. The caller commits.
 
-    Each way to log in proves the password first, so a new session is a proof of person as well.
+    Each way to log in proves who the person is, so a new session is a proof of person as well. Only ``factors.entry`` calls this.
     """
     db.session.execute(delete(OwnerSession).where(OwnerSession.owner_id == owner_id, ~_is_valid(now)))
     token = new_token()
     row = OwnerSession(token_hash=hash_token(token), owner_id=owner_id, account_id=account_id)
     row.device, row.network = device.name, device.network
     row.created_at = row.seen_at = row.proved_at = now
-    row.proved_by = ProvedBy.PASSWORD
+    row.proved_by = by
     db.session.add(row)
     db.session.flush()
     name = db.session.get_one(Owner, owner_id).name
     actor = Actor(Way.PAGE, owner_id, name, row.id, device.network)
-    record_activity(Activity.LOGGED_IN, account_id, actor=actor, after={"device": device.name})
+    record_activity(
+        Activity.LOGGED_IN, account_id, actor=actor, after={"device": device.name, "by": by.value}
+    )
     return token
 
 

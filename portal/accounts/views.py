@@ -15,9 +15,16 @@ from ..state import current_config
 from ..web.requests import network_of, same_site_path
 from . import login, registration, sessions
 from . import password_reset as resetting
-from .access import known_browser, remember_browser, start_browser_session, this_device
+from .access import (
+    known_browser,
+    remember_browser,
+    start_browser_session,
+    start_pending_log_in,
+    this_device,
+)
+from .factors.entry import NoProgramme
 from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, add_error
-from .login import NoProgramme, TooManyAttempts, Visitor, WrongCredentials
+from .login import TooManyAttempts, Visitor, WrongCredentials
 from .passwords import PasswordRefused
 from .tokens import InvalidLink
 
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from flask_wtf import FlaskForm
 
     from ..config import Registration
+    from .factors.entry import Entry
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -95,7 +103,7 @@ def log_in() -> ResponseReturnValue:
         return render_errors(page, form, target=target)
     visitor = Visitor(this_device(), known_browser())
     try:
-        token = login.log_in(form.mailbox.data, form.password.data, visitor, now=utcnow())
+        entered = login.log_in(form.mailbox.data, form.password.data, visitor, now=utcnow())
     except TooManyAttempts as error:
         if error.minutes > _LONG_WAIT_MINUTES:
             add_error(
@@ -111,7 +119,18 @@ def log_in() -> ResponseReturnValue:
             form, _("You belong to no affiliate programme at present. Ask one of its owners to invite you.")
         )
         return render_errors(page, form, target=target)
-    start_browser_session(token)
+    return let_in(entered, target or "")
+
+
+def let_in(entered: Entry, target: str = "", *, joining: str = "") -> ResponseReturnValue:
+    """Answer a log-in: by the page that it was for, or first by the question for the second factor.
+
+    ``joining`` is the token of the invitation that the log-in is for, while it is not used.
+    """
+    if entered.is_pending:
+        start_pending_log_in(entered.token, joining=joining)
+        return redirect(url_for("factors.second_step", next=target or None), 303)
+    start_browser_session(entered.token)
     return redirect(target or url_for("home.show"), 303)
 
 
@@ -181,9 +200,9 @@ def _register_at_once(entered: registration.RegistrationInput) -> ResponseReturn
 
 def log_in_new_owner(owner_id: int) -> ResponseReturnValue:
     """Log in an owner who has just registered, and show the first page."""
-    start_browser_session(login.log_in_new_owner(owner_id, device=this_device(), now=utcnow()))
+    answer = let_in(login.log_in_new_owner(owner_id, device=this_device(), now=utcnow()))
     flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
-    return redirect(url_for("home.show"), 303)
+    return answer
 
 
 @blueprint.get("/register/check-your-inbox")

@@ -50,6 +50,9 @@ class Activity(StrEnum):
     MAILBOX_CHANGED = "mailbox-changed"
     MAILBOX_RESTORED = "mailbox-restored"
     NAME_CHANGED = "name-changed"
+    FACTOR_ADDED = "factor-added"
+    FACTOR_REMOVED = "factor-removed"
+    RECOVERY_CODES_MADE = "recovery-codes-made"
     REFUSED_BY_ROLE = "refused-by-role"
     REGISTERED = "registered"
     INVITED = "invited"
@@ -62,6 +65,8 @@ class Activity(StrEnum):
     OWNERSHIP_OFFERED = "ownership-offered"
     HANDED_OVER = "handed-over"
     CONTACT_CHOSEN = "contact-chosen"
+    FACTOR_DEMANDED = "factor-demanded"
+    FACTOR_RESET = "factor-reset"
     SERVER_SAVED = "server-saved"
     SERVER_CHECKED = "server-checked"
     SERVER_LIVE = "server-live"
@@ -159,6 +164,9 @@ _LABELS: Mapping[ActivityKind, Mapping[Activity, str]] = {
         Activity.MAILBOX_CHANGED: _("Changed the email address to log in with"),
         Activity.MAILBOX_RESTORED: _("Restored the former email address to log in with"),
         Activity.NAME_CHANGED: _("Changed their name"),
+        Activity.FACTOR_ADDED: _("Added a second factor"),
+        Activity.FACTOR_REMOVED: _("Removed a second factor"),
+        Activity.RECOVERY_CODES_MADE: _("Made new recovery codes"),
         Activity.REFUSED_BY_ROLE: _("Was refused by role"),
     },
     ActivityKind.PEOPLE: {
@@ -173,6 +181,8 @@ _LABELS: Mapping[ActivityKind, Mapping[Activity, str]] = {
         Activity.OWNERSHIP_OFFERED: _("Offered the ownership"),
         Activity.HANDED_OVER: _("Accepted the ownership"),
         Activity.CONTACT_CHOSEN: _("Chose the contact"),
+        Activity.FACTOR_DEMANDED: _("Changed whether everyone needs a second factor"),
+        Activity.FACTOR_RESET: _("Reset a person’s second factor"),
     },
     ActivityKind.SETTINGS: {
         Activity.SERVER_SAVED: _("Saved SMTP settings"),

@@ -25,6 +25,7 @@ FIELD_LABELS: Mapping[str, str] = {
     "reason": _("Reason"),
     "rows": _("Rows"),
     "by": _("By"),
+    "factor": _("Second factor"),
     "mailbox": _("Email address"),
     "count": _("Number"),
     "device": _("Device"),
@@ -109,4 +110,7 @@ VALUE_LABELS: Mapping[str, str] = {
     "owner": _("owner"),
     "editor": _("editor"),
     "viewer": _("viewer"),
+    "app": _("authenticator app"),
+    "passkey": _("passkey"),
+    "code": _("password and code"),
 }

@@ -157,7 +157,9 @@ def _selection(
     return MessageSelection(account_id, tuple(Status(one) for one in statuses), message_ids, before)
 
 
-owners = AppGroup("owners", help="Make an owner an operator, or end it; empty a name in the audit trail.")
+owners = AppGroup(
+    "owners", help="Operators, lost second factors, and names in the audit trail of people who were erased."
+)
 
 
 @owners.command()
@@ -184,6 +186,21 @@ def forget_name(mailbox: str) -> None:
     if count is None:
         raise click.ClickException(_NO_OWNER)
     click.echo(f"The name was emptied in {count} entries of the audit trail.")
+
+
+@owners.command("forget-second-factor")
+@click.argument("mailbox")
+def forget_second_factor(mailbox: str) -> None:
+    """Remove the second factor of a person who has lost it, and end the person's sessions."""
+    from ..accounts.factors import demanding
+
+    try:
+        found = demanding.forget(mailbox, now=utcnow())
+    except demanding.NoFactor:
+        raise click.ClickException("This person has no second factor.") from None
+    if found is None:
+        raise click.ClickException(_NO_OWNER)
+    click.echo(f"{found} logs in with the password alone until a new second factor is set up.")
 
 
 def _set_operator(mailbox: str, operator: bool) -> None:

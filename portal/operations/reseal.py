@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, update
 
+from ..accounts.factors import totp
+from ..accounts.factors.models import Totp
 from ..affiliates import page_keys
 from ..affiliates.erased import BINDING as ERASURE_KEY_BINDING
 from ..affiliates.erased import ErasureKey
@@ -132,6 +134,7 @@ KINDS = (
         erasing.binding,
         Erasure.sealed_person.is_not(None),  # cleared at the end
     ),
+    SealedKind("secrets of authenticator apps", Totp, ("sealed_secret",), totp.binding),
     SealedKind("keys of affiliates' pages", Affiliate, ("sealed_page_keys",), page_keys.binding),
     # Last, so that a portal without the old key refuses to start until all other rows are resealed.
     SealedKind("key check", KeyCheck, ("sealed",), lambda _row: KEY_CHECK_BINDING),

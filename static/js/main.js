@@ -1,6 +1,7 @@
 // The entry point. Every page is complete without script; these modules make it more convenient.
 import "./script_available.js";
 import "./live_region.js";
+import "./passkeys.js";
 import "./password.js";
 import "./copy.js";
 import "./port_hint.js";

@@ -81,12 +81,14 @@ def everything():
     return found
 
 
-def prove(browser, page, password=PASSWORD):
+def prove(browser, page, password=PASSWORD, **more):
     """Fill in the question on a page that was answered, as a browser does."""
     html = page.get_data(as_text=True)
     hidden = dict(re.findall(r'<input id="\w+" name="(to|kept)" type="hidden" value="([^"]*)"', html))
     fields = {name: value.replace("&#34;", '"').replace("&amp;", "&") for name, value in hidden.items()}
-    return browser.post(QUESTION, data={"csrf_token": csrf_token(html), "password": password, **fields})
+    return browser.post(
+        QUESTION, data={"csrf_token": csrf_token(html), "password": password, **more, **fields}
+    )
 
 
 def test_each_endpoint_of_owners_and_exports_needs_a_proof_or_has_a_reason(tmp_path):

@@ -98,7 +98,7 @@ def log_in_as_owner(portal: RunningPortal, page: Page) -> Page:
     page.goto(portal.base)
     page.get_by_label("Email address").fill(demo.MAILBOX)
     page.get_by_label("Password", exact=True).fill(demo.PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     page.get_by_role("heading", name="Home", exact=True).wait_for()
     page.goto(f"{portal.base}/settings/email-preferences")
     return page

@@ -72,6 +72,8 @@ LOGGED_IN = [
     "/account",
     "/account/is-it-you",
     "/account/email-address",
+    "/account/second-factor",
+    "/account/second-factor/app",
     "/team",
     "/activity",
     "/operator/accounts",

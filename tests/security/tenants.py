@@ -19,6 +19,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from portal import bootstrap, create_app
+from portal.accounts.factors.models import Passkey
 from portal.accounts.models import Account, Owner, OwnerSession, TeamInvitation
 from portal.accounts.registration import create_owner
 from portal.affiliates.models import Affiliate, AffiliateState, Suppression
@@ -214,6 +215,8 @@ def _fill(app: Flask, person: Person) -> None:
     _post(app, person, "/deliveries/orders", "/account", action="cancel", all="1", key=f"key-{person.slug}")
     db.session.add(_import(person))
     db.session.commit()
+    db.session.add(_passkey(person))
+    db.session.commit()
     person.ids = _ids(person, token)
     person.ids["affiliates_bearer"] = tokens.create(
         person.account_id,
@@ -257,6 +260,13 @@ def _import(person: Person) -> AffiliateImport:
     return row
 
 
+def _passkey(person: Person) -> Passkey:
+    owner_id = db.session.scalars(select(Owner.id).where(Owner.account_id == person.account_id)).first()
+    row = Passkey(owner_id=owner_id, credential_id=person.slug, public_key=b"", sign_count=0, handle=b"")
+    row.name, row.is_backed_up, row.created_at = person.mark, False, utcnow()
+    return row
+
+
 def _breaker(person: Person) -> BounceBreaker:
     domain = f"{person.mark}.example"
     return BounceBreaker(
@@ -272,7 +282,9 @@ def _ids(person: Person, token: str) -> dict[str, str | int]:
         return db.session.scalars(query.order_by(table.id.desc())).first()  # type: ignore[attr-defined]
 
     session = select(OwnerSession.id).join(Owner).where(Owner.account_id == person.account_id)
+    passkey = select(Passkey.id).join(Owner).where(Owner.account_id == person.account_id)
     found = {
+        "passkey": db.session.scalars(passkey).first(),
         "affiliate": newest(Affiliate.id, Affiliate),
         "code": newest(Affiliate.code, Affiliate),
         "suppression": newest(Suppression.id, Suppression),
@@ -306,6 +318,7 @@ _BY_PATH = {  # what <id_> means, by the beginning of the route; the longest one
     "/api/v1/messages/": "message",
 }
 _BY_NAME = {
+    "passkey_id": "passkey",
     "breaker_id": "breaker",
     "member_id": "member",
     "invitation_id": "invitation",
@@ -456,6 +469,7 @@ def _control(place: Portal, label: str) -> Row:
         "/automated-emails/new-sign-up",
         "/deliveries",
         "/settings/api",
+        "/account/second-factor",
         "/settings/bounces/events",
         "/settings/bounces/mailbox",
     )

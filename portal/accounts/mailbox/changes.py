@@ -21,6 +21,8 @@ from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
 from ...smtp.mailbox import MailboxError, parse_mailbox
 from .. import emails, password_reset, sessions
+from ..factors import challenges
+from ..factors.changing import delete_all
 from ..identifiers import mailbox_key
 from ..models import MailboxChange, Owner, OwnerSession, PasswordReset, PendingRegistration
 from ..passwords import hasher
@@ -150,7 +152,8 @@ def find_undo(token: str, *, now: datetime) -> OfferedMailbox:
 def undo(token: str, *, now: datetime) -> str:
     """Restore the former mailbox, and return the token of a link for a new password. Commits.
 
-    All sessions end, and the password of before opens nothing any more: who changed the mailbox knew it. Links of later
+    All sessions end, and neither the password of before nor second factors that were added since open anything any more:
+    who changed the mailbox knew and added them. Links of later
     changes no longer work, because they went to mailboxes of the same stranger; those of earlier ones still do.
 
     Raises:
@@ -168,6 +171,7 @@ def undo(token: str, *, now: datetime) -> str:
     _end_requests(owner.id, now)
     later = (MailboxChange.owner_id == owner.id, MailboxChange.id > row.id, MailboxChange.undone_at.is_(None))
     db.session.execute(update(MailboxChange).where(*later).values(undone_at=now))
+    delete_all(owner.id, since=row.used_at)  # second factors of the stranger
     owner.password_hash = unusable
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     concerned = {"account": owner.account_id, "owner": owner.id}
@@ -196,7 +200,7 @@ def _record(action: audit.Activity, account_id: int, before: str, after: str) ->
 
 
 def _move(owner: Owner, mailbox: str, now: datetime) -> None:
-    """Give the person another mailbox, and end the links that went to the one of before. The caller commits.
+    """Give the person another mailbox, and end pending log-ins and the links to the one of before. The caller commits.
 
     Raises InvalidLink where another log-in has the mailbox by now.
     """
@@ -206,6 +210,7 @@ def _move(owner: Owner, mailbox: str, now: datetime) -> None:
     except IntegrityError:
         db.session.rollback()
         raise InvalidLink from None
+    challenges.end_all(owner.id)
     unused = (PasswordReset.owner_id == owner.id, PasswordReset.used_at.is_(None))
     db.session.execute(update(PasswordReset).where(*unused).values(used_at=now))
 

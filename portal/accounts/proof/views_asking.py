@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app, redirect, render_template, request, url_for
 from flask.globals import request_ctx
+from flask_login import current_user
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
@@ -31,7 +32,8 @@ def ask_first() -> Response:
 def ask_again(page: str) -> Any:
     """Answer a form that came too late with the question. Its harmless fields are kept for the page of the form."""
     packed = kept.pack(request.endpoint or "", submitted_values())
-    return question(ProveForm(formdata=None, data={"to": _path_of(page), "kept": packed})), 403
+    data = {"to": _path_of(page), "kept": packed}
+    return question(ProveForm(has_factor=current_user.has_factor, formdata=None, data=data)), 403
 
 
 def question(form: ProveForm, **more: Any) -> str:

@@ -30,6 +30,7 @@ from .rights import Role
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ..factors.entry import Entry
     from ..login import Visitor
     from ..sessions import LoggedIn
 
@@ -116,29 +117,46 @@ def accept(token: str, user: LoggedIn, *, now: datetime) -> None:
     record(SecurityEvent.JOINED, account=found.account_id, owner=user.id)
 
 
-def accept_by_log_in(token: str, password: str, visitor: Visitor, *, now: datetime) -> str:
-    """Log in the invited person by password and let the person join; return the session's token. Commits.
+def accept_by_log_in(token: str, password: str, visitor: Visitor, *, now: datetime) -> Entry:
+    """Log in the invited person by password and let the person join, unless a second factor comes first. Commits.
 
     Raises InvalidLink, and as ``login.log_in``.
     """
     mailbox = find(token, now=now).mailbox
     db.session.rollback()
-    joined: dict[str, int] = {}
-
-    def join(owner_id: int) -> int:
-        row = _use(token, now)
-        audit.act_as(owner_id, db.session.get_one(Owner, owner_id).name)
-        _join(row, owner_id, now)
-        joined.update(account=row.account_id, owner=owner_id)
-        return row.account_id
-
+    join = Joining(token, now)
     try:
-        session = login.log_in(mailbox, password, visitor, now=now, joining=join)
+        entered = login.log_in(mailbox, password, visitor, now=now, joining=join)
     except InvalidLink:
         db.session.rollback()
         raise
-    record(SecurityEvent.JOINED, **joined)
-    return session
+    join.record()
+    return entered
+
+
+class Joining:
+    """Lets a person join by an invitation, in the transaction that starts the session."""
+
+    def __init__(self, token: str, now: datetime) -> None:
+        self._token = token
+        self._now = now
+        self._joined: dict[str, int] = {}
+
+    def __call__(self, owner_id: int) -> int:
+        """Let the invited person join, and return the account. Raises InvalidLink, or OtherMailbox."""
+        row = _use(self._token, self._now)
+        person = db.session.get_one(Owner, owner_id)
+        if person.mailbox_key != row.mailbox_key:
+            raise OtherMailbox
+        audit.act_as(owner_id, person.name)
+        _join(row, owner_id, self._now)
+        self._joined = {"account": row.account_id, "owner": owner_id}
+        return row.account_id
+
+    def record(self) -> None:
+        """Write to the security log that the person has joined, after the commit."""
+        if self._joined:
+            record(SecurityEvent.JOINED, **self._joined)
 
 
 # -- parts

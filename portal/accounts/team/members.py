@@ -19,6 +19,7 @@ from ...db import db
 from ...security_log import SecurityEvent, record
 from .. import emails, sessions
 from ..activity.warnings import warn_member
+from ..factors.state import owns_factor
 from ..models import Account, Membership, Owner, OwnerSession, TeamInvitation
 from .rights import Right, Role, is_lower, may, roles_with
 
@@ -56,6 +57,7 @@ class Member:
     joined_at: datetime
     invited_by: str
     is_contact: bool
+    has_factor: bool
 
 
 def members_of(account_id: int) -> list[Member]:
@@ -70,7 +72,7 @@ def members_of(account_id: int) -> list[Member]:
         Membership.invited_by,
     )
     query = (
-        select(*columns, Owner.id == func.coalesce(Account.contact_id, 0))
+        select(*columns, Owner.id == func.coalesce(Account.contact_id, 0), owns_factor(Owner.id))
         .join_from(Membership, Owner, Owner.id == Membership.owner_id)
         .join(Account, Account.id == Membership.account_id)
         .where(Membership.account_id == account_id)

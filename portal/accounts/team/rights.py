@@ -42,6 +42,7 @@ _ENDPOINTS = {
         accounts.register accounts.register_invited accounts.register_sent accounts.reset
         accounts.undo_mailbox
         team.invitation team.accept
+        factors.second_step factors.log_in_by_passkey factors.options_to_use
         affiliates.accept affiliates.confirm affiliates.confirm_address affiliates.confirm_address_now
         affiliates.confirm_now affiliates.dashboard affiliates.find_page affiliates.find_pages affiliates.invitation
         affiliates.join affiliates.owner_unsubscribe affiliates.preferences affiliates.save_preferences
@@ -61,6 +62,8 @@ _ENDPOINTS = {
         accounts.profile accounts.change_names accounts.change_password accounts.log_out_device accounts.log_out_others
         accounts.prove accounts.change_mailbox accounts.confirm_new_mailbox
         team.switch team.leave
+        factors.index factors.new_app factors.confirm_app factors.remove_app factors.new_codes
+        factors.add_passkey factors.options_to_add factors.remove_passkey factors.options_to_prove factors.prove_by_passkey
     """,
     Right.SEE: """
         activity.index
@@ -118,6 +121,7 @@ _ENDPOINTS = {
     """,
     Right.PEOPLE: """
         team.invite team.resend team.withdraw team.change_role team.remove team.hand_over team.choose_contact
+        factors.demand factors.reset_member
     """,
     Right.OPERATE: """
         activity.of_portal
@@ -131,6 +135,13 @@ _TO_CHANGE = {
     "deliveries.keep": Right.CONNECT,
     "settings.provider_help": Right.CONNECT,
 }
+# What a person may do in an account that demands a second factor, before there is one.
+_WITHOUT_FACTOR = frozenset(
+    (
+        "factors.index", "factors.new_app", "factors.confirm_app", "factors.options_to_add", "factors.add_passkey",
+        "accounts.prove", "factors.options_to_prove", "factors.prove_by_passkey", "team.switch", "team.leave",
+    )
+)  # fmt: skip
 _READING = frozenset({"GET", "HEAD"})
 
 # The endpoints that change something only shortly after a proof of person, by the page that has their form: what a stolen
@@ -150,12 +161,16 @@ _PROVED = {
     "api_pages.index": "api_pages.create",
     "team.index": """
         team.invite team.resend team.change_role team.remove team.hand_over team.choose_contact team.leave
+        factors.demand factors.reset_member
     """,
     "team.invitation": "team.accept",
     "deliveries.keep": "deliveries.keep",
     "accounts.change_mailbox": "accounts.change_mailbox",
     "accounts.confirm_new_mailbox": "accounts.confirm_new_mailbox",
     "accounts.profile": "accounts.log_out_device accounts.log_out_others",
+    "factors.index": """
+        factors.remove_app factors.new_codes factors.options_to_add factors.add_passkey factors.remove_passkey
+    """,
     "affiliates.show": "privacy.erase",
     "affiliates.index": "affiliates.export",
     "deliveries.index": "deliveries.table",
@@ -167,7 +182,7 @@ _PAGE_OF = {endpoint: page for page, names in _PROVED.items() for endpoint in na
 # Pages that have no other purpose than such a form: they ask before anything is typed.
 _ASKED_FIRST = frozenset(
     (
-        "connect.google", "connect.microsoft", "consent.show",
+        "connect.google", "connect.microsoft", "consent.show", "factors.new_app",
         "connect_mailbox.app", "connect_mailbox.service_account", "connect_mailbox.show",
         "accounts.change_mailbox", "accounts.confirm_new_mailbox",
     )
@@ -185,6 +200,11 @@ def page_to_prove(endpoint: str, method: str) -> str | None:
     if method in _READING:
         return endpoint if endpoint in _ASKED_FIRST else None
     return _PAGE_OF.get(endpoint)
+
+
+def needs_factor(endpoint: str) -> bool:
+    """Return whether an endpoint is closed to a person without the second factor that the account demands."""
+    return endpoint not in _WITHOUT_FACTOR
 
 
 def endpoints() -> frozenset[str]:

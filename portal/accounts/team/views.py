@@ -10,14 +10,14 @@ from flask_login import current_user, logout_user
 
 from ...clock import utcnow
 from .. import login
-from ..access import forget_forms, kept_form, known_browser, start_browser_session, this_device
+from ..access import forget_forms, kept_form, known_browser, this_device
 from ..forms import add_error
 from ..identifiers import mailbox_key
 from ..login import TooManyAttempts, Visitor, WrongCredentials
 from ..passwords import PasswordRefused
 from ..registration import MailboxTaken
 from ..tokens import InvalidLink
-from ..views import link, render_rate_limited
+from ..views import let_in, link, render_rate_limited
 from . import accepting, invitations, members, programmes
 from .accepting import OtherMailbox
 from .forms import ContactForm, KnownMemberForm, NewMemberForm, RoleForm, TeamInviteForm
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from flask_wtf import FlaskForm
 
+    from ..factors.entry import Entry
     from .accepting import OfferedRole
 
 blueprint = Blueprint("team", __name__, url_prefix="/team")
@@ -41,20 +42,20 @@ _INVITATION = "accounts/team_invitation.html"
 @blueprint.get("")
 def index() -> ResponseReturnValue:
     kept = kept_form("team.invite")
-    return _page(invite=TeamInviteForm(formdata=kept) if kept else None)
+    return team_page(invite=TeamInviteForm(formdata=kept) if kept else None)
 
 
 @blueprint.post("/invitations")
 def invite() -> ResponseReturnValue:
     form = TeamInviteForm()
     if not form.validate():
-        return _page(invite=form), 422
+        return team_page(invite=form), 422
     mailbox, role = form.mailbox.data, Role(form.role.data)
     try:
         shown = _changed(lambda: invitations.invite(current_user, mailbox, role, link=_link, now=utcnow()))
     except CannotInvite as error:
         add_error(form, str(error), form.mailbox)
-        return _page(invite=form), 422
+        return team_page(invite=form), 422
     return _sent(shown, mailbox)
 
 
@@ -65,7 +66,7 @@ def resend(invitation_id: int) -> ResponseReturnValue:
             lambda: invitations.send_again(current_user, invitation_id, link=_link, now=utcnow())
         )
     except CannotInvite as error:
-        return _page(problem=str(error)), 429
+        return team_page(problem=str(error)), 429
     return _sent(shown, "")
 
 
@@ -80,7 +81,7 @@ def withdraw(invitation_id: int) -> ResponseReturnValue:
 def change_role(member_id: int) -> ResponseReturnValue:
     form = RoleForm()
     if not form.validate():
-        return _page(problem=_("Choose a role.")), 422
+        return team_page(problem=_("Choose a role.")), 422
     try:
         _changed(lambda: members.change_role(current_user, member_id, Role(form.role.data), now=utcnow()))
     except LastOwner:
@@ -108,7 +109,7 @@ def hand_over(member_id: int) -> ResponseReturnValue:
             lambda: invitations.offer_ownership(current_user, member_id, link=_link, now=utcnow())
         )
     except CannotInvite as error:
-        return _page(problem=str(error)), 429
+        return team_page(problem=str(error)), 429
     return _sent(shown, "")
 
 
@@ -116,7 +117,7 @@ def hand_over(member_id: int) -> ResponseReturnValue:
 def choose_contact() -> ResponseReturnValue:
     form = ContactForm(members.members_of(current_user.account_id))
     if not form.validate():
-        return _page(problem=_("This person is no longer in the team. Choose another one.")), 422
+        return team_page(problem=_("This person is no longer in the team. Choose another one.")), 422
     _changed(lambda: members.choose_contact(current_user, form.member.data))
     flash(_("The contact is saved."), "success")
     return _back()
@@ -169,7 +170,7 @@ def accept(token: str) -> ResponseReturnValue:
         elif not form.validate():
             return _invitation_page(found, form, 422)
         else:
-            start_browser_session(_log_in(token, form))
+            return _entered(found, _log_in(token, form), token)
     except InvalidLink:
         return _expired()
     except OtherMailbox:
@@ -183,8 +184,16 @@ def accept(token: str) -> ResponseReturnValue:
         message = _("This is not your password for Signet.") if wrong else str(error)
         add_error(form, message, form["password"] if form else None)
         return _invitation_page(found, form, 422)
-    flash(_("Welcome to %(programme)s.", programme=found.programme), "success")
-    return redirect(url_for("team.index"), 303)
+    return _entered(found)
+
+
+def _entered(found: OfferedRole, entered: Entry | None = None, token: str = "") -> ResponseReturnValue:
+    """Answer a person who has joined, or who joins as soon as the second factor is proved."""
+    page = url_for("team.index")
+    answer = let_in(entered, page, joining=token) if entered else redirect(page, 303)
+    if entered is None or not entered.is_pending:
+        flash(_("Welcome to %(programme)s.", programme=found.programme), "success")
+    return answer
 
 
 def _form_for(found: OfferedRole) -> FlaskForm | None:
@@ -194,8 +203,8 @@ def _form_for(found: OfferedRole) -> FlaskForm | None:
     return KnownMemberForm() if found.is_known else NewMemberForm()
 
 
-def _log_in(token: str, form: FlaskForm) -> str:
-    """Let a new person register, or a known one log in, and join; return the token of the session."""
+def _log_in(token: str, form: FlaskForm) -> Entry:
+    """Let a new person register, or a known one log in, and join."""
     password = form["password"].data
     if isinstance(form, NewMemberForm):
         person = accepting.accept_new(token, name=form.name.data, password=password, now=utcnow())
@@ -237,7 +246,7 @@ def _changed(operation: Callable[[], Any]) -> Any:
 def _sent(shown: str | None, mailbox: str) -> ResponseReturnValue:
     """Answer an invitation: by the page with its link where no email could be sent, else by a redirect."""
     if shown is not None:
-        return _page(shown_link=shown)
+        return team_page(shown_link=shown)
     to = mailbox or _("the person")
     flash(_("An email with a link is on its way to %(to)s. The link works for 7 days.", to=to), "success")
     return _back()
@@ -245,14 +254,15 @@ def _sent(shown: str | None, mailbox: str) -> ResponseReturnValue:
 
 def _last_owner() -> ResponseReturnValue:
     problem = _("A programme needs an owner. Make another person an owner first, then do this again.")
-    return _page(problem=problem), 409
+    return team_page(problem=problem), 409
 
 
 def _back() -> ResponseReturnValue:
     return redirect(url_for("team.index"), 303)
 
 
-def _page(*, invite: TeamInviteForm | None = None, problem: str = "", shown_link: str = "") -> str:
+def team_page(*, invite: TeamInviteForm | None = None, problem: str = "", shown_link: str = "") -> str:
+    """Render the page *Team*, with a refused form or with what was refused."""
     people = members.members_of(current_user.account_id)
     contact = next((one for one in people if one.is_contact), None)
     manages = current_user.may(Right.PEOPLE)

@@ -1,0 +1,153 @@
+"""The second step of a log-in: a code of the authenticator app, or a recovery code.
+
+Codes are limited for each person, for each person from one network, and for each network; both kinds share the limits.
+Five attempts end the pending log-in, and the person is informed, because the password was right.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from ... import audit, rate_limit
+from ...db import db
+from ...rate_limit import RateLimit
+from ...security_log import SecurityEvent, record
+from ..login import TooManyAttempts, record_lock_out, warn_of_new_device
+from ..models import Owner, ProvedBy
+from ..team.programmes import first_account
+from . import challenges, emails, entry, recovery, totp
+from .models import ChallengePurpose
+from .state import codes_left
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from ..login import Visitor
+
+CODES_PER_NETWORK = RateLimit("codes by network", 50, timedelta(minutes=15))
+CODES_PER_PERSON_AND_NETWORK = RateLimit("codes by person and network", 10, timedelta(minutes=15))
+CODES_PER_PERSON = RateLimit("codes by person", 50, timedelta(days=1))
+_EMAILS = RateLimit("emails about wrong codes", 1, timedelta(days=1))
+
+
+class PendingEnded(Exception):
+    """The log-in waits no more: five minutes have passed, it had five wrong codes, or it was completed."""
+
+
+class WrongCode(Exception):
+    """The code is not right, or has counted already."""
+
+
+class Factor(StrEnum):
+    """What was proved, as the security log names it."""
+
+    APP = "app"
+    RECOVERY_CODE = "recovery-code"
+
+
+def is_waiting(token: str, *, now: datetime) -> bool:
+    """Return whether a log-in waits for its second factor."""
+    return challenges.find(token, ChallengePurpose.LOG_IN, now=now) is not None
+
+
+def complete(
+    token: str, code: str, visitor: Visitor, *, now: datetime, joining: Callable[[int], int] | None = None
+) -> str:
+    """Complete a pending log-in by a code; return the session's token. Commits. ``joining`` as in ``login.log_in``.
+
+    Raises PendingEnded, WrongCode, TooManyAttempts, NoProgramme, and what ``joining`` raises; then the code still counts.
+    """
+    owner_id = _count(token, visitor.network, now)
+    try:
+        account_id = joining(owner_id) if joining else None  # first, because it locks the account
+        factor = prove(owner_id, code, visitor.network, now=now)
+        _end(token)
+        if account_id is None:
+            account_id = db.session.scalar(select(first_account()).where(Owner.id == owner_id))
+        warn_of_new_device(db.session.get_one(Owner, owner_id), visitor, now)
+        entered = entry.complete(owner_id, account_id, device=visitor.device, by=ProvedBy.CODE, now=now)
+    except WrongCode:
+        db.session.rollback()
+        _refuse(token, owner_id, visitor, now)
+        raise
+    except BaseException:
+        db.session.rollback()
+        raise
+    db.session.commit()
+    record(SecurityEvent.LOG_IN, owner=owner_id, account=account_id, factor=factor.value)
+    return entered.token
+
+
+def _end(token: str) -> None:
+    if not challenges.use(token, ChallengePurpose.LOG_IN):
+        raise PendingEnded
+
+
+def prove(owner_id: int, code: str, network: str, *, now: datetime) -> Factor:
+    """Check a code, and let it count no more. The caller has counted the attempt, and commits. Raises WrongCode."""
+    text = "".join(code.split())
+    if len(text) == totp.DIGITS and text.isascii() and text.isdigit():
+        if not totp.use(owner_id, text, now=now):
+            raise WrongCode
+        factor = Factor.APP
+    else:
+        if recovery.use(owner_id, text, now=now) is None:
+            raise WrongCode
+        emails.code_used(owner_id, codes_left(owner_id), now=now)
+        factor = Factor.RECOVERY_CODE
+    rate_limit.reset(CODES_PER_PERSON_AND_NETWORK, owner_id, network, now=now)
+    return factor
+
+
+def count_code(owner_id: int, network: str, *, now: datetime) -> None:
+    """Count one entered code. Commits. Raises TooManyAttempts."""
+    limits = (
+        (CODES_PER_NETWORK, (network,)),
+        (CODES_PER_PERSON_AND_NETWORK, (owner_id, network)),
+        (CODES_PER_PERSON, (owner_id,)),
+    )
+    for limit, of in limits:
+        if wait := rate_limit.consume_or_wait(limit, *of, now=now):
+            db.session.commit()
+            record_lock_out(limit.name, wait, owner=owner_id)
+            raise TooManyAttempts(wait)
+    db.session.commit()
+
+
+def _count(token: str, network: str, now: datetime) -> int:
+    """Count this attempt before the code is looked at; return whose log-in it is."""
+    pending = challenges.find(token, ChallengePurpose.LOG_IN, now=now)
+    owner_id = pending.owner_id if pending else None
+    if owner_id is None:
+        db.session.rollback()
+        raise PendingEnded
+    count_code(owner_id, network, now=now)
+    if not challenges.count_attempt(token, ChallengePurpose.LOG_IN, now=now):
+        db.session.rollback()
+        raise PendingEnded
+    db.session.commit()
+    return owner_id
+
+
+def _refuse(token: str, owner_id: int, visitor: Visitor, now: datetime) -> None:
+    """Record a wrong code. After the last attempt, inform the person and raise PendingEnded."""
+    is_over = challenges.find(token, ChallengePurpose.LOG_IN, now=now) is None
+    if is_over and rate_limit.consume(_EMAILS, owner_id, now=now):
+        emails.wrong_codes(owner_id, now=now)
+    owner = db.session.get_one(Owner, owner_id)
+    audit.record(
+        audit.Activity.LOG_IN_FAILED,
+        owner.account_id,
+        actor=audit.Actor(audit.Way.PAGE, owner_id, owner.name, network=visitor.network),
+        outcome=audit.AuditOutcome.REFUSED,
+        after={"device": visitor.device.name, "by": "code"},
+    )
+    db.session.commit()
+    record(SecurityEvent.LOG_IN_FAILED, owner=owner_id, reason="code")
+    if is_over:
+        raise PendingEnded
