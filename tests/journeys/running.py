@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from tests.journeys.programs import Program
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TIMEOUT_S = 180  # for every condition; reached only if a test fails
@@ -54,7 +56,7 @@ class RunningPortal:
             **env,
         }
         self.parts: tuple[str, ...] = ("rehearsal", "worker", "web")
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Program] = {}
         self.log = (instance.parent / "portal.log").open("ab")
 
     def set_up(self) -> None:
@@ -86,11 +88,9 @@ class RunningPortal:
         commands = {
             "rehearsal": [*flask, "rehearsal"],
             "worker": [*flask, "worker"],
-            "web": [sys.executable, "-m", "gunicorn", "wsgi:app", "-b", f"127.0.0.1:{self.port}"],
+            "web": ["-m", "gunicorn", "wsgi:app", "-b", f"127.0.0.1:{self.port}"],
         }
-        self.processes[part] = subprocess.Popen(
-            commands[part], cwd=ROOT, env=self.env, stdout=self.log, stderr=self.log, start_new_session=True
-        )
+        self.processes[part] = Program(commands[part], ROOT, self.env, Path(self.log.name))
 
     def kill(self, part: str, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill one process."""
