@@ -14,6 +14,7 @@ from portal.outbox.reference import reference_of
 from portal.web.owner_limits import PASTED_HEADERS
 from tests.arrival import receivers
 from tests.arrival.conftest import PAGE, the_test
+from tests.cases import in_one_test
 from tests.pages import LintingClient
 from tests.settings.conftest import text_of
 
@@ -111,7 +112,7 @@ def test_new_headers_replace_what_the_former_ones_said(owner: LintingClient, che
     assert the_test().outcome == FromOutcome.AS_PROMISED
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "sentence"),
     [
         ("", "Paste the headers of the test email."),

@@ -32,7 +32,7 @@ def test_a_message_is_shown_to_its_owner_only(owner, stranger, client, enqueue, 
     assert response.location.startswith("/log-in")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "message_id", ["0", "-1", "x", "1.0", "999999999999", "9" * 13, "9" * 400, "1e3", "%00", "1;", "0x1"]
 )
 @pytest.mark.parametrize("rest", ["", "/html"])

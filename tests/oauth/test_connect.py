@@ -20,6 +20,7 @@ from portal.outbox.sending.drain import drain_queue
 from portal.settings import login_probe
 from portal.settings import versions as operations
 from portal.settings.models import SmtpSettings
+from tests.cases import in_one_test
 from tests.oauth.conftest import (
     FORM,
     GOOGLE,
@@ -90,7 +91,7 @@ def test_a_workspace_is_connected_by_the_pasted_or_uploaded_key(
     assert "PRIVATE KEY" not in text_of(owner.get(PAGE)) + text_of(owner.get(GOOGLE))
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("field", "value", "sentence"),
     [
         ("tenant", "", "Enter the Directory (tenant) ID."),

@@ -18,6 +18,7 @@ from portal.enrolment import signup_rules
 from portal.programme import saving, short_links
 from portal.web import static_files
 from portal.web.static_files import SHOP_SCRIPT, integrity_of
+from tests.cases import in_one_test
 from tests.enrolment.support import GRACE, account_of, messages, newest_affiliate
 from tests.pages import downloaded
 from tests.pictures import png
@@ -57,7 +58,7 @@ def test_the_owner_saves_the_settings(owner):
     assert "15 % of each order" in page
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("field", "typed", "sentence"),
     [
         ("shop_url", "https://shop example", "Enter a web address"),
