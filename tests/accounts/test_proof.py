@@ -37,7 +37,7 @@ SMTP = {"host": "smtp.new.example", "username": "new@x.example", "port": "587", 
 # Why an endpoint that is the owners' or an export needs no proof of person.
 WITHOUT_PROOF = {
     "it only shows a page": """
-        bounce_mailbox.show bounces.events bounces.index connect.index
+        bounce_mailbox.show bounces.events bounces.index connect.index guided.account guided.providers
         """,
     "its page asks before it is shown, by GET": """
         connect.google connect.microsoft connect_mailbox.app connect_mailbox.service_account connect_mailbox.show consent.show
