@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -51,10 +52,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An instance with the demo account, created once; each portal starts with a copy."""
-    template = RunningPortal(tmp_path_factory.mktemp("seeded") / "instance")
-    template.set_up()
-    return template.instance
+    """An instance with the demo account, created once by the first process of a run; each portal starts with a copy."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "seeded"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            RunningPortal(folder / "instance").set_up()
+            (folder / "made").touch()
+    return folder / "instance"
 
 
 @pytest.fixture
