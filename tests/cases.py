@@ -8,6 +8,12 @@ from functools import wraps
 from typing import Any
 
 
+class Amount:
+    """How many cases of a test are tried; ``--few-parameters`` sets it."""
+
+    first_and_last_only = False
+
+
 def in_one_test(
     names: str | tuple[str, ...], cases: Iterable[Any]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -15,13 +21,13 @@ def in_one_test(
 
     An error names its case.
     """
-    of_one = isinstance(names, str)
+    every, of_one = list(cases), isinstance(names, str)
     keys = (names,) if isinstance(names, str) else names
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @wraps(test)
         def run(**fixtures: Any) -> None:
-            for case in cases:
+            for case in _chosen(every):
                 try:
                     test(**fixtures, **dict(zip(keys, (case,) if of_one else case, strict=True)))
                 except BaseException as error:
@@ -34,3 +40,7 @@ def in_one_test(
         return run
 
     return decorate
+
+
+def _chosen(cases: list[Any]) -> list[Any]:
+    return [cases[0], cases[-1]] if Amount.first_and_last_only and len(cases) > 2 else cases

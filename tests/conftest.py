@@ -33,7 +33,7 @@ from portal.config import Config
 from portal.db import close_connections, db, transaction
 from portal.jobs.registry import job_registry
 from portal.tuning import Tuning
-from tests import databases, passed_pages
+from tests import cases, databases, passed_pages
 from tests.pages import LintingClient
 
 _TESTS = Path(__file__).parent
@@ -108,6 +108,7 @@ Rule.compile = _compile_once  # type: ignore[method-assign]
 def pytest_configure(config: pytest.Config) -> None:
     """Put the files of the tests into memory, if there is room, and delete them after the run."""
     gc.disable()  # until all modules are imported
+    cases.Amount.first_and_last_only = config.option.few_parameters
     if cache := getattr(config, "cache", None):
         passed_pages.use_file(cache.mkdir("pages"))
     if config.option.basetemp or hasattr(config, "workerinput"):
