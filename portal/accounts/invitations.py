@@ -17,6 +17,7 @@ from ..db import db
 from ..security_log import SecurityEvent, record
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..state import current_config
+from ..web.pagination import Page, newest_first
 from . import registration
 from .identifiers import mailbox_key
 from .models import Owner, RegistrationInvitation
@@ -65,6 +66,39 @@ def invite_first_owner(*, link: Callable[[str], str], now: datetime) -> str | No
         db.session.rollback()
         return None
     return _add("", link, now, makes_operator=True)
+
+
+def list_made(*, before: int | None, after: int | None) -> Page[RegistrationInvitation]:
+    """Return one page of the invitations that were not used, newest first, without the first owner's."""
+    query = select(RegistrationInvitation).where(
+        RegistrationInvitation.used_at.is_(None), RegistrationInvitation.mailbox != ""
+    )
+    return newest_first(query, RegistrationInvitation.id, before=before, after=after)
+
+
+def mailbox_of(invitation_id: int) -> str | None:
+    """Return the mailbox of an invitation that was not used; None if there is no such one."""
+    query = select(RegistrationInvitation.mailbox).where(
+        RegistrationInvitation.id == invitation_id,
+        RegistrationInvitation.used_at.is_(None),
+        RegistrationInvitation.mailbox != "",
+    )
+    return db.session.scalar(query)
+
+
+def withdraw(invitation_id: int) -> str | None:
+    """End an invitation that was not used; return its mailbox, or None if there is no such one. Commits."""
+    statement = delete(RegistrationInvitation).where(
+        RegistrationInvitation.id == invitation_id,
+        RegistrationInvitation.used_at.is_(None),
+        RegistrationInvitation.mailbox != "",
+    )
+    mailbox = db.session.scalar(statement.returning(RegistrationInvitation.mailbox))
+    if mailbox:
+        target = audit.AuditTarget("invitation", name=audit.hint_of_mailbox(mailbox))
+        audit.record(audit.Activity.REGISTRATION_WITHDRAWN, None, target=target)
+    db.session.commit()
+    return mailbox
 
 
 def link_to(token: str) -> str:

@@ -45,6 +45,8 @@ class Account(Base):
     )  # sends nothing before an operator has approved it
     suspended_at: Mapped[datetime | None]
     suspension_reason: Mapped[str] = mapped_column(String(300), default="")  # for the owners to read
+    # Emails in 24 hours that the platform's sender carries, as an operator set it. None: as many as it is approved for.
+    platform_per_day: Mapped[int | None]
     # The programme settings. Here and not in a table of their own, because each email to an affiliate holds the link.
     shop_url: Mapped[str] = mapped_column(String(300), default="")  # ASCII; empty: the links lead nowhere yet
     link_form: Mapped[LinkForm] = mapped_column(enum_column(LinkForm), default=LinkForm.SHORT)

@@ -20,7 +20,7 @@ from ..jobs import notify
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.queue import SYSTEM, get_queue
 from ..security_log import SecurityEvent, record
-from ..state import get_state
+from ..state import current_config, get_state
 from .models import Account, Membership, Owner
 
 if TYPE_CHECKING:
@@ -73,6 +73,30 @@ def state_of(account: Account) -> AccountState:
 def is_limited(account: Approvable) -> bool:
     """Return whether the limits of unapproved accounts apply: it would send through the platform's sender."""
     return account.approved_at is None and not get_state().part(_OwnServer).is_live(account.id)
+
+
+def platform_limit(account: Account) -> int | None:
+    """Return how many emails the platform's sender carries for an account in 24 hours; None: it has no limit.
+
+    An account whose own SMTP settings are live has none.
+    """
+    limit = account.platform_per_day
+    if limit is None and account.approved_at is None:
+        limit = current_config().unapproved_per_account
+    if limit is None or get_state().part(_OwnServer).is_live(account.id):
+        return None
+    return limit
+
+
+def set_platform_limit(account_id: int, limit: int | None) -> None:
+    """Set how many emails the platform's sender carries for an account in 24 hours; None: the default. Commits."""
+    account = _lock(account_id)
+    if account is not None:
+        before, after = {"per_day": account.platform_per_day}, {"per_day": limit}
+        audit.record(audit.Activity.PLATFORM_LIMIT_SAVED, account_id, before=before, after=after)
+        account.platform_per_day = limit
+        _restart(account_id)  # what waited for a lower limit leaves, and a running drain reads the new one
+    db.session.commit()
 
 
 def may_send(account_id: int) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, select
 
 from ..accounts.models import Account, Owner
-from ..accounts.standing import is_limited
+from ..accounts.standing import platform_limit
 from ..accounts.team.contact import member_ids
 from ..db import db
 from ..notices.catalogue import CONFIRM_SIGN_UP
@@ -44,10 +44,10 @@ _PER_UNCONFIRMED = 3  # emails that ask for a confirmation, in 24 hours
 def gate(queue: Queue, now: datetime) -> int | None:
     """Return how many messages of an account the platform's sender may still carry today; None if it has no limit."""
     account = db.session.get(Account, queue.account_id) if queue.account_id != SYSTEM else None
-    if account is None or not is_limited(account):
+    limit = platform_limit(account) if account is not None else None
+    if account is None or limit is None:
         return None
-    used = sum(use.count for use in platform_use.by_recipient(account.id, now).values())
-    return max(0, current_config().unapproved_per_account - used)
+    return max(0, limit - platform_use.count(account.id, now))
 
 
 def screen(account_id: int, claims: Sequence[Claim], now: datetime) -> None:

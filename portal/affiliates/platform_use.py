@@ -39,6 +39,11 @@ class Use:
         self.first_at = min(times, default=None)
 
 
+def count(account_id: int, now: datetime) -> int:
+    """Return how many emails count within the span."""
+    return sum(use.count for use in by_recipient(account_id, now).values())
+
+
 def by_recipient(account_id: int, now: datetime) -> dict[str, Use]:
     """Return the use by recipient, in one spelling: emails submitted within the span, and those that are claimed now."""
     is_recent = (

@@ -140,6 +140,8 @@ class Activity(StrEnum):
     ACCOUNT_SUSPENDED = "account-suspended"
     ACCOUNT_RESUMED = "account-resumed"
     REGISTRATION_OFFERED = "registration-offered"
+    REGISTRATION_WITHDRAWN = "registration-withdrawn"
+    PLATFORM_LIMIT_SAVED = "platform-limit-saved"
     OPERATOR_PROMOTED = "operator-promoted"
     OPERATOR_DEMOTED = "operator-demoted"
     OUTBOX_RETRIED = "outbox-retried"
@@ -274,6 +276,8 @@ _LABELS: Mapping[ActivityKind, Mapping[Activity, str]] = {
         Activity.ACCOUNT_SUSPENDED: _("Suspended the account"),
         Activity.ACCOUNT_RESUMED: _("Ended the suspension of the account"),
         Activity.REGISTRATION_OFFERED: _("Invited a person to register"),
+        Activity.REGISTRATION_WITHDRAWN: _("Withdrew an invitation to register"),
+        Activity.PLATFORM_LIMIT_SAVED: _("Changed the limit of the platform’s sender"),
         Activity.OPERATOR_PROMOTED: _("Made a person an operator"),
         Activity.OPERATOR_DEMOTED: _("Ended a person’s rights as an operator"),
         Activity.OUTBOX_RETRIED: _("Had emails tried again"),

@@ -182,6 +182,11 @@ MENU = (
         _("Operator"),
         (
             _single(_("Accounts"), "operator.list_accounts", "operator.*"),
+            _single(
+                _("Invitations"),
+                "operator.list_invitations",
+                "operator.renew_invitation operator.withdraw_invitation",
+            ),
             _single(_("Outbox"), "operator.outbox"),
             _single(_("Activity"), "activity.of_portal"),
         ),

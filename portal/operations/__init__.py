@@ -5,7 +5,12 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     """Register the pages with the app."""
-    from . import views_accounts  # noqa: F401 - importing it registers its routes
+    # Importing them registers their routes.
+    from . import (  # noqa: F401
+        views_account,
+        views_accounts,
+        views_invitations,
+    )
     from .views import blueprint
 
     app.register_blueprint(blueprint)

@@ -70,7 +70,7 @@ def list_page(*, before: int | None, after: int | None, now: datetime) -> Page[A
     """Return one page of accounts, newest first."""
     with read_only():
         page = newest_first(select(Account), Account.id, before=before, after=after, size=_PAGE_SIZE)
-        rows = _rows(page.rows, now)
+        rows = rows_of(page.rows, now)
         db.session.rollback()
     return Page(rows, page.older, page.newer)
 
@@ -86,7 +86,8 @@ def list_all(now: datetime) -> Iterator[AccountRow]:
         before = page.older
 
 
-def _rows(accounts: Sequence[Account], now: datetime) -> list[AccountRow]:
+def rows_of(accounts: Sequence[Account], now: datetime) -> list[AccountRow]:
+    """Return what the operator decides by, for each of some accounts."""
     ids = [account.id for account in accounts]
     owners, senders, counts = contact_mailboxes(ids), _own_senders(ids), _counts(ids, now)
     statuses = statuses_of(ids)

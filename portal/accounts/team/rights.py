@@ -125,7 +125,10 @@ _ENDPOINTS = {
     """,
     Right.OPERATE: """
         activity.of_portal
-        operator.approve operator.invite operator.list_accounts operator.outbox operator.resume operator.suspend
+        operator.approve operator.invite operator.list_accounts
+        operator.list_invitations operator.outbox operator.renew_invitation operator.resume
+        operator.save_platform_limit operator.show_account operator.suspend
+        operator.withdraw_invitation
     """,
 }
 _NEEDED = {endpoint: right for right, names in _ENDPOINTS.items() for endpoint in names.split()}
@@ -177,6 +180,8 @@ _PROVED = {
     "activity.index": "activity.table",
     "money.index": "money.export",
     "imports.show": "imports.faults",
+    "operator.list_invitations": "operator.renew_invitation operator.withdraw_invitation",
+    "operator.show_account": "operator.save_platform_limit",
 }
 _PAGE_OF = {endpoint: page for page, names in _PROVED.items() for endpoint in names.split()}
 # Pages that have no other purpose than such a form: they ask before anything is typed.
