@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .. import audit
+from ..operations.orders import record_change
 from ..operations.report import build_report, hold_cause
 from ..outbox import admin
 from ..outbox.admin import AdminResult, MessageSelection, ReleasedQueue, StatusChange
 from ..outbox.models import Outcome, Status
-from ..outbox.queue import SYSTEM
 from ..smtp.protocol.reply import plain_text
 from ..web.filters import ago, format_time
 
@@ -52,7 +52,7 @@ def apply(action: Action, selection: MessageSelection, *, dry_run: bool, now: da
 
     Returns 0 if something changed, 1 if nothing matched or a message named by its id was left unchanged.
     """
-    result = action(selection, now=now, dry_run=dry_run, on_change=partial(_record, _RECORDED[action]))
+    result = action(selection, now=now, dry_run=dry_run, on_change=partial(record_change, _RECORDED[action]))
     report = build_report(now)
     if dry_run:
         for one in result.changed:
@@ -65,7 +65,7 @@ def apply(action: Action, selection: MessageSelection, *, dry_run: bool, now: da
 
 def release(selection: MessageSelection, *, dry_run: bool, now: datetime, echo: Echo) -> int:
     """Release stopped queues, or with ``dry_run`` only print which; return 1 if none matched."""
-    released = partial(_record, audit.Activity.OUTBOX_RELEASED)
+    released = partial(record_change, audit.Activity.OUTBOX_RELEASED)
     result = admin.release_queues(selection, now=now, dry_run=dry_run, on_change=released)
     report = build_report(now)
     for one in result:
@@ -75,13 +75,6 @@ def release(selection: MessageSelection, *, dry_run: bool, now: datetime, echo: 
     elif dry_run:
         echo("Nothing was changed.")
     return DONE if result else NOT_DONE
-
-
-def _record(action: audit.Activity, changed: Sequence[StatusChange] | Sequence[ReleasedQueue]) -> None:
-    """Add a row for each account to the audit trail, in the transaction of the change."""
-    for account_id, count in Counter(one.account_id for one in changed).items():
-        of = None if account_id == SYSTEM else account_id
-        audit.record(action, of, after={"count": count})
 
 
 def _change_line(one: StatusChange, report: OutboxReport) -> str:

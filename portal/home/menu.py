@@ -187,7 +187,7 @@ MENU = (
                 "operator.list_invitations",
                 "operator.renew_invitation operator.withdraw_invitation",
             ),
-            _single(_("Outbox"), "operator.outbox"),
+            _single(_("Outbox"), "operator.outbox", "operator.orders operator.give_order"),
             _single(_("Activity"), "activity.of_portal"),
         ),
         is_apart=True,

@@ -10,6 +10,7 @@ def install(app: Flask) -> None:
         views_account,
         views_accounts,
         views_invitations,
+        views_orders,
     )
     from .views import blueprint
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 
 from ..db import db
 from ..db.transaction import db_now
@@ -105,13 +105,7 @@ def retry(
     ``on_change`` got what changed, unless nothing did.
     """
     held = _lock_queues(dry_run=dry_run)
-    default = (Status.FAILED, Status.QUEUED)
-    again = and_(
-        OutboxMessage.is_test.is_(False),
-        or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > db_now()),
-        OutboxMessage.text != "",  # cleared when it was settled, or after the account's retention
-    )
-    rows = _select_rows(selection, RETRYABLE, default, again)
+    rows = _select_rows(_to_retry(selection))
     changed = [
         _status_change(row, Status.HELD if (row.account_id or SYSTEM) in held else Status.QUEUED)
         for row in rows
@@ -139,7 +133,7 @@ def cancel(
 ) -> AdminResult:
     """Cancel waiting and held messages, and clear the bodies of the portal's own mail. Commits, as ``retry``."""
     _lock_queues(dry_run=dry_run)
-    rows = _select_rows(selection, CANCELLABLE, CANCELLABLE)
+    rows = _select_rows(_to_cancel(selection))
     changed = [_status_change(row, Status.CANCELLED) for row in rows]
     refused = _refusals(selection, changed)
     if dry_run:
@@ -190,21 +184,53 @@ def _lock_queues(*, dry_run: bool) -> set[int]:
     return {queue.account_id for queue in queues if queue.held_at is not None}
 
 
-def _select_rows(
-    selection: MessageSelection,
-    possible: Collection[Status],
-    default: Collection[Status],
-    *more: ColumnElement[bool],
-) -> list[Any]:
-    """Return the selected rows that may be changed; ``default`` applies if no statuses are selected.
+def count_to_retry(selection: MessageSelection) -> dict[int, int]:
+    """Return how many messages of each account ``retry`` would change now. Locks nothing."""
+    return _count(_to_retry(selection))
+
+
+def count_to_cancel(selection: MessageSelection) -> dict[int, int]:
+    """Return how many messages of each account ``cancel`` would change now. Locks nothing."""
+    return _count(_to_cancel(selection))
+
+
+def _count(conditions: Sequence[ColumnElement[bool]]) -> dict[int, int]:
+    account = func.coalesce(OutboxMessage.account_id, SYSTEM)
+    query = select(account, func.count()).where(*conditions).group_by(OutboxMessage.account_id)
+    return dict(db.session.execute(query).all())
+
+
+def _to_retry(selection: MessageSelection) -> list[ColumnElement[bool]]:
+    return [
+        *_changeable(selection, RETRYABLE, (Status.FAILED, Status.QUEUED)),
+        OutboxMessage.is_test.is_(False),
+        or_(OutboxMessage.status != Status.QUEUED, OutboxMessage.next_attempt_at > db_now()),
+        OutboxMessage.text != "",  # cleared when it was settled, or after the account's retention
+    ]
+
+
+def _to_cancel(selection: MessageSelection) -> list[ColumnElement[bool]]:
+    return _changeable(selection, CANCELLABLE, CANCELLABLE)
+
+
+def _changeable(
+    selection: MessageSelection, possible: Collection[Status], default: Collection[Status]
+) -> list[ColumnElement[bool]]:
+    """Return the conditions of the selected rows that may be changed; ``default`` applies if no statuses are selected.
 
     Messages of checks are left out, as only the check itself settles them.
     """
     statuses = set(selection.statuses or default) & set(possible)
+    return [
+        OutboxMessage.status.in_(statuses),
+        OutboxMessage.forced_version_id.is_(None),
+        *selection.conditions(),
+    ]
+
+
+def _select_rows(conditions: Sequence[ColumnElement[bool]]) -> list[Any]:
     row = OutboxMessage
-    query = select(row.id, row.account_id, row.recipient, row.status, row.is_sealed).where(
-        row.status.in_(statuses), row.forced_version_id.is_(None), *selection.conditions(), *more
-    )
+    query = select(row.id, row.account_id, row.recipient, row.status, row.is_sealed).where(*conditions)
     return list(db.session.execute(query.order_by(row.id)))
 
 

@@ -122,6 +122,7 @@ RECORDED = {
     "notices.save_branding": (A.LOOK_SAVED,),
     "notices.switch": (A.NOTICE_SWITCHED,),
     "operator.approve": (A.ACCOUNT_APPROVED,),
+    "operator.give_order": (A.OUTBOX_RETRIED, A.OUTBOX_CANCELLED, A.OUTBOX_RELEASED),
     "operator.invite": (A.REGISTRATION_OFFERED,),
     "operator.renew_invitation": (A.REGISTRATION_OFFERED,),
     "operator.resume": (A.ACCOUNT_RESUMED,),

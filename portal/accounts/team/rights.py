@@ -125,8 +125,8 @@ _ENDPOINTS = {
     """,
     Right.OPERATE: """
         activity.of_portal
-        operator.approve operator.invite operator.list_accounts
-        operator.list_invitations operator.outbox operator.renew_invitation operator.resume
+        operator.approve operator.give_order operator.invite operator.list_accounts
+        operator.list_invitations operator.orders operator.outbox operator.renew_invitation operator.resume
         operator.save_platform_limit operator.show_account operator.suspend
         operator.withdraw_invitation
     """,
@@ -181,6 +181,7 @@ _PROVED = {
     "money.index": "money.export",
     "imports.show": "imports.faults",
     "operator.list_invitations": "operator.renew_invitation operator.withdraw_invitation",
+    "operator.orders": "operator.give_order",
     "operator.show_account": "operator.save_platform_limit",
 }
 _PAGE_OF = {endpoint: page for page, names in _PROVED.items() for endpoint in names.split()}
