@@ -9,17 +9,11 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
-
-from ..accounts.models import Owner
 from ..clock import utcnow
-from ..db import db
-from ..outbox.routing import NoRoute, Route
-from ..settings import routing
+from ..operations import platform_sender
 from ..smtp.failure import Stage, SubmissionFailure
 from ..smtp.network.dial import Deadline, dial
 from ..smtp.network.guard import resolve_allowed
-from ..smtp.probe.dry_run import ProbeReport, probe
 from ..smtp.protocol.stages import StageStatus
 from ..smtp.server import Limits, Security, Server
 from ..state import current_config
@@ -30,6 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..config import Config
+    from ..operations.platform_sender import SenderCheck
+    from ..smtp.probe.dry_run import ProbeReport
 
 CODES = ("public-address", "platform-sender", "port-587")
 _TIMEOUT_S = 15.0
@@ -127,29 +123,26 @@ def check_platform_sender(config: Config) -> tuple[DoctorFinding, ProbeReport | 
             "Set MAIL_SERVER, MAIL_DEFAULT_SENDER and the other MAIL_* variables.",
         ), None
     try:
-        route = routing.platform_route(None)
-        recipient = db.session.scalar(select(Owner.mailbox).order_by(Owner.id).limit(1)) or route.sender
-        db.session.rollback()
-        report = probe(route.server, route.sender, recipient)
-    except NoRoute as trouble:
-        return error(code, str(trouble.diagnosis["cause"]), "Look at MAIL_SERVER."), None
-    except ValueError as trouble:  # credentials or addresses that SMTP cannot carry
-        return error(code, f"The MAIL_* variables cannot be used: {trouble}.", "Change them."), None
-    return _assess(code, route, recipient, report), report
+        found = platform_sender.check()
+    except platform_sender.UnusableSender as trouble:
+        return error(code, trouble.cause, trouble.fix), None
+    return _assess(code, found), found.report
 
 
-def _assess(code: str, route: Route, recipient: str, report: ProbeReport) -> DoctorFinding:
+def _assess(code: str, found: SenderCheck) -> DoctorFinding:
+    server, report, diagnosis = found.route.server, found.report, found.diagnosis
     stages = [result.as_dict() for result in report.stages]
-    if report.failure is None:
+    if report.failure is None or diagnosis is None:
         return ok(
-            code, f"{route.server.address} takes mail from {route.sender} to {recipient}.", stages=stages
+            code,
+            f"{server.address} takes mail from {found.route.sender} to {found.recipient}.",
+            stages=stages,
         )
-    diagnosis = route.explain(report.failure)
     passed = [result.stage.value for result in report.stages if result.status is StageStatus.PASSED]
     until = f" (passed: {', '.join(passed)})" if passed else ""
     return error(
         code,
-        f"{route.server.address}, stage {report.failure.stage.value}{until}: {diagnosis.cause}",
+        f"{server.address}, stage {report.failure.stage.value}{until}: {diagnosis.cause}",
         diagnosis.fix,
         stages=stages,
         diagnosis=diagnosis.as_dict(),

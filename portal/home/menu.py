@@ -188,6 +188,7 @@ MENU = (
                 "operator.renew_invitation operator.withdraw_invitation",
             ),
             _single(_("Outbox"), "operator.outbox", "operator.orders operator.give_order"),
+            _single(_("Platform sender"), "operator.show_platform_sender", "operator.check_platform_sender"),
             _single(_("Activity"), "activity.of_portal"),
         ),
         is_apart=True,

@@ -11,6 +11,7 @@ def install(app: Flask) -> None:
         views_accounts,
         views_invitations,
         views_orders,
+        views_platform,
     )
     from .views import blueprint
 

@@ -182,6 +182,7 @@ REASONS = {
     "notices.confirm_mailbox_now": "by the reader of a mailbox, who may be no person of the team",
     "notices.live_preview": _CHANGES_NOTHING,
     "notices.send_mailbox_link_again": _TRIES,
+    "operator.check_platform_sender": _CHANGES_NOTHING,
     "privacy.ask": _BY_AFFILIATE,
     "privacy.withdraw": _BY_AFFILIATE,
     "rehearsal.clear": "the rehearsal's inbox on one machine",

@@ -125,9 +125,9 @@ _ENDPOINTS = {
     """,
     Right.OPERATE: """
         activity.of_portal
-        operator.approve operator.give_order operator.invite operator.list_accounts
+        operator.approve operator.check_platform_sender operator.give_order operator.invite operator.list_accounts
         operator.list_invitations operator.orders operator.outbox operator.renew_invitation operator.resume
-        operator.save_platform_limit operator.show_account operator.suspend
+        operator.save_platform_limit operator.show_account operator.show_platform_sender operator.suspend
         operator.withdraw_invitation
     """,
 }
