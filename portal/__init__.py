@@ -49,7 +49,7 @@ def create_app(config: Config | None = None) -> Flask:
     from .about import ROOT
     from .accounts import access
     from .config import Config
-    from .jobs import notify
+    from .jobs import notify, refusals
     from .jobs.registry import add_cleanup
     from .settings.routing import route_for
 
@@ -58,6 +58,7 @@ def create_app(config: Config | None = None) -> Flask:
     tasks.install(app, config)
     notify.install(app)
     add_cleanup(app, rate_limit.remove_old_counters)
+    add_cleanup(app, refusals.delete_old)
     outbox.install(app, route_for=route_for)
 
     web.install(app, secure=config.secure)

@@ -189,6 +189,7 @@ MENU = (
             ),
             _single(_("Outbox"), "operator.outbox", "operator.orders operator.give_order"),
             _single(_("Platform sender"), "operator.show_platform_sender", "operator.check_platform_sender"),
+            _single(_("Workers"), "operator.workers"),
             _single(_("Activity"), "activity.of_portal"),
         ),
         is_apart=True,

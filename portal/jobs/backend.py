@@ -151,6 +151,11 @@ def parts_of(queues: Sequence[str]) -> list[str]:
     return [part for queue in queues for part in PARTS[queue]]
 
 
+def names_of(parts: Sequence[str]) -> list[str]:
+    """Return the published names of the queues that are served as a whole."""
+    return [name for name, belonging in PARTS.items() if set(belonging) <= set(parts)]
+
+
 def install(app: Flask, config: Config, jobs: Mapping[str, tuple[str, Callable[[int], None]]]) -> None:
     """Build the queues of this app and register ``jobs``: name -> (queue, function of the id)."""
     registry = job_registry(app)

@@ -17,6 +17,8 @@ from .models import WorkerHeartbeat
 from .registry import Job, job_registry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flask import Flask
 
 
@@ -30,13 +32,16 @@ def process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def record_heartbeat(now: datetime, *, started_at: datetime, threads: int = 0) -> None:
-    """Record that this worker is alive, and remove outdated heartbeats. Commits."""
+def record_heartbeat(
+    now: datetime, *, started_at: datetime, threads: int = 0, queues: Sequence[str] = ()
+) -> None:
+    """Record that this worker is alive and which queues it serves, and remove outdated heartbeats. Commits."""
     keep = timedelta(seconds=current_config().tuning.heartbeat_keep_s)
     name = process_name()
     row = db.session.get(WorkerHeartbeat, name) or WorkerHeartbeat(name=name)
     row.host, row.pid, row.version = socket.gethostname()[:100], os.getpid(), VERSION
     row.started_at, row.seen_at, row.threads = started_at, now, threads
+    row.queues = " ".join(queues)
     row.key_ids = list(vault().key_ids)
     db.session.add(row)
     db.session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.seen_at < now - keep))

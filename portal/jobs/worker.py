@@ -133,7 +133,9 @@ def _sweep_until(stopped: threading.Event, app: Flask, threads: int, queues: Seq
     while True:
         try:
             with app.app_context():
-                heartbeat.record_heartbeat(utcnow(), started_at=started, threads=threads)
+                heartbeat.record_heartbeat(
+                    utcnow(), started_at=started, threads=threads, queues=backend.names_of(queues)
+                )
                 registry = job_registry(app)
                 for part in registry.worker_parts:
                     part.sweep()

@@ -12,6 +12,7 @@ def install(app: Flask) -> None:
         views_invitations,
         views_orders,
         views_platform,
+        views_workers,
     )
     from .views import blueprint
 

@@ -123,6 +123,18 @@ def read_overview(now: datetime) -> Overview:
     )
 
 
+def count_sending() -> int:
+    """Return how many emails are being sent."""
+    sending = (OutboxMessage.status == Status.SENDING, text(OPEN))
+    return db.session.scalar(select(func.count()).select_from(OutboxMessage).where(*sending)) or 0
+
+
+def count_connections(now: datetime) -> int:
+    """Return how many connections to mail servers are leased, over all workers."""
+    held = ConnectionLease.lease_until > now
+    return db.session.scalar(select(func.count()).select_from(ConnectionLease).where(held)) or 0
+
+
 def count_waiting(account_id: int) -> int:
     """Return how many of the account's emails wait to be sent, up to ``_MAX_WAITING``. Checks of settings are not counted."""
     return count_waiting_of([account_id])[account_id]

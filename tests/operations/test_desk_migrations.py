@@ -19,6 +19,7 @@ FOLDER = str(readiness.MIGRATIONS)
 # before, after, the table that gets a column, the column, its value in the rows of before
 CASES = [
     ("0049", "0050", "account", "platform_per_day", None),
+    ("0050", "0051", "worker_heartbeat", "queues", ""),
 ]
 NEW_TABLES = {"refused_job"}
 

@@ -23,12 +23,12 @@ from tests.operations.conftest import id_of
 from tests.outbox.support import enqueue_message, start_drain
 from tests.pages import LintingClient
 
-PAGE = "/operator/outbox"
+PAGE, WORKERS = "/operator/outbox", "/operator/workers"
 NO_SENDER = {"code": "no-platform-sender", "whose_move": "operator", "cause": "This portal has no sender."}
 
 
-def shown(browser: LintingClient) -> str:
-    response = browser.get(PAGE)
+def shown(browser: LintingClient, path: str = PAGE) -> str:
+    response = browser.get(path)
     assert response.status_code == 200
     return " ".join(response.get_data(as_text=True).split())
 
@@ -76,12 +76,15 @@ def test_the_page_shows_the_depth_the_worker_and_the_messages_being_sent(
     assert "2 emails are queued" in page
     assert "Being sent 1" in page
     assert f'data-label="Email">{first}</th>' in page
+    assert "Under way 1" in page
+    assert "example.net" not in page, "recipients are not shown to the operator"
+    assert "One worker is at work" in page
+    page = shown(operator, WORKERS)
     assert socket.gethostname() in page
     assert f">{os.getpid()}<" in page
     assert VERSION in page
     assert "At work" in page
-    assert "Under way 1" in page
-    assert "example.net" not in page, "recipients are not shown to the operator"
+    assert "One email is being sent" in page
 
 
 def test_a_held_queue_is_shown_with_its_cause(
@@ -102,7 +105,7 @@ def test_a_worker_not_seen_for_a_minute_is_missing(
 ) -> None:
     db.session.query(WorkerHeartbeat).update({"seen_at": utcnow() - timedelta(seconds=seconds)})
     db.session.commit()
-    assert ("Missing" in shown(operator)) == (seconds > 60)
+    assert ("Missing" in shown(operator, WORKERS)) == (seconds > 60)
 
 
 def test_an_internal_error_is_shown_with_its_traceback_and_without_the_password(

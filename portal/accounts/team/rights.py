@@ -128,7 +128,7 @@ _ENDPOINTS = {
         operator.approve operator.check_platform_sender operator.give_order operator.invite operator.list_accounts
         operator.list_invitations operator.orders operator.outbox operator.renew_invitation operator.resume
         operator.save_platform_limit operator.show_account operator.show_platform_sender operator.suspend
-        operator.withdraw_invitation
+        operator.withdraw_invitation operator.workers
     """,
 }
 _NEEDED = {endpoint: right for right, names in _ENDPOINTS.items() for endpoint in names.split()}
