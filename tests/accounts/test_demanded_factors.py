@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from sqlalchemy import func, select
 
@@ -110,6 +112,20 @@ def test_another_owner_resets_a_lost_factor_and_the_person_is_informed(app):
         to, text = portal_emails("second-factor")[-1]
         assert to == EDITOR
         assert "was removed by Ada Fairweather, an owner of Brightleaf" in text
+
+
+def test_a_person_goes_on_in_another_programme_that_demands_nothing(app, owner, stranger):
+    path = invited_path(owner, "bo@copperpot.example", Role.VIEWER)
+    assert stranger.submit(path, {}, page=path).status_code == 303
+    set_up(owner)
+    demand(owner, "on")
+    assert stranger.get("/deliveries").location == PAGE
+    page = stranger.get(PAGE).get_data(as_text=True)
+    assert "Go on in Copperpot" in page
+    other = re.search(r'action="(/team/programmes/\d+/show)"', page)[1]
+    assert stranger.submit(other, {}, page=PAGE).status_code == 303
+    assert stranger.get("/deliveries").status_code == 200
+    assert "Go on in" not in stranger.get(PAGE).get_data(as_text=True)
 
 
 def test_an_owner_resets_no_person_who_has_rights_elsewhere(app, stranger):

@@ -14,6 +14,7 @@ from ...web.requests import network_of
 from ..access import kept_form, this_device
 from ..forms import add_error
 from ..login import TooManyAttempts
+from ..team.programmes import programmes_of
 from ..views import render_rate_limited
 from . import changing, totp
 from .changing import LastFactor
@@ -25,6 +26,7 @@ from .state import factors_of
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
+    from ..team.programmes import Programme
     from .totp import NewApp
 
 blueprint = Blueprint("factors", __name__)
@@ -97,7 +99,13 @@ def factor_page(*, passkey: PasskeyForm | None = None, problem: str = "") -> str
         factors=factors_of(current_user.id),
         amount=AMOUNT,
         problem=problem,
+        programmes=_others() if current_user.lacks_factor else [],
     )
+
+
+def _others() -> list[Programme]:
+    """Return the person's other programmes, which a session can show while this one asks for a second factor."""
+    return [one for one in programmes_of(current_user.id) if one.id != current_user.account_id]
 
 
 def _app_page(app: NewApp, form: ConfirmAppForm | None = None) -> str:

@@ -142,7 +142,7 @@ _TO_CHANGE = {
 _WITHOUT_FACTOR = frozenset(
     (
         "factors.index", "factors.new_app", "factors.confirm_app", "factors.options_to_add", "factors.add_passkey",
-        "accounts.prove", "factors.options_to_prove", "factors.prove_by_passkey", "team.switch", "team.leave",
+        "accounts.prove", "factors.options_to_prove", "factors.prove_by_passkey", "team.switch",
     )
 )  # fmt: skip
 _READING = frozenset({"GET", "HEAD"})
