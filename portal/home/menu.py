@@ -170,11 +170,13 @@ MENU = (
                 ),
                 _("Who works on this programme, as what, and who changed what."),
             ),
-            _single(
+            Section(
                 _("Account"),
-                "accounts.profile",
-                "accounts.*",
-                _("Your name, password, devices and the programme’s time zone."),
+                (
+                    MenuPage(_("Account"), "accounts.profile", "accounts.*"),
+                    MenuPage(_("Second factor"), "factors.index", "factors.*"),
+                ),
+                _("Your name, password, second factor, devices and the programme’s time zone."),
             ),
         ),
     ),
