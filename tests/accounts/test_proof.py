@@ -12,12 +12,12 @@ from sqlalchemy import select, update
 from wtforms import FileField, PasswordField
 
 from portal import create_app
-from portal.accounts.models import OwnerSession, ProvedBy
+from portal.accounts.models import Account, Membership, OwnerSession, ProvedBy
 from portal.accounts.profile import set_operator
 from portal.accounts.proof import kept
 from portal.accounts.sessions import PROOF_LIFETIME
 from portal.accounts.team import rights
-from portal.accounts.team.rights import Right, needed, page_to_prove
+from portal.accounts.team.rights import Right, Role, needed, page_to_prove
 from portal.api.models import ApiToken
 from portal.clock import utcnow
 from portal.db import Base, db
@@ -166,6 +166,21 @@ def test_what_was_typed_waits_in_the_form_after_the_proof_and_no_secret_does(app
     saved = team.owner.submit(SETTINGS, {**SMTP, "password": "smtp-secret-7"}, page=done.location)
     assert saved.status_code in {303, 422}  # no question any more
     assert "Is it you?" not in saved.get_data(as_text=True)
+
+
+def test_what_was_typed_for_one_programme_is_not_shown_in_another(app, owner, stranger):
+    brightleaf = db.session.scalars(select(Account.id).where(Account.slug == "brightleaf")).one()
+    bo = {"owner_id": id_of("bo@copperpot.example"), "account_id": brightleaf}
+    db.session.add(Membership(**bo, role=Role.OWNER, joined_at=utcnow()))
+    db.session.commit()
+    make_stale()
+    done = prove(stranger, stranger.submit(SETTINGS, SMTP, page=SETTINGS))
+    assert "smtp.new.example" in stranger.get(done.location).get_data(as_text=True)
+    shown = stranger.submit(f"/team/programmes/{brightleaf}/show", {}, page="/account")
+    assert shown.status_code == 303
+    page = stranger.get(done.location).get_data(as_text=True)
+    assert "Brightleaf" in page
+    assert "smtp.new.example" not in page
 
 
 def test_a_log_in_is_a_proof_for_fifteen_minutes(app, owner):

@@ -153,8 +153,8 @@ def undo(token: str, *, now: datetime) -> str:
     """Restore the former mailbox, and return the token of a link for a new password. Commits.
 
     All sessions end, and neither the password of before nor second factors that were added since open anything any more:
-    who changed the mailbox knew and added them. Links of later
-    changes no longer work, because they went to mailboxes of the same stranger; those of earlier ones still do.
+    who changed the mailbox knew and added them. Links of later changes no longer work, because they went to mailboxes of
+    the same stranger; those of earlier ones still do.
 
     Raises:
         InvalidLink: the link is invalid, or another log-in has the mailbox by now.

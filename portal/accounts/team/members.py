@@ -132,7 +132,7 @@ def leave(user: LoggedIn, *, now: datetime) -> bool:
         other = db.session.scalar(others.order_by(Membership.joined_at).limit(1))
         if other is not None:
             session = update(OwnerSession).where(OwnerSession.id == user.session_id)
-            db.session.execute(session.values(account_id=other))
+            db.session.execute(session.values(account_id=other, kept_form=""))
         member = _find(user.id, user.account_id)
         before = {"role": member.role.value}
         _remove(member, now)

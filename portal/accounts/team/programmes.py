@@ -52,7 +52,7 @@ def switch(user: LoggedIn, account_id: int) -> bool:
 
 
 def show(owner_id: int, session_id: int, account_id: int) -> None:
-    """Let a session and the next log-in show an account. The caller commits."""
+    """Let a session and the next log-in show an account, and forget what was typed for the one before. The caller commits."""
     mine = (OwnerSession.id == session_id, OwnerSession.owner_id == owner_id)
-    db.session.execute(update(OwnerSession).where(*mine).values(account_id=account_id))
+    db.session.execute(update(OwnerSession).where(*mine).values(account_id=account_id, kept_form=""))
     db.session.execute(update(Owner).where(Owner.id == owner_id).values(account_id=account_id))
