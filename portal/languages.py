@@ -41,6 +41,8 @@ LANGUAGES: Mapping[str, Language] = {
     for one in (
         ENGLISH,
         Language("de", "Deutsch", "de", is_complete=True),
+        Language("es", "Español", "es", is_complete=True),
+        Language("fr", "Français", "fr", is_complete=True),
         Language("ar", "العربية", "ar", is_right_to_left=True),
         Language("fa", "فارسی", "fa", is_right_to_left=True),
         Language("he", "עברית", "he", is_right_to_left=True),

@@ -75,6 +75,15 @@ def test_a_complete_language_has_every_text_and_sentence(language):
 
 
 @pytest.mark.parametrize("notice", TO_AFFILIATES, ids=lambda notice: notice.kind)
+def test_emails_of_french_and_spanish_programmes_hold_no_english(notice):
+    for language in ("fr", "es"):
+        mail = rendering.render_sample(notice, account(language))
+        assert f'<html lang="{language}" dir="ltr"' in mail.html
+        words = re.sub(r"https?://\S+", "", mail.text)
+        assert not re.search(r"\b(You|your|the|and|with|email|Order|affiliate|this)\b", words)
+
+
+@pytest.mark.parametrize("notice", TO_AFFILIATES, ids=lambda notice: notice.kind)
 def test_an_email_of_a_german_programme_is_german(notice):
     mail = rendering.render_sample(notice, account())
     tree = html5lib.parse(mail.html, namespaceHTMLElements=False)
@@ -96,12 +105,27 @@ def test_dates_and_amounts_are_those_of_the_language():
     )
     assert "1.234.567,50 EUR" in purchase.text
     assert purchase.subject == "Du hast 12,00 EUR bei Teehaus verdient"
+    assert "1\u202f234\u202f567,50 EUR" in _purchase_in("fr").text
+    assert _purchase_in("fr").subject == "Vous avez gagné 12,00 EUR avec Teehaus"
+    assert "1.234.567,50 EUR" in _purchase_in("es").text
+    assert "du 16 novembre 2026 au 22 novembre 2026" in rendering.render_sample(WEEK, account("fr")).text
+    assert "del 16 de noviembre de 2026 al 22" in rendering.render_sample(WEEK, account("es")).text
     english = rendering.render_sample(WEEK, account("en"))
     assert "from 16 November 2026 to 22 November 2026" in english.text
     assert rendering.render_sample(WEEK, account(None)).html == english.html
 
 
+def _purchase_in(language):
+    return rendering.render_sample(
+        PURCHASE, account(language), values={"amount": "1234567.5", "commission": "12"}
+    )
+
+
 def test_one_is_not_written_as_several():
+    french = rendering.render_sample(WEEK, account("fr"), values={"leads": "0", "purchases": "2"})
+    assert french.subject.endswith("0 prospect, 2 achats")
+    spanish = rendering.render_sample(WEEK, account("es"), values={"leads": "0", "purchases": "1"})
+    assert spanish.subject.endswith("0 contactos, 1 compra")
     one = rendering.render_sample(WEEK, account(), values={"leads": "1", "purchases": "1"})
     assert one.subject == "Deine Woche mit Teehaus: 1 Lead, 1 Kauf"
     assert rendering.render_sample(WEEK, account(), values={"leads": "0", "purchases": "2"}).subject.endswith(

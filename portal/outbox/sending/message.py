@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ..store.types import Claim, QueuedMessage
 
 _AHEAD = 2  # messages built before their turn
+# How templates/mail/layout.html begins, with the language of the text.
+_LANGUAGE = re.compile(r'\s*<!DOCTYPE html>\s*<html lang="([A-Za-z-]{2,20})"')
 
 
 class AccountMessage(Message):
@@ -51,6 +54,8 @@ class AccountMessage(Message):
         self.cc, self.bcc, self.attachments = [], [], []
         self.mail_options, self.rcpt_options = [], []
         self.headers = _headers(row, route, self.reference, now)
+        if found := _LANGUAGE.match(html):  # RFC 3282, for mail programs that offer a translation
+            self.headers["Content-Language"] = found[1]
         self._bytes: bytes | None = None
         self._outgoing: OutgoingMessage | None = None
 
