@@ -1,7 +1,8 @@
 """The languages of programmes: how their emails and public pages are marked, and how dates are written.
 
-Signet's own sentences exist in the complete languages. In the others owners write texts of their own, with the direction and
-the dates of the language; what Signet adds stays English and is marked so.
+Signet's sentences to affiliates exist in the complete languages. In the others owners write texts of their own, with the
+direction and the dates of the language; what Signet adds stays English and is marked so. The portal's own pages, for the
+people of a programme, exist in the languages of ``PORTAL_LANGUAGES``.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Language:
-    """A language. ``code`` is that of BCP 47; ``locale`` that of CLDR, for dates and numbers."""
+    """A language. ``code`` is that of BCP 47; ``locale`` that of CLDR, for dates and numbers.
+
+    ``is_complete``: all that affiliates read is translated. ``is_for_portal``: the pages of owners, too.
+    """
 
     code: str
     name: str  # in the language itself
     locale: str
     is_complete: bool = False
+    is_for_portal: bool = False
     is_right_to_left: bool = False
 
     @property
@@ -35,12 +40,12 @@ class Language:
         return "rtl" if self.is_right_to_left else "ltr"
 
 
-ENGLISH = Language("en", "English", "en_GB", is_complete=True)
+ENGLISH = Language("en", "English", "en_GB", is_complete=True, is_for_portal=True)
 LANGUAGES: Mapping[str, Language] = {
     one.code: one
     for one in (
         ENGLISH,
-        Language("de", "Deutsch", "de", is_complete=True),
+        Language("de", "Deutsch", "de", is_complete=True, is_for_portal=True),
         Language("es", "Español", "es", is_complete=True),
         Language("fr", "Français", "fr", is_complete=True),
         Language("ar", "العربية", "ar", is_right_to_left=True),
@@ -48,6 +53,10 @@ LANGUAGES: Mapping[str, Language] = {
         Language("he", "עברית", "he", is_right_to_left=True),
         Language("ur", "اردو", "ur", is_right_to_left=True),
     )
+}
+
+PORTAL_LANGUAGES: Mapping[str, Language] = {
+    code: language for code, language in LANGUAGES.items() if language.is_for_portal
 }
 
 
@@ -60,6 +69,11 @@ def shipped_language(code: str | None) -> Language:
     """Return the language of Signet's own sentences in a programme of this language: English where it is not complete."""
     language = language_of(code)
     return language if language.is_complete else ENGLISH
+
+
+def portal_language(code: str | None) -> Language:
+    """Return the language of the portal's own pages for a person with this choice: English where they do not exist in it."""
+    return PORTAL_LANGUAGES.get(code or "", ENGLISH)
 
 
 def write_day(day: date, language: Language) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import lazy_gettext as _
 from wtforms import Field, Form, PasswordField, SelectField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 
+from ..languages import PORTAL_LANGUAGES
 from ..web.fields import PortalForm, mailbox_field, required, text_field
 from . import profile
 from .names import LIMIT_CHARS, why_refused
@@ -118,6 +121,16 @@ class TimeZoneForm(PortalForm):
     def __init__(self, current: str, **more: Any) -> None:
         super().__init__(**more)
         self.time_zone.choices = profile.time_zone_choices(current)
+
+
+class LanguageForm(PortalForm):
+    language = SelectField(
+        _("Language"),
+        choices=[SelectChoice(one.code, one.name) for one in PORTAL_LANGUAGES.values()],
+        description=_(
+            "Of the pages that you see. The language of emails to affiliates and of public pages is in the programme settings."
+        ),
+    )
 
 
 class PasswordForm(PortalForm):

@@ -95,6 +95,9 @@ class Owner(Base):
         datetime | None
     ]  # when the owner proved to read the mailbox, or an operator vouched for it
     is_operator: Mapped[bool] = mapped_column(default=False)  # runs this portal and may see its outbox
+    language: Mapped[str] = mapped_column(
+        String(8), default="en"
+    )  # of the portal's pages, see portal/languages.py
     account: Mapped[Account] = relationship(lazy="joined")
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from .. import audit
 from ..audit.retention import PERSON, forget_person
 from ..db import db
+from ..languages import portal_language
 from ..security_log import SecurityEvent, record
 from . import login, sessions
 from .identifiers import mailbox_key
@@ -65,6 +66,12 @@ def change_time_zone(account_id: int, time_zone: str) -> None:
         audit.record(
             audit.Activity.PROGRAMME_SAVED, account_id, before=before, after={"time_zone": time_zone}
         )
+    db.session.commit()
+
+
+def change_language(owner_id: int, language: str) -> None:
+    """Set the language in which a person sees the portal. Commits."""
+    db.session.get_one(Owner, owner_id).language = portal_language(language).code
     db.session.commit()
 
 

@@ -80,6 +80,7 @@ class LoggedIn:
     role: Role  # in the account that is shown
     programmes: int  # to how many the person belongs
     is_operator: bool
+    language: str = ENGLISH.code  # of the portal's pages
     has_factor: bool = False
     proved_at: datetime | None = None  # when the person last proved who they are; None for a former token
     is_authenticated = True
@@ -123,6 +124,7 @@ _PERSON = (
     Membership.role,
     _PROGRAMMES,
     Owner.is_operator,
+    Owner.language,
     owns_factor(Owner.id),
     case((OwnerSession.token_hash == bindparam("hash"), OwnerSession.proved_at)),
 )

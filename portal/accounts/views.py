@@ -11,9 +11,11 @@ from flask_babel import gettext as _
 from flask_login import current_user, logout_user
 
 from ..clock import utcnow
+from ..languages import ENGLISH
 from ..state import current_config
 from ..web.requests import network_of, same_site_path
-from . import login, registration, sessions
+from ..web.translations import current_language, offer_browsers_language
+from . import login, profile, registration, sessions
 from . import password_reset as resetting
 from .access import (
     known_browser,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from .factors.entry import Entry
 
 blueprint = Blueprint("accounts", __name__)
+offer_browsers_language(blueprint)
 
 _LONG_WAIT_MINUTES = 90
 _WRONG = "The email address or the password is not right. Check both, or choose a new password."
@@ -198,8 +201,15 @@ def _register_at_once(entered: registration.RegistrationInput) -> ResponseReturn
     return log_in_new_owner(owner.id)
 
 
+def keep_language(owner_id: int) -> None:
+    """Let a person who has just registered go on in the language of the pages so far."""
+    if current_language() is not ENGLISH:
+        profile.change_language(owner_id, current_language().code)
+
+
 def log_in_new_owner(owner_id: int) -> ResponseReturnValue:
     """Log in an owner who has just registered, and show the first page."""
+    keep_language(owner_id)
     answer = let_in(login.log_in_new_owner(owner_id, device=this_device(), now=utcnow()))
     flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
     return answer

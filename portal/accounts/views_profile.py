@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import abort, flash, redirect, render_template, url_for
+from flask_babel import gettext as _
 from flask_login import current_user
 
 from ..clock import utcnow
+from ..web.translations import speaking
 from . import profile as operations
 from . import sessions
-from .forms import NamesForm, PasswordForm, TimeZoneForm, add_error
+from .forms import LanguageForm, NamesForm, PasswordForm, TimeZoneForm, add_error
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
 from .team.programmes import programmes_of
@@ -46,6 +48,17 @@ def change_time_zone() -> ResponseReturnValue:
         return _page(zone=form), 422
     operations.change_time_zone(current_user.account_id, form.time_zone.data)
     flash("The time zone is saved.", "success")
+    return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.post("/account/language")
+def change_language() -> ResponseReturnValue:
+    form = LanguageForm()
+    if not form.validate():
+        return _page(language=form), 422
+    operations.change_language(current_user.id, form.language.data)
+    with speaking(form.language.data):
+        flash(_("The language is saved."), "success")
     return redirect(url_for("accounts.profile"), 303)
 
 
@@ -91,11 +104,15 @@ def log_out_others() -> ResponseReturnValue:
 
 
 def _page(
-    *, names: NamesForm | None = None, zone: TimeZoneForm | None = None, password: PasswordForm | None = None
+    *,
+    names: NamesForm | None = None,
+    zone: TimeZoneForm | None = None,
+    password: PasswordForm | None = None,
+    language: LanguageForm | None = None,
 ) -> str:
     """Render the page; an invalid form replaces the fresh one."""
-    invalid = names or zone or password
-    context = _context(names, zone, password)
+    invalid = names or zone or password or language
+    context = _context(names, zone, password, language)
     return render_template(_PAGE, form_errors=bool(invalid), form=invalid, **context)
 
 
@@ -108,7 +125,10 @@ def _saved_names() -> dict[str, str]:
 
 
 def _context(
-    names: NamesForm | None = None, zone: TimeZoneForm | None = None, password: PasswordForm | None = None
+    names: NamesForm | None = None,
+    zone: TimeZoneForm | None = None,
+    password: PasswordForm | None = None,
+    language: LanguageForm | None = None,
 ) -> dict[str, object]:
     account, now = current_user.account, utcnow()
     chosen = {"time_zone": account.time_zone}
@@ -117,6 +137,7 @@ def _context(
         or NamesForm(with_programme=_may_rename_programme(), formdata=None, data=_saved_names()),
         "zone": zone or TimeZoneForm(account.time_zone, formdata=None, data=chosen),
         "password": password or PasswordForm(formdata=None),
+        "language": language or LanguageForm(formdata=None, data={"language": current_user.language}),
         "programmes": programmes_of(current_user.id) if current_user.programmes > 1 else [],
         "devices": sessions.devices(current_user.id, now=now),
         "new_since": now - sessions.NEW_FOR,

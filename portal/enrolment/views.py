@@ -22,6 +22,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext, ngettext
 
 from ..accounts import standing
+from ..accounts.team.rights import Right, needed
 from ..affiliates import directory, links, page_keys
 from ..affiliates import owner_unsubscribe as owner_subscriptions
 from ..affiliates import preferences as email_preferences
@@ -70,8 +71,8 @@ _DASHBOARD_ROWS = 50  # the newest events and commissions
 @blueprint.before_request
 def answer_in_the_language_of_the_form() -> None:
     """Validate a form in the language of its page, and store consent in the words shown; it costs no look-up."""
-    if request.method == "POST" and "language" in request.form:
-        show_in(request.form["language"])
+    if request.method == "POST" and needed(request.endpoint or "", "POST") is Right.PUBLIC:
+        show_in(request.form.get("language"))
 
 
 @blueprint.route("/join/<slug>", methods=["GET", "POST"])

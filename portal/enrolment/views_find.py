@@ -11,6 +11,7 @@ from ..accounts.password_reset import can_send_mail
 from ..clock import utcnow
 from ..web.read_only import read_only_view
 from ..web.requests import network_of
+from ..web.translations import offer_language
 from . import dashboard_links, signup
 from .forms import FindPageForm
 from .views import blueprint, public_page
@@ -40,6 +41,7 @@ def find_page(slug: str) -> Any:
 @blueprint.route("/affiliate", methods=["GET", "POST"])
 @read_only_view
 def find_pages() -> Any:
+    offer_language()
     form, can_send = FindPageForm(), can_send_mail()
     if not form.is_submitted() or not can_send:
         return render_template("affiliates/find_pages.html", form=form, can_send=can_send)

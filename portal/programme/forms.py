@@ -89,7 +89,7 @@ class SettingsForm(PortalForm):
     commission = text_field(
         _("Commission in words"),
         limit=200,
-        description=_("Shown on your sign-up page, such as “15 % of each order, paid monthly”."),
+        description=_("Shown on your sign-up page, such as “15 percent of each order, paid monthly”."),
     )
     description = TextAreaField(
         _("About the programme"),

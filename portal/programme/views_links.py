@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request
 
 from ..shop_links import host_of
-from ..web.translations import show_in
+from ..web.translations import offer_language, show_in
 from . import short_links
 from .look import styles as public_styles
 
@@ -20,6 +20,7 @@ def follow(code: str) -> Any:
     """Answer a short link. Nearly all are redirected by ``short_links.ShortLinks`` and do not get here."""
     target = short_links.target_of(_app(), code, request.environ)
     if target is None:
+        offer_language()
         return _page("programme/unknown_link.html", 404)
     show_in(target.account.language)
     if not target.location:

@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, SecurityError
 
 from ..db import db, set_may_write
 from ..state import get_state
+from .translations import offer_language
 
 _log = logging.getLogger(__name__)
 _SECRET_FIELDS = ("password", "token", "trap", "secret", "key")  # parts of field names
@@ -102,6 +103,7 @@ def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> A
         detail = f"Its reference is {more['reference']}." if "reference" in more else ""
         return renderer(code, detail, {})
     page = page or PAGES.get(code) or PAGES[500 if code >= 500 else 400]
+    offer_language()
     html = render_template(
         "errors/error.html",
         code=code,

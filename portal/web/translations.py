@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babel import Locale
-from flask import g
+from flask import g, has_request_context, request
 from flask_babel import Babel, force_locale, get_locale, refresh
+from flask_login import current_user
 
-from ..languages import language_of, shipped_language
+from ..languages import LANGUAGES, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from flask import Flask
+    from flask import Blueprint, Flask
 
     from ..languages import Language
 
@@ -35,9 +36,47 @@ def install(app: Flask) -> None:
         app,
         default_locale=str(DEFAULT_LOCALE),
         default_timezone="UTC",
-        locale_selector=lambda: g.get("page_locale", DEFAULT_LOCALE),
+        locale_selector=_select_locale,
     )
     app.jinja_env.globals["page_language"] = current_language
+    app.jinja_env.globals["form_language"] = form_language
+
+
+def _select_locale() -> Locale:
+    """Return the language of the programme whose page it is, else the person's, else what the page offers to strangers.
+
+    English outside of requests, and for the API, which knows no person.
+    """
+    locale: Locale = g.get("page_locale") or g.get("offered_locale", DEFAULT_LOCALE)
+    if "page_locale" in g or not has_request_context() or current_user.get_id() is None:
+        return locale
+    return _locale(portal_language(current_user.language).code)
+
+
+def offer_browsers_language(blueprint: Blueprint) -> None:
+    """Show the pages of a blueprint to strangers in the language of their browser, if the portal's pages exist in it."""
+    blueprint.before_request(lambda: offer_language(PORTAL_LANGUAGES))
+
+
+def offer_language(offered: Iterable[str] | None = None) -> None:
+    """Show the rest of this request's page to a stranger in the language of the browser.
+
+    ``offered`` are codes of languages; by default all that affiliates' pages exist in. Nothing changes on a page that has
+    the language of its programme.
+    """
+    codes = offered or [code for code, language in LANGUAGES.items() if language.is_complete]
+    best = request.accept_languages.best_match([DEFAULT_LOCALE.language, *codes])
+    g.offered_locale = _locale(best or DEFAULT_LOCALE.language)
+    refresh()
+
+
+def form_language() -> str:
+    """Return the code of the language that a page has from its programme, empty if that is English or it has none.
+
+    A form of such a page hands it on, so that the answer is in it before the programme is looked up.
+    """
+    locale = g.get("page_locale", DEFAULT_LOCALE)
+    return "" if locale == DEFAULT_LOCALE else str(locale)
 
 
 def show_in(language: str | None) -> None:

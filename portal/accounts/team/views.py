@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 from flask_login import current_user, logout_user
 
 from ...clock import utcnow
+from ...web.translations import offer_browsers_language
 from .. import login
 from ..access import forget_forms, kept_form, known_browser, this_device
 from ..forms import add_error
@@ -17,7 +18,7 @@ from ..login import TooManyAttempts, Visitor, WrongCredentials
 from ..passwords import PasswordRefused
 from ..registration import MailboxTaken
 from ..tokens import InvalidLink
-from ..views import let_in, link, render_rate_limited
+from ..views import keep_language, let_in, link, render_rate_limited
 from . import accepting, invitations, members, programmes
 from .accepting import OtherMailbox
 from .forms import ContactForm, KnownMemberForm, NewMemberForm, RoleForm, TeamInviteForm
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .accepting import OfferedRole
 
 blueprint = Blueprint("team", __name__, url_prefix="/team")
+offer_browsers_language(blueprint)  # to a stranger who opens an invitation
 _ID = "<int(max=999999999999):"
 _INVITATION = "accounts/team_invitation.html"
 
@@ -208,6 +210,7 @@ def _log_in(token: str, form: FlaskForm) -> Entry:
     password = form["password"].data
     if isinstance(form, NewMemberForm):
         person = accepting.accept_new(token, name=form.name.data, password=password, now=utcnow())
+        keep_language(person)
         return login.log_in_new_owner(person, device=this_device(), now=utcnow())
     visitor = Visitor(this_device(), known_browser())
     return accepting.accept_by_log_in(token, password, visitor, now=utcnow())
