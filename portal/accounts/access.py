@@ -22,6 +22,7 @@ from flask import (
 )
 from flask.globals import request_ctx
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
@@ -55,8 +56,8 @@ if TYPE_CHECKING:
 KEPT_ARGUMENT = "kept"  # in the address of a page that fills its form with what was typed before a proof
 _TOKEN = "_user_id"  # Flask-Login's key in the cookie session
 _PENDING, _JOINING = "second_factor", "joining"  # in the cookie session of a log-in that waits
-_LOG_IN_FIRST = "Log in to see this page."
-_LOGGED_OUT_MEANWHILE = (
+_LOG_IN_FIRST = lazy_gettext("Log in to see this page.")
+_LOGGED_OUT_MEANWHILE = lazy_gettext(
     "You were logged out before this arrived, so nothing was changed. Log in and do it again."
 )
 

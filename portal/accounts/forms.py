@@ -38,7 +38,7 @@ def validate_name(_form: Form, field: Field) -> None:
 def _limit_length(_form: Form, field: Field) -> None:
     # Not WTForms' Length: it sets maxlength on the input, and browsers then silently cut what is pasted.
     if len(field.data or "") > 4 * MAX_CHARS:
-        raise ValidationError("This is longer than any password of this portal.")
+        raise ValidationError(_("This is longer than any password of this portal."))
 
 
 def current_password(label: str, message: str) -> PasswordField:
@@ -50,29 +50,31 @@ def new_password(label: str) -> PasswordField:
     """Return a field for a password that is chosen."""
     return PasswordField(
         label,
-        description=f"{MIN_CHARS} characters or more, whichever you like. Spaces count.",
-        validators=[required("Choose a password."), _validate_password],
+        description=_(
+            "%(min_chars)s characters or more, whichever you like. Spaces count.", min_chars=MIN_CHARS
+        ),
+        validators=[required(_("Choose a password.")), _validate_password],
     )
 
 
 class LogInForm(PortalForm):
-    mailbox = mailbox_field("Email address", required("Enter your email address."))
-    password = current_password("Password", "Enter your password.")
+    mailbox = mailbox_field(_("Email address"), required(_("Enter your email address.")))
+    password = current_password(_("Password"), _("Enter your password."))
 
 
 class RegisterForm(PortalForm):
     programme = text_field(
-        "Name of your affiliate programme",
-        required("Enter the name of your affiliate programme."),
+        _("Name of your affiliate programme"),
+        required(_("Enter the name of your affiliate programme.")),
         validate_name,
         limit=LIMIT_CHARS,
-        description="Your affiliates see it in the emails they get.",
+        description=_("Your affiliates see it in the emails they get."),
     )
-    name = text_field("Your name", required("Enter your name."), validate_name, limit=LIMIT_CHARS)
+    name = text_field(_("Your name"), required(_("Enter your name.")), validate_name, limit=LIMIT_CHARS)
     mailbox = mailbox_field(
-        "Email address", required("Enter your email address."), description="You log in with it."
+        _("Email address"), required(_("Enter your email address.")), description=_("You log in with it.")
     )
-    password = new_password("Password")
+    password = new_password(_("Password"))
 
 
 class InvitedForm(RegisterForm):
@@ -85,26 +87,26 @@ class InvitedForm(RegisterForm):
 
 
 class ConfirmForm(PortalForm):
-    password = current_password("Password", "Enter the password you chose when you registered.")
+    password = current_password(_("Password"), _("Enter the password you chose when you registered."))
 
 
 class ForgotForm(PortalForm):
-    mailbox = mailbox_field("Email address", required("Enter your email address."))
+    mailbox = mailbox_field(_("Email address"), required(_("Enter your email address.")))
 
 
 class ResetForm(PortalForm):
-    password = new_password("New password")
+    password = new_password(_("New password"))
 
 
 class NamesForm(PortalForm):
     programme = text_field(
-        "Name of your affiliate programme",
-        required("Enter the name of your affiliate programme."),
+        _("Name of your affiliate programme"),
+        required(_("Enter the name of your affiliate programme.")),
         validate_name,
         limit=LIMIT_CHARS,
-        description="Your affiliates see it. The address of your sign-up page stays as it is.",
+        description=_("Your affiliates see it. The address of your sign-up page stays as it is."),
     )
-    name = text_field("Your name", required("Enter your name."), validate_name, limit=LIMIT_CHARS)
+    name = text_field(_("Your name"), required(_("Enter your name.")), validate_name, limit=LIMIT_CHARS)
 
     def __init__(self, *, with_programme: bool, **more: Any) -> None:
         super().__init__(**more)
@@ -114,8 +116,8 @@ class NamesForm(PortalForm):
 
 class TimeZoneForm(PortalForm):
     time_zone = SelectField(
-        "Time zone",
-        description="Weeks begin and end by it, and the weekly summaries leave on Monday at nine o’clock.",
+        _("Time zone"),
+        description=_("Weeks begin and end by it, and the weekly summaries leave on Monday at nine o’clock."),
     )
 
     def __init__(self, current: str, **more: Any) -> None:
@@ -134,8 +136,8 @@ class LanguageForm(PortalForm):
 
 
 class PasswordForm(PortalForm):
-    present_password = current_password("Present password", "Enter your present password.")
-    password = new_password("New password")
+    present_password = current_password(_("Present password"), _("Enter your present password."))
+    password = new_password(_("New password"))
 
 
 def add_error(form: FlaskForm, message: str, field: Any = None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, delete, select, update
 
 from .. import audit
@@ -53,7 +54,7 @@ def invite(mailbox: str, *, link: Callable[[str], str], now: datetime) -> str:
         raise RegistrationRefused(registration.NOT_ASCII)
     if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == mailbox_key(str(parsed)))) is not None:
         db.session.rollback()
-        raise MailboxTaken("An owner with this email address is registered already.")
+        raise MailboxTaken(_("An owner with this email address is registered already."))
     return _add(str(parsed), link, now, makes_operator=False)
 
 

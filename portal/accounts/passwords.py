@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from flask_babel import gettext as _
 
 from ..db import db
 from ..state import current_config, get_state
@@ -80,15 +81,18 @@ def check_password(password: str, *about: str) -> None:
     length = len(unicodedata.normalize("NFC", password)) if is_short else len(password)
     if length < MIN_CHARS:
         raise PasswordRefused(
-            f"Use {MIN_CHARS} characters or more. Four unrelated words make a good password."
+            _(
+                "Use %(min_chars)s characters or more. Four unrelated words make a good password.",
+                min_chars=MIN_CHARS,
+            )
         )
     if length > MAX_CHARS:
-        raise PasswordRefused(f"Use {MAX_CHARS} characters or fewer.")
+        raise PasswordRefused(_("Use %(max_chars)s characters or fewer.", max_chars=MAX_CHARS))
     plain = unicodedata.normalize("NFKC", password).casefold()
     if plain in _common_passwords() or len(set(plain)) <= 2 or is_refused_demo(plain):
-        raise PasswordRefused("This password is one of the first that anyone would try. Choose another.")
+        raise PasswordRefused(_("This password is one of the first that anyone would try. Choose another."))
     if _made_of(plain, about):
-        raise PasswordRefused("This password is too close to your name, programme or email address.")
+        raise PasswordRefused(_("This password is too close to your name, programme or email address."))
 
 
 def is_refused_demo(password: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext, lazy_gettext
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
 LINK_LIFETIME = timedelta(hours=24)
-NOT_ASCII = "Before its @, the email address may have only plain letters (a–z) and digits."
+NOT_ASCII = lazy_gettext("Before its @, the email address may have only plain letters (a–z) and digits.")
 
 
 class RegistrationRefused(ValueError):
@@ -259,7 +260,7 @@ def _create(
     for _ in range(3):
         if _is_taken(valid.key):
             db.session.rollback()
-            raise MailboxTaken("An owner with this email address is registered already.")
+            raise MailboxTaken(gettext("An owner with this email address is registered already."))
         if use is not None:
             use()
         account = Account(slug=unique_slug(valid.programme), name=valid.programme, created_at=now)
@@ -294,7 +295,7 @@ def _create(
         approved = "yes" if vouched.is_approved else "no"
         record(SecurityEvent.REGISTERED, **concerned, approved=approved)
         return owner
-    raise RegistrationRefused("The registration collided with others. Try again.")
+    raise RegistrationRefused(gettext("The registration collided with others. Try again."))
 
 
 def _pending(valid: _ValidRegistration, token: str, browser: str, now: datetime) -> PendingRegistration:

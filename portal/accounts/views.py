@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from flask_login import current_user, logout_user
 
 from ..clock import utcnow
@@ -43,8 +44,8 @@ blueprint = Blueprint("accounts", __name__)
 offer_browsers_language(blueprint)
 
 _LONG_WAIT_MINUTES = 90
-_WRONG = "The email address or the password is not right. Check both, or choose a new password."
-_NOT_COMPLETED = (
+_WRONG = lazy_gettext("The email address or the password is not right. Check both, or choose a new password.")
+_NOT_COMPLETED = lazy_gettext(
     "This registration could not be completed; log in or reset your password if you already have an account."
 )
 
@@ -83,7 +84,11 @@ def render_rate_limited(
 ) -> ResponseReturnValue:
     """Render a form after a rate limit was reached, with the time to wait and status 429."""
     add_error(
-        form, f"This was tried too often in a short time. Wait {_duration(error.minutes)}, then try again."
+        form,
+        _(
+            "This was tried too often in a short time. Wait %(duration)s, then try again.",
+            duration=_duration(error.minutes),
+        ),
     )
     html = render_template(template, form=form, form_errors=True, **more)
     return html, 429, {"Retry-After": str(math.ceil(error.wait.total_seconds()))}
@@ -91,8 +96,10 @@ def render_rate_limited(
 
 def _duration(minutes: int) -> str:
     if minutes == 1:
-        return "a minute"
-    return f"{minutes} minutes" if minutes <= _LONG_WAIT_MINUTES else f"{-(-minutes // 60)} hours"
+        return _("a minute")
+    if minutes <= _LONG_WAIT_MINUTES:
+        return _("%(number)s minutes", number=minutes)
+    return _("%(number)s hours", number=-(-minutes // 60))
 
 
 @blueprint.route("/log-in", methods=["GET", "POST"])
@@ -143,7 +150,7 @@ def log_out() -> ResponseReturnValue:
         sessions.end(current_user.id, current_user.session_id, now=utcnow())
     logout_user()
     session.clear()
-    flash("You are logged out.", "success")
+    flash(_("You are logged out."), "success")
     return redirect(url_for("accounts.log_in"), 303)
 
 
@@ -211,7 +218,7 @@ def log_in_new_owner(owner_id: int) -> ResponseReturnValue:
     """Log in an owner who has just registered, and show the first page."""
     keep_language(owner_id)
     answer = let_in(login.log_in_new_owner(owner_id, device=this_device(), now=utcnow()))
-    flash("Welcome to Signet. Next, enter the server your emails shall leave by.", "success")
+    flash(_("Welcome to Signet. Next, enter the server your emails shall leave by."), "success")
     return answer
 
 
@@ -247,7 +254,7 @@ def confirm(token: str) -> ResponseReturnValue:
     except TooManyAttempts as error:
         return render_rate_limited(page, form, error, **more)
     except registration.WrongPassword:
-        add_error(form, "This is not the password that was chosen when registering.", form.password)
+        add_error(form, _("This is not the password that was chosen when registering."), form.password)
         return render_errors(page, form, **more)
     except (InvalidLink, registration.RegistrationRefused):
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
@@ -300,5 +307,5 @@ def reset(token: str) -> ResponseReturnValue:
     logout_user()
     session.clear()
     remember_browser(owner_id)
-    flash("Your new password is set, and every device is logged out. Log in with it now.", "success")
+    flash(_("Your new password is set, and every device is logged out. Log in with it now."), "success")
     return redirect(url_for("accounts.log_in"), 303)

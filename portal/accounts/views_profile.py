@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import abort, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
+from flask_babel import ngettext
 from flask_login import current_user
 
 from ..clock import utcnow
@@ -37,7 +38,7 @@ def change_names() -> ResponseReturnValue:
         return _page(names=form), 422
     programme = form.programme.data if _may_rename_programme() else None
     operations.change_names(current_user, programme=programme, name=form.name.data)
-    flash("The names are saved.", "success")
+    flash(_("The names are saved."), "success")
     return redirect(url_for("accounts.profile"), 303)
 
 
@@ -47,7 +48,7 @@ def change_time_zone() -> ResponseReturnValue:
     if not form.validate():
         return _page(zone=form), 422
     operations.change_time_zone(current_user.account_id, form.time_zone.data)
-    flash("The time zone is saved.", "success")
+    flash(_("The time zone is saved."), "success")
     return redirect(url_for("accounts.profile"), 303)
 
 
@@ -78,12 +79,12 @@ def change_password() -> ResponseReturnValue:
     except TooManyAttempts as error:
         return render_rate_limited(_PAGE, form, error, **_context(password=form))
     except WrongCredentials:
-        add_error(form, "This is not your present password.", form.present_password)
+        add_error(form, _("This is not your present password."), form.present_password)
         return _page(password=form), 422
     except PasswordRefused as error:
         add_error(form, str(error), form.password)
         return _page(password=form), 422
-    flash("Your password is changed, and every other device is logged out.", "success")
+    flash(_("Your password is changed, and every other device is logged out."), "success")
     return redirect(url_for("accounts.profile"), 303)
 
 
@@ -91,15 +92,19 @@ def change_password() -> ResponseReturnValue:
 def log_out_device(session_id: int) -> ResponseReturnValue:
     if not sessions.end(current_user.id, session_id, now=utcnow()):
         abort(404)
-    flash("That device is logged out.", "success")
+    flash(_("That device is logged out."), "success")
     return redirect(url_for("accounts.profile"), 303)
 
 
 @blueprint.post("/account/devices/log-out-others")
 def log_out_others() -> ResponseReturnValue:
     count = sessions.end_others(current_user.id, current_user.session_id, now=utcnow())
-    devices = "1 other device is" if count == 1 else f"{count} other devices are"
-    flash(f"{devices} logged out." if count else "No other device was logged in.", "success")
+    text = (
+        ngettext("%(num)s other device is logged out.", "%(num)s other devices are logged out.", count)
+        if count
+        else _("No other device was logged in.")
+    )
+    flash(text, "success")
     return redirect(url_for("accounts.profile"), 303)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask import current_app
+from flask_babel import gettext
 from itsdangerous import Signer
 
 from ..accounts.models import Account
@@ -82,9 +83,9 @@ def restrictions(account: Account) -> dict[str, str]:
         for mailbox, _ in recipients.recipients_of(account)
     }
     return {
-        mailbox: "Unsubscribed from the weekly summary"
+        mailbox: gettext("Unsubscribed from the weekly summary")
         if row.reason is SuppressionReason.UNSUBSCRIBED
-        else "Gets none of them: it is on your list of those not written to"
+        else gettext("Gets none of them: it is on your list of those not written to")
         for mailbox, row in found.items()
         if row is not None
     }

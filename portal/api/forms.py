@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from wtforms import DateField, HiddenField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
@@ -30,10 +31,10 @@ class TokenForm(PortalForm):
     """A new token. ``form_key`` identifies the rendered form, so that submitting it twice creates one token."""
 
     name = text_field(
-        "Name of the token",
-        required("Enter a name, so that you know this token again."),
+        lazy_gettext("Name of the token"),
+        required(lazy_gettext("Enter a name, so that you know this token again.")),
         limit=60,
-        description="Say where it is used, for example “Shop, production”.",
+        description=lazy_gettext("Say where it is used, for example “Shop, production”."),
     )
     scope = SelectField(
         lazy_gettext("What it may do"),
@@ -73,19 +74,19 @@ class TokenForm(PortalForm):
     def validate_form_key(self, field: Any) -> None:
         if not _FORM_KEY.fullmatch(field.data or ""):
             field.data = new_token()
-            raise ValidationError("The form was not complete. Send it again.")
+            raise ValidationError(_("The form was not complete. Send it again."))
 
 
 class SimulationForm(PortalForm):
     """The fields of every event; ``simulation_form`` adds those of the event's data."""
 
     find = StringField(
-        "Find an affiliate",
+        lazy_gettext("Find an affiliate"),
         validators=[max_length(100), one_line],
         filters=[stripped],
-        description="Part of a name, an email address or a code. Empty: the newest.",
+        description=lazy_gettext("Part of a name, an email address or a code. Empty: the newest."),
     )
-    affiliate = SelectField("Affiliate", choices=[], validate_choice=False)
+    affiliate = SelectField(lazy_gettext("Affiliate"), choices=[], validate_choice=False)
 
     @property
     def data_fields(self) -> list[Any]:
@@ -104,9 +105,11 @@ class SimulationForm(PortalForm):
             name = f"data-{parts[2]}" if parts[1:2] == ["data"] and len(parts) > 2 else "affiliate"
             field = self[name]
             if name == "affiliate":
-                message = "Choose an affiliate."
+                message = _("Choose an affiliate.")
             else:
-                message = error.message if field.data else f"Enter a value for {field.label.text}."
+                message = (
+                    error.message if field.data else _("Enter a value for %(text)s.", text=field.label.text)
+                )
             field.errors = [*field.errors, message]
 
 

@@ -9,6 +9,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
 from sqlalchemy import select
 
 from ..affiliates.directory import matches
@@ -136,12 +137,12 @@ def _simulated_email(account_id: int, mail: EventMail) -> SimulatedEmail:
     )
     return SimulatedEmail(
         kind=mail.kind,
-        name=notice.name if notice else mail.kind,
+        name=_(notice.name) if notice else mail.kind,
         addressee=notice.addressee if notice else "",
         recipient=mail.recipient,
         message=message,
         status=STATUS_LABELS[message.status] if message else "",
-        reason="" if message else reason.in_simulator if reason else "The log of it has been cleared.",
+        reason="" if message else reason.in_simulator if reason else _("The log of it has been cleared."),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
 from flask_login import current_user
 
 from ..accounts import access
@@ -47,13 +48,16 @@ def create() -> Any:
         token = tokens.create(current_user.account_id, now=utcnow(), **new)
     except tokens.AlreadyCreated:
         flash(
-            "This form has made its token already, and it was shown then. If you lost it, revoke it and make another.",
+            _(
+                "This form has made its token already, and it was shown then. If you lost it, revoke it and make another."
+            ),
             "warning",
         )
         return redirect(url_for(".index"), 303)
     except tokens.TooManyTokens:
-        message = (
-            f"There are {tokens.MAX_TOKENS} tokens, which is the most. Revoke one that is not used any more."
+        message = _(
+            "There are %(max_tokens)s tokens, which is the most. Revoke one that is not used any more.",
+            max_tokens=tokens.MAX_TOKENS,
         )
         form.name.errors = [message]
         return _tokens_page(form), 422
@@ -65,7 +69,7 @@ def revoke(id_: int) -> Any:
     name = tokens.revoke(current_user.account_id, id_, by=current_user.name, now=utcnow())
     if name is None:
         abort(404)
-    flash(f"The token {name} is revoked: whoever uses it is refused from now on.", "success")
+    flash(_("The token %(name)s is revoked: whoever uses it is refused from now on.", name=name), "success")
     return redirect(url_for(".index"), 303)
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
 from ..bounces.labels import MEANING_TAGS
 from ..notices.catalogue import CATALOGUE
 from ..web.labels import STATUS_LABELS
 from .filters import Filters, SearchField
 from .models import Action
 
-SPAN_LABELS = {"day": ("24 hours", "hour"), "month": ("30 days", "day")}
+SPAN_LABELS = {"day": (lazy_gettext("24 hours"), "hour"), "month": (lazy_gettext("30 days"), "day")}
 _SEARCHED = {
-    SearchField.AUTO: "Search",
-    SearchField.RECIPIENT: "Recipient",
-    SearchField.SUBJECT: "Words of the subject",
-    SearchField.ID: "Queue id or Message-ID",
+    SearchField.AUTO: lazy_gettext("Search"),
+    SearchField.RECIPIENT: lazy_gettext("Recipient"),
+    SearchField.SUBJECT: lazy_gettext("Words of the subject"),
+    SearchField.ID: lazy_gettext("Queue id or Message-ID"),
 }
 
 
@@ -24,13 +27,13 @@ def filter_chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
     notice = CATALOGUE.get(filters.kind)
     labels = {
         "q": f"{_SEARCHED[filters.by]}: {filters.q}",
-        "status": f"Status: {STATUS_LABELS[filters.status]}" if filters.status else "",
-        "outcome": f"Then: {MEANING_TAGS[filters.outcome][1]}" if filters.outcome else "",
-        "kind": f"Email: {notice.full_name if notice else filters.kind}",
-        "code": f"Reply code: {filters.code}",
-        "version": f"Settings version: {filters.version}",
-        "since": f"From {_day(filters.since)}",
-        "until": f"Until {_day(filters.until)}",
+        "status": _("Status: %(value)s", value=STATUS_LABELS[filters.status]) if filters.status else "",
+        "outcome": _("Then: %(value)s", value=MEANING_TAGS[filters.outcome][1]) if filters.outcome else "",
+        "kind": _("Email: %(value)s", value=notice.full_name if notice else filters.kind),
+        "code": _("Reply code: %(code)s", code=filters.code),
+        "version": _("Settings version: %(version)s", version=filters.version),
+        "since": _("From %(day)s", day=_day(filters.since)),
+        "until": _("Until %(day)s", day=_day(filters.until)),
     }
     return [(name, labels[name], filters.without(name).query()) for name in filters.active]
 
@@ -44,12 +47,14 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     if seconds < 1:
-        return "under 1 s"
+        return _("under 1 s")
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
+    if seconds < 172800:
+        return f"{seconds / 3600:.0f} h"
+    return _("%(number)s days", number=f"{seconds / 86400:.0f}")
 
 
 @dataclass(frozen=True)
@@ -67,31 +72,39 @@ class ActionLabels:
 
 ACTION_LABELS = {
     Action.RETRY: ActionLabels(
-        title="Try again",
-        will="Those that failed, were cancelled or wait for their next try get a new start and leave as soon as a "
-        "worker is free. What was accepted is left alone, and so are tests and emails whose text was removed.",
-        confirm="Yes, try them again",
-        changed="get a new start",
-        none="None of these emails can be tried again: they were accepted, are on hold, or leave at once anyway.",
-        done_one="It is tried again as soon as a worker is free.",
+        title=lazy_gettext("Try again"),
+        will=lazy_gettext(
+            "Those that failed, were cancelled or wait for their next try get a new start and leave as soon as a "
+            "worker is free. What was accepted is left alone, and so are tests and emails whose text was removed."
+        ),
+        confirm=lazy_gettext("Yes, try them again"),
+        changed=lazy_gettext("get a new start"),
+        none=lazy_gettext(
+            "None of these emails can be tried again: they were accepted, are on hold, or leave at once anyway."
+        ),
+        done_one=lazy_gettext("It is tried again as soon as a worker is free."),
     ),
     Action.CANCEL: ActionLabels(
-        title="Cancel",
-        will="Those that wait or are on hold will never leave. What is being sent at this moment, or was sent, is left "
-        "alone. A cancelled email can be tried again later.",
-        confirm="Yes, cancel them",
-        changed="were cancelled",
-        none="None of these emails can be cancelled: none of them waits.",
-        done_one="It is cancelled and will not leave.",
+        title=lazy_gettext("Cancel"),
+        will=lazy_gettext(
+            "Those that wait or are on hold will never leave. What is being sent at this moment, or was sent, is left "
+            "alone. A cancelled email can be tried again later."
+        ),
+        confirm=lazy_gettext("Yes, cancel them"),
+        changed=lazy_gettext("were cancelled"),
+        none=lazy_gettext("None of these emails can be cancelled: none of them waits."),
+        done_one=lazy_gettext("It is cancelled and will not leave."),
         tone="danger",
     ),
     Action.RELEASE: ActionLabels(
-        title="Release what is on hold",
-        will="The whole queue moves again at once: every email on hold is tried with the settings as they are. If these "
-        "still do not work, the emails are put on hold again. Nothing is lost.",
-        confirm="Yes, release them",
-        changed="were released",
-        none="Nothing is on hold.",
-        done_one="It is released.",
+        title=lazy_gettext("Release what is on hold"),
+        will=lazy_gettext(
+            "The whole queue moves again at once: every email on hold is tried with the settings as they are. If these "
+            "still do not work, the emails are put on hold again. Nothing is lost."
+        ),
+        confirm=lazy_gettext("Yes, release them"),
+        changed=lazy_gettext("were released"),
+        none=lazy_gettext("Nothing is on hold."),
+        done_one=lazy_gettext("It is released."),
     ),
 }

@@ -7,6 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
 from ..bounces.meaning import RANKS
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
@@ -18,8 +21,8 @@ _MAX_QUERY_CHARS = 300  # characters that are searched for
 _FORMAT_HINTS = {
     "code": "A reply code is a number from 200 to 599, such as 550.",
     "version": "A version is a whole number, such as 3.",
-    "since": "Write the day like 2026-11-30.",
-    "until": "Write the day like 2026-11-30.",
+    "since": lazy_gettext("Write the day like 2026-11-30."),
+    "until": lazy_gettext("Write the day like 2026-11-30."),
 }
 
 
@@ -70,7 +73,7 @@ class Filters:
             if args.get(name, "").strip() and getattr(self, name) is None
         }
         if self.since and self.until and self.until < self.since:
-            wrong["until"] = "This day is before the first one, so no email can match."
+            wrong["until"] = _("This day is before the first one, so no email can match.")
         return wrong
 
     def query(self) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext, ngettext
+
 from ..bounces import labels
 from ..events import presenter
 from ..events.types import EVENT_LABELS
@@ -24,6 +27,7 @@ from ..web.labels import (
     reply_line,
     transcript_lines,
 )
+from ..web.translations import translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,12 +42,12 @@ _RETRIED_CLASSES = {
     RetryClass.SERVER,
     RetryClass.RATE,
 }  # their messages fail when time runs out
-_AMBIGUOUS = (
+_AMBIGUOUS = lazy_gettext(
     "The message was handed over completely, but the connection ended before the server’s answer was read. "
     "So it may hold the message already. A further attempt carries the same Message-ID, by which most "
     "mailboxes recognise a twin."
 )
-_INTERRUPTED = (
+_INTERRUPTED = lazy_gettext(
     "The worker stopped in the middle of this attempt. The server may or may not hold the message; the next "
     "attempt carries the same Message-ID, by which most mailboxes recognise a twin."
 )
@@ -121,14 +125,14 @@ def describe(
 def kind_name(message: OutboxMessage) -> str:
     """Return the catalogue's name of the message's kind."""
     notice = CATALOGUE.get(message.kind)
-    return notice.name if notice else message.kind
+    return _(notice.name) if notice else message.kind
 
 
 def purpose(message: OutboxMessage) -> str:
     """Return what the message is if not an ordinary email: a test, or the check of a settings version."""
     if message.forced_version_id is not None:
-        return "Check email"
-    return "Test email" if message.is_test else ""
+        return _("Check email")
+    return _("Test email") if message.is_test else ""
 
 
 def last_reply(attempt: DeliveryAttempt | None) -> str:
@@ -144,7 +148,7 @@ def last_reply(attempt: DeliveryAttempt | None) -> str:
 def _attempt_detail(attempt: DeliveryAttempt) -> AttemptDetail:
     tone, label = OUTCOME_TAGS[attempt.outcome]
     if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED:
-        tone, label = "ambiguous", "Perhaps sent"
+        tone, label = "ambiguous", _("Perhaps sent")
     accepted = attempt.outcome is Outcome.ACCEPTED
     return AttemptDetail(
         number=attempt.number,
@@ -169,8 +173,8 @@ def _attempt_detail(attempt: DeliveryAttempt) -> AttemptDetail:
 
 def _through(attempt: DeliveryAttempt) -> str:
     if attempt.version_number is not None:
-        return f"Version {attempt.version_number} of your settings"
-    return "The platform’s sender" if attempt.server else ""
+        return _("Version %(version_number)s of your settings", version_number=attempt.version_number)
+    return _("The platform’s sender") if attempt.server else ""
 
 
 def _note(attempt: DeliveryAttempt) -> str:
@@ -183,35 +187,40 @@ def _sentence(message: OutboxMessage, last: AttemptDetail | None, queue: Queue |
     """Return where the message stands, in one sentence."""
     match message.status:
         case Status.SENT:
-            by = last.server if last else "the server"
-            return f"Accepted by {by}. From here on, that server delivers it."
+            by = last.server if last else _("the server")
+            return _("Accepted by %(by)s. From here on, that server delivers it.", by=by)
         case Status.SENDING:
-            return "It is being handed to the server at this moment."
+            return _("It is being handed to the server at this moment.")
         case Status.FAILED:
             return _failed(message, last)
         case Status.HELD:
-            return "It waits until your settings work again. Nothing is lost: then it leaves by itself."
+            return _("It waits until your settings work again. Nothing is lost: then it leaves by itself.")
         case Status.QUEUED:
             return _queued(message, last, queue)
-    return f"It will not be sent. {cancellations.find_reason(message.id)}".strip()
+    return _(
+        "It will not be sent. %(reason)s", reason=translated(cancellations.find_reason(message.id))
+    ).strip()
 
 
 def _failed(message: OutboxMessage, last: AttemptDetail | None) -> str:
     if message.forced_version_id is not None or message.is_test:
-        return "It was not accepted. A test is tried once only; it is not repeated."
+        return _("It was not accepted. A test is tried once only; it is not repeated.")
     if last is not None and last.tone == "ambiguous":
-        return "It was given up without a clear answer: the server may hold the message all the same."
+        return _("It was given up without a clear answer: the server may hold the message all the same.")
     if last is not None and last.was_retried:
         hours = int(give_up_after().total_seconds() // 3600)
-        return f"It was not accepted within {hours} hours, so it is not tried again."
-    return "It was refused for good, so it is not tried again."
+        return _("It was not accepted within %(hours)s hours, so it is not tried again.", hours=hours)
+    return _("It was refused for good, so it is not tried again.")
 
 
 def _queued(message: OutboxMessage, last: AttemptDetail | None, queue: Queue | None) -> str:
     if last is None:
-        return "It leaves as soon as a worker is free, normally within seconds."
+        return _("It leaves as soon as a worker is free, normally within seconds.")
     again = _next_at(message, queue)
-    return f"The last attempt did not succeed; the next one follows at {format_time(again)}."
+    return _(
+        "The last attempt did not succeed; the next one follows at %(format_time)s.",
+        format_time=format_time(again),
+    )
 
 
 def _next_at(message: OutboxMessage, queue: Queue | None) -> datetime:
@@ -233,14 +242,17 @@ def _diagnosis(
 
 
 _OUTCOME_TITLES = {
-    Outcome.STARTED: ("running", "is under way"),
-    Outcome.ACCEPTED: ("passed", "was accepted"),
-    Outcome.DEFERRED: ("warning", "was put off by the server"),
-    Outcome.REJECTED: ("failed", "was refused"),
-    Outcome.HELD: ("warning", "was stopped by the settings"),
-    Outcome.INTERRUPTED: ("warning", "was interrupted"),
+    Outcome.STARTED: ("running", lazy_gettext("is under way")),
+    Outcome.ACCEPTED: ("passed", lazy_gettext("was accepted")),
+    Outcome.DEFERRED: ("warning", lazy_gettext("was put off by the server")),
+    Outcome.REJECTED: ("failed", lazy_gettext("was refused")),
+    Outcome.HELD: ("warning", lazy_gettext("was stopped by the settings")),
+    Outcome.INTERRUPTED: ("warning", lazy_gettext("was interrupted")),
 }
-_CANCELLED_TITLES = {Status.CANCELLED: "It was cancelled", Status.SUPPRESSED: "It was suppressed"}
+_CANCELLED_TITLES = {
+    Status.CANCELLED: lazy_gettext("It was cancelled"),
+    Status.SUPPRESSED: lazy_gettext("It was suppressed"),
+}
 
 
 @dataclass(frozen=True)
@@ -266,7 +278,7 @@ def timeline(
     if event is not None:
         source = presenter.source_labels([event])[event.id]
         found.append(MessageTimelineEntry(event.created_at, "info", str(EVENT_LABELS[event.type]), source))
-    title = "Another copy was written and queued" if message.copy_of_id else "It was written and queued"
+    title = _("Another copy was written and queued") if message.copy_of_id else _("It was written and queued")
     found.append(MessageTimelineEntry(message.created_at, "envelope", title, message.subject))
     found += [_attempt_entry(attempt) for attempt in attempts]
     found += [
@@ -276,13 +288,16 @@ def timeline(
         for report in reports
     ]
     if message.retries_reset_at is not None:
-        found.append(MessageTimelineEntry(message.retries_reset_at, "info", "It was given a new start"))
+        found.append(MessageTimelineEntry(message.retries_reset_at, "info", _("It was given a new start")))
     if message.status in _CANCELLED_TITLES and message.settled_at is not None:
-        title, reason = _CANCELLED_TITLES[message.status], cancellations.find_reason(message.id)
+        title = _CANCELLED_TITLES[message.status]
+        reason = translated(cancellations.find_reason(message.id))
         found.append(MessageTimelineEntry(message.settled_at, "skipped", title, reason))
     if row is not None and row.wiped_at is not None:
         days = (row.wiped_at - (row.settled_at or row.created_at)).days
-        text = f"The text was removed after {days} day{'' if days == 1 else 's'}"
+        text = ngettext(
+            "The text was removed after %(num)s day", "The text was removed after %(num)s days", days
+        )
         found.append(MessageTimelineEntry(row.wiped_at, "skipped", text))
     return sorted(found, key=lambda entry: entry.at)
 
@@ -290,11 +305,15 @@ def timeline(
 def _attempt_entry(attempt: DeliveryAttempt) -> MessageTimelineEntry:
     icon, ending = _OUTCOME_TITLES[attempt.outcome]
     server = (
-        f"by {attempt.server}" if attempt.server and attempt.outcome is Outcome.ACCEPTED else attempt.server
+        _("by %(server)s", server=attempt.server)
+        if attempt.server and attempt.outcome is Outcome.ACCEPTED
+        else attempt.server
     )
     queue_id = plain_text(attempt.queue_id)
-    text = ", ".join(part for part in (server, f"queue id {queue_id}" if queue_id else "") if part)
-    title = f"Attempt {attempt.number} {ending}"
+    text = ", ".join(
+        part for part in (server, _("queue id %(queue_id)s", queue_id=queue_id) if queue_id else "") if part
+    )
+    title = _("Attempt %(number)s %(ending)s", number=attempt.number, ending=ending)
     return MessageTimelineEntry(
         attempt.ended_at or attempt.started_at, icon, title, text, f"attempt-{attempt.number}-title"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from wtforms import TextAreaField
 from wtforms.validators import ValidationError
 
@@ -22,8 +23,11 @@ class SelectorForm(PortalForm):
     """``selectors`` are those of a valid form, and ``domain`` is the one whose signatures count."""
 
     selector = TextAreaField(
-        "Selector",
-        validators=[required("Enter a selector: the part before ._domainkey."), max_length(_MAX_CHARS)],
+        lazy_gettext("Selector"),
+        validators=[
+            required(lazy_gettext("Enter a selector: the part before ._domainkey.")),
+            max_length(_MAX_CHARS),
+        ],
         filters=[stripped, _without_control_characters],
     )
     domain = ""
@@ -37,7 +41,7 @@ class SelectorForm(PortalForm):
             return
         selector = text.rstrip(".").lower().partition("._domainkey")[0]
         if not _is_selector(selector):
-            raise ValidationError("Enter the part before ._domainkey, such as s1 or 20260301pm.")
+            raise ValidationError(_("Enter the part before ._domainkey, such as s1 or 20260301pm."))
         self.selectors = (selector,)
 
     def _from_headers(self, text: str) -> tuple[str, ...]:

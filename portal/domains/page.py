@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
 from ..clock import utcnow
 from ..jobs import heartbeat
 from ..settings import versions
@@ -16,30 +19,32 @@ from .models import DomainChange, DomainCheck, DomainCheckState, DomainStatus
 STATUS_LABELS = {
     DomainStatus.ARRIVES: "in order",
     DomainStatus.AT_RISK: "at risk",
-    DomainStatus.REFUSED: "many receivers refuse it",
-    DomainStatus.UNKNOWN: "could not look",
+    DomainStatus.REFUSED: lazy_gettext("many receivers refuse it"),
+    DomainStatus.UNKNOWN: lazy_gettext("could not look"),
 }
 SEVERITY_LABELS = {
     Severity.OK: "in order",
-    Severity.WARNING: "to change",
+    Severity.WARNING: lazy_gettext("to change"),
     Severity.ERROR: "wrong",
-    Severity.UNKNOWN: "not known",
-    Severity.INFO: "nothing to do",
+    Severity.UNKNOWN: lazy_gettext("not known"),
+    Severity.INFO: lazy_gettext("nothing to do"),
 }
 VOUCHES_LABELS = {True: "yes", False: "no", None: "unknown"}
 _STATUS_HEADINGS = {
-    DomainStatus.ARRIVES: "In order",
-    DomainStatus.AT_RISK: "At risk",
-    DomainStatus.REFUSED: "Many receivers refuse it",
-    DomainStatus.UNKNOWN: "Could not look",
+    DomainStatus.ARRIVES: lazy_gettext("In order"),
+    DomainStatus.AT_RISK: lazy_gettext("At risk"),
+    DomainStatus.REFUSED: lazy_gettext("Many receivers refuse it"),
+    DomainStatus.UNKNOWN: lazy_gettext("Could not look"),
 }
-_OPEN_QUESTION = "Not known yet"  # nothing to change was found, but the owner has to enter something
+_OPEN_QUESTION = lazy_gettext(
+    "Not known yet"
+)  # nothing to change was found, but the owner has to enter something
 _SUBJECT_HINTS = {
-    "mx": "Does the domain exist, and where do answers go?",
-    "spf": "Who may send for the domain.",
-    "return-path": "Where bounces go; receivers ask this domain for SPF.",
-    "dkim": "The key that proves who signed a message.",
-    "dmarc": "What receivers should do when neither proves anything.",
+    "mx": lazy_gettext("Does the domain exist, and where do answers go?"),
+    "spf": lazy_gettext("Who may send for the domain."),
+    "return-path": lazy_gettext("Where bounces go; receivers ask this domain for SPF."),
+    "dkim": lazy_gettext("The key that proves who signed a message."),
+    "dmarc": lazy_gettext("What receivers should do when neither proves anything."),
 }
 
 
@@ -71,7 +76,7 @@ class DomainPage:
             return _OPEN_QUESTION
         if self.status is not None:
             return _STATUS_HEADINGS[self.status]
-        return "Looking" if self.checking else "Not looked yet"
+        return _("Looking") if self.checking else _("Not looked yet")
 
     @property
     def has_open_question(self) -> bool:
@@ -82,7 +87,7 @@ class DomainPage:
     def announcement(self) -> str:
         """The sentence that screen readers announce when a check begins or ends."""
         if self.checking:
-            return "Looking at the domain."
+            return _("Looking at the domain.")
         reason = self.result["why"][0] if self.result and self.result["why"] else ""
         return f"{self.heading}. {reason}"
 

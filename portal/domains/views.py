@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from flask_login import current_user
 
 from ..clock import utcnow
@@ -18,9 +20,11 @@ blueprint = Blueprint("domains", __name__)
 PATH = "/settings/sending-domain"
 _VERSION_PATH = f"{PATH}/versions/<int(max=999999):number>"
 _TOO_MANY_CHECKS = ErrorPage(
-    "Enough looks for this hour",
-    "The DNS is asked by everybody, so each programme may look thirty times an hour.",
-    "Wait a while. What was found last is on the page Sending domain; changes in the DNS take time to be seen anyway.",
+    lazy_gettext("Enough looks for this hour"),
+    lazy_gettext("The DNS is asked by everybody, so each programme may look thirty times an hour."),
+    lazy_gettext(
+        "Wait a while. What was found last is on the page Sending domain; changes in the DNS take time to be seen anyway."
+    ),
 )
 
 
@@ -59,7 +63,7 @@ def remove_selector(number: int) -> Any:
         checks.remove_selector(version, request.form.get("selector", ""), now=utcnow())
     except checks.TooManyChecks:
         return error_page(429, page=_TOO_MANY_CHECKS)
-    flash("The selector is forgotten.", "success")
+    flash(_("The selector is forgotten."), "success")
     return _back(version)
 
 

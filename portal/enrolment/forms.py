@@ -149,7 +149,7 @@ def reject_invisible(_form: Form, field: Any) -> None:
     if kept != entered:
         field.data = kept
         raise ValidationError(
-            "This held invisible characters, which are now removed. Check it and send it again."
+            _("This held invisible characters, which are now removed. Check it and send it again.")
         )
 
 
@@ -162,14 +162,16 @@ class InviteForm(PortalForm):
     """An invitation with the owner's personal message."""
 
     name = StringField(
-        "Their name",
-        validators=[required("Enter the name."), one_line, max_length(names.LIMIT_CHARS), validate_name],
+        _("Their name"),
+        validators=[required(_("Enter the name.")), one_line, max_length(names.LIMIT_CHARS), validate_name],
         filters=[normalize_name],
     )
-    mailbox = mailbox_field("Their email address", required("Enter the email address."))
+    mailbox = mailbox_field(_("Their email address"), required(_("Enter the email address.")))
     message = TextAreaField(
-        "Your personal message",
-        description="It stands in the email in your own words. A sentence on how you know each other is enough.",
+        _("Your personal message"),
+        description=_(
+            "It stands in the email in your own words. A sentence on how you know each other is enough."
+        ),
         validators=[reject_invisible, max_length(_MESSAGE_MAX_CHARS)],
         filters=[normalize_newlines],
     )
@@ -263,28 +265,32 @@ class EditForm(PortalForm):
 class DeclineForm(PortalForm):
     """The reason for declining an application."""
 
-    reason = StringField("Reason", validators=[one_line, max_length(_REASON_MAX_CHARS)], filters=[stripped])
+    reason = StringField(
+        _("Reason"), validators=[one_line, max_length(_REASON_MAX_CHARS)], filters=[stripped]
+    )
 
 
 class RulesForm(PortalForm):
     """The sign-up rules of an account."""
 
     confirm = BooleanField(
-        "Ask new affiliates to confirm their email address",
-        description="An email with a link goes out first. Nobody can sign up a stranger, and misspelt addresses never "
-        "reach your list.",
+        _("Ask new affiliates to confirm their email address"),
+        description=_(
+            "An email with a link goes out first. Nobody can sign up a stranger, and misspelt addresses never "
+            "reach your list."
+        ),
     )
     auto_approve = BooleanField(
-        "Approve new affiliates at once",
-        description="Without this, each application waits in your list until you approve or decline it.",
+        _("Approve new affiliates at once"),
+        description=_("Without this, each application waits in your list until you approve or decline it."),
     )
 
 
 class SuppressForm(PortalForm):
     """A mailbox that the owner suppresses."""
 
-    mailbox = mailbox_field("Email address", required("Enter the email address."))
-    note = text_field("Note for yourself", limit=200)
+    mailbox = mailbox_field(_("Email address"), required(_("Enter the email address.")))
+    note = text_field(_("Note for yourself"), limit=200)
 
     def validate_mailbox(self, field: Any) -> None:
         validate_mailbox_syntax(self, field)

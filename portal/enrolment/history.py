@@ -30,28 +30,30 @@ if TYPE_CHECKING:
 
 _MAX_LINKS = 20
 SUPPRESSION_LABELS: Mapping[SuppressionReason, str] = {
-    SuppressionReason.UNSUBSCRIBED: "Unsubscribed from summaries and invitations",
+    SuppressionReason.UNSUBSCRIBED: lazy_gettext("Unsubscribed from summaries and invitations"),
     SuppressionReason.BOUNCED: lazy_gettext("There is no such mailbox, or emails to it come back"),
     SuppressionReason.COMPLAINED: lazy_gettext("Called one of your emails spam"),
-    SuppressionReason.BY_OWNER: "Put on the list by you",
+    SuppressionReason.BY_OWNER: lazy_gettext("Put on the list by you"),
     SuppressionReason.ERASED: lazy_gettext("Was erased, and gets nothing"),
 }
 _STATE_SENTENCES: Mapping[AffiliateState, str] = {
     AffiliateState.UNCONFIRMED: (
-        "They have not followed the link in the confirmation email yet. Until then they get nothing else."
+        lazy_gettext(
+            "They have not followed the link in the confirmation email yet. Until then they get nothing else."
+        )
     ),
-    AffiliateState.PENDING: "They wait for your decision.",
-    AffiliateState.ACTIVE: "They take part in your programme.",
-    AffiliateState.DECLINED: "You declined this application. You can still approve it.",
-    AffiliateState.SUSPENDED: "They get no email until you let them go on.",
-    AffiliateState.INVITED: "You invited them; they have not joined yet.",
+    AffiliateState.PENDING: lazy_gettext("They wait for your decision."),
+    AffiliateState.ACTIVE: lazy_gettext("They take part in your programme."),
+    AffiliateState.DECLINED: lazy_gettext("You declined this application. You can still approve it."),
+    AffiliateState.SUSPENDED: lazy_gettext("They get no email until you let them go on."),
+    AffiliateState.INVITED: lazy_gettext("You invited them; they have not joined yet."),
     AffiliateState.ERASED: lazy_gettext(
         "This person was erased. The amounts of their orders are kept, without anything that describes them."
     ),
 }
 _PURPOSE_LABELS: Mapping[TokenPurpose, str] = {
-    TokenPurpose.CONFIRM: "Confirmation asked for",
-    TokenPurpose.JOIN: "Invitation",
+    TokenPurpose.CONFIRM: lazy_gettext("Confirmation asked for"),
+    TokenPurpose.JOIN: lazy_gettext("Invitation"),
     TokenPurpose.MAILBOX: lazy_gettext("New address asked for"),
     TokenPurpose.WITHDRAWN: lazy_gettext("New address asked for, and withdrawn"),
 }

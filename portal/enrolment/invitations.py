@@ -64,8 +64,11 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
     if not allowed:
         db.session.commit()  # keep the count
         raise TooManyInvitations(
-            f"You have sent {PER_ACCOUNT.amount} invitations today, or this address was written to three times "
-            "today. Try again tomorrow."
+            _(
+                "You have sent %(amount)s invitations today, or this address was written to three times today. "
+                "Try again tomorrow.",
+                amount=PER_ACCOUNT.amount,
+            )
         )
     affiliate = invited or _insert(account, new)
     decision = _send(account, affiliate, invitation, now)
@@ -88,11 +91,11 @@ def _find_invited(account: Account, new: Affiliate) -> Affiliate | None:
     known = db.session.scalar(query.with_for_update())
     if known is not None and known.state is not AffiliateState.INVITED:
         db.session.rollback()
-        raise InvitationRefused("Somebody with this address has signed up already; look into your list.")
+        raise InvitationRefused(_("Somebody with this address has signed up already; look into your list."))
     if find_suppression(account.id, new.mailbox) is not None:
         db.session.rollback()
         raise InvitationRefused(
-            "This address is on your list of people who are not written to, so it gets no invitation."
+            _("This address is on your list of people who are not written to, so it gets no invitation.")
         )
     return known
 

@@ -44,12 +44,12 @@ TABS = (
     AffiliateState.ERASED,
 )
 STATE_LABELS: Mapping[AffiliateState, str] = {
-    AffiliateState.ACTIVE: "Active",
-    AffiliateState.PENDING: "Waits for you",
-    AffiliateState.UNCONFIRMED: "Unconfirmed",
-    AffiliateState.INVITED: "Invited",
-    AffiliateState.DECLINED: "Declined",
-    AffiliateState.SUSPENDED: "Suspended",
+    AffiliateState.ACTIVE: _("Active"),
+    AffiliateState.PENDING: _("Waits for you"),
+    AffiliateState.UNCONFIRMED: _("Unconfirmed"),
+    AffiliateState.INVITED: _("Invited"),
+    AffiliateState.DECLINED: _("Declined"),
+    AffiliateState.SUSPENDED: _("Suspended"),
     AffiliateState.ERASED: _("Erased"),
 }
 # An affiliate who waited for approval is welcomed by "approved", any other by the sign-up email.

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from flask import Response, abort, flash, redirect, render_template, request, stream_with_context, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from flask_login import current_user
 
 from .. import audit
@@ -36,9 +38,9 @@ _ID = "<int(max=999999999999):id_>"
 _SEARCH_MAX_CHARS = 100
 # The function of each decision, and the end of the sentence that reports it.
 _DECISIONS = {
-    "approve": (moderation.approve, "is approved"),
-    "suspend": (moderation.suspend, "is suspended"),
-    "unsuspend": (moderation.unsuspend, "takes part again"),
+    "approve": (moderation.approve, lazy_gettext("is approved")),
+    "suspend": (moderation.suspend, lazy_gettext("is suspended")),
+    "unsuspend": (moderation.unsuspend, lazy_gettext("takes part again")),
 }
 
 
@@ -99,7 +101,7 @@ def decline(id_: int) -> Any:
     if not form.validate():
         return _affiliate_page(affiliate, form=form, form_errors=True), 422
     change = moderation.decline(current_user.account, id_, form.reason.data or "", now=utcnow())
-    return _report_change(change, "is declined")
+    return _report_change(change, _("is declined"))
 
 
 @blueprint.route("/affiliates/invite", methods=["GET", "POST"])
@@ -120,10 +122,17 @@ def invite() -> Any:
         page = render_template("affiliates/invite.html", form=form, form_errors=True, problem=str(error))
         return page, code
     if decision is EmailDecision.QUEUED:
-        flash(f"The invitation to {invitation.mailbox} is on its way.", "success")
+        flash(_("The invitation to %(mailbox)s is on its way.", mailbox=invitation.mailbox), "success")
     else:
         reason = presenter.NOT_SENT_REASONS[decision].sentence
-        flash(f"{invitation.name} is on your list, but no email was sent. {reason}", "warning")
+        flash(
+            _(
+                "%(name)s is on your list, but no email was sent. %(reason)s",
+                name=invitation.name,
+                reason=reason,
+            ),
+            "warning",
+        )
     return redirect(url_for(".index", status="invited"), 303)
 
 
@@ -151,7 +160,7 @@ def sign_up_rules() -> Any:
     form.validate()
     rules = signup_rules.Rules(auto_approve=bool(form.auto_approve.data), confirm=bool(form.confirm.data))
     signup_rules.save_rules(current_user.account_id, rules)
-    flash("The sign-up rules are saved. They hold for everybody who signs up from now on.", "success")
+    flash(_("The sign-up rules are saved. They hold for everybody who signs up from now on."), "success")
     return redirect(url_for(".sign_up_rules"), 303)
 
 
@@ -167,7 +176,7 @@ def suppress() -> Any:
         return _suppressions_page(form, form_errors=True), 422
     mailbox = str(parse_mailbox(form.mailbox.data))  # as affiliates' are stored: the domain in A-labels
     suppression_list.add(current_user.account_id, mailbox, form.note.data or "", now=utcnow())
-    flash(f"{form.mailbox.data} is not written to from now on.", "success")
+    flash(_("%(data)s is not written to from now on.", data=form.mailbox.data), "success")
     return redirect(url_for(".suppressions"), 303)
 
 
@@ -186,7 +195,7 @@ def unsuppress(id_: int) -> Any:
         return page, 422
     why, by = form.why.data or "", current_user.name
     mailbox = suppression_list.lift(current_user.account_id, id_, why=why, by=by, now=utcnow()) or abort(404)
-    flash(f"{mailbox} may be written to again.", "success")
+    flash(_("%(mailbox)s may be written to again.", mailbox=mailbox), "success")
     affiliate_id = key_argument(request.args.get("back"))
     return redirect(url_for(".show", id_=affiliate_id) if affiliate_id else url_for(".suppressions"), 303)
 
@@ -201,7 +210,12 @@ def _report_change(change: moderation.StateChange | None, result: str) -> Any:
         abort(404)
     name = change.affiliate.name
     state = listing.STATE_LABELS[change.affiliate.state].lower()
-    flash(f"{name} {result}." if change.changed else f"Nothing was changed: {name} is {state}.", "success")
+    flash(
+        f"{name} {result}."
+        if change.changed
+        else _("Nothing was changed: %(name)s is %(state)s.", name=name, state=state),
+        "success",
+    )
     return redirect(url_for(".show", id_=change.affiliate.id), 303)
 
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _SOURCE_LABELS: Mapping[Source, str] = {
-    Source.PORTAL: "By you, in this portal",
-    Source.API: "Told by your shop",
-    Source.SIMULATED: "Played by you",
-    Source.PLANNER: "By the calendar",
+    Source.PORTAL: _("By you, in this portal"),
+    Source.API: _("Told by your shop"),
+    Source.SIMULATED: _("Played by you"),
+    Source.PLANNER: _("By the calendar"),
     Source.IMPORT: _("By your import"),
 }
 
@@ -49,22 +49,22 @@ class NotSentReason:
 
 NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
     EmailDecision.OFF: NotSentReason(
-        "This email is switched off.", "This email is switched off.", action="Switch it on"
+        _("This email is switched off."), _("This email is switched off."), action=_("Switch it on")
     ),
     EmailDecision.OPTED_OUT: NotSentReason(
-        "The affiliate does not want this email.", "This affiliate chose not to get this kind of email."
+        _("The affiliate does not want this email."), _("This affiliate chose not to get this kind of email.")
     ),
     EmailDecision.SUPPRESSED: NotSentReason(
-        "This address is not written to.",
-        "This mailbox is on your list of those not written to.",
-        action="See why",
+        _("This address is not written to."),
+        _("This mailbox is on your list of those not written to."),
+        action=_("See why"),
     ),
     EmailDecision.NOT_CONFIRMED: NotSentReason(
-        "The affiliate has not confirmed the address yet.",
-        "This affiliate has not confirmed the email address yet.",
+        _("The affiliate has not confirmed the address yet."),
+        _("This affiliate has not confirmed the email address yet."),
     ),
     EmailDecision.DUPLICATE: NotSentReason(
-        "The same email is queued already; no one gets it twice.", "This email is queued already."
+        _("The same email is queued already; no one gets it twice."), _("This email is queued already.")
     ),
     EmailDecision.IN_DIGEST: NotSentReason(
         _(
@@ -73,9 +73,9 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         _("This one leaves later, together with others. The address gets many, or the affiliate chose so."),
     ),
     EmailDecision.SUSPENDED: NotSentReason(
-        "The affiliate is suspended, and is not written to.",
-        "This affiliate is suspended.",
-        action="See the affiliate",
+        _("The affiliate is suspended, and is not written to."),
+        _("This affiliate is suspended."),
+        action=_("See the affiliate"),
     ),
     EmailDecision.NOT_APPROVED: NotSentReason(
         _("Your account was not approved yet, and the affiliate had not confirmed the address."),
@@ -87,17 +87,17 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         action=_("Enter it"),
     ),
     EmailDecision.NOT_ACTIVE: NotSentReason(
-        "The affiliate did not take part in your programme at that time.",
-        "This affiliate does not take part: approve them first, or wait until they have joined.",
-        action="See the affiliate",
+        _("The affiliate did not take part in your programme at that time."),
+        _("This affiliate does not take part: approve them first, or wait until they have joined."),
+        action=_("See the affiliate"),
     ),
     EmailDecision.UNRENDERABLE: NotSentReason(
-        "Your text for this email could not be read.",
-        "Your own text of this email cannot be used; open it and mend it.",
-        action="Mend the text",
+        _("Your text for this email could not be read."),
+        _("Your own text of this email cannot be used; open it and mend it."),
+        action=_("Mend the text"),
     ),
     EmailDecision.NOTHING_TO_TELL: NotSentReason(
-        "There was nothing to tell of that week.", "There was nothing to tell."
+        _("There was nothing to tell of that week."), _("There was nothing to tell.")
     ),
     EmailDecision.TOO_OLD: NotSentReason(
         _("It happened more than 30 days before it was recorded, so no email was sent."),
@@ -171,7 +171,7 @@ def source_labels(events: Iterable[Event]) -> dict[int, str]:
     labels = {event.id: _SOURCE_LABELS[event.source] for event in events}
     for event in sign_ups:
         is_invited = event.affiliate_id in invited
-        labels[event.id] = "By your invitation" if is_invited else "On your sign-up page"
+        labels[event.id] = _("By your invitation") if is_invited else _("On your sign-up page")
     return labels
 
 
@@ -230,7 +230,7 @@ def _email_view(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -
         reason = None  # the digest has left
     url = _action_url(mail, event) if reason and reason.action else ""
     return EmailView(
-        name=notice.name if notice else mail.kind,
+        name=gettext(notice.name) if notice else mail.kind,
         addressee=notice.addressee if notice else "",
         recipient=mail.recipient,
         message_id=mail.message_id if mail.message_id in statuses else None,

@@ -116,7 +116,7 @@ MENU = (
         (
             _single(_("All settings"), "home.all_settings"),
             Section(
-                "Email Preferences",
+                _("Email Preferences"),
                 (
                     MenuPage(
                         _("SMTP settings"),

@@ -42,7 +42,7 @@ def start(account_id: int, *, now: datetime) -> None:
     """
     if not current_config().platform.server:
         raise FailoverUnavailable(
-            "This portal has no sender of its own, so emails can only wait for your server."
+            _("This portal has no sender of its own, so emails can only wait for your server.")
         )
     if db.session.get_one(Account, account_id).approved_at is None:
         db.session.rollback()
@@ -53,7 +53,7 @@ def start(account_id: int, *, now: datetime) -> None:
     version = live_version(account_id)
     if version is None or version.failover_since is not None:
         db.session.rollback()
-        raise FailoverUnavailable("Your emails leave through the platform already.")
+        raise FailoverUnavailable(_("Your emails leave through the platform already."))
     version.failover_since = now
     for incident in _of_version(version, lifecycle.open_incidents(account_id)):
         lifecycle.add_timeline_entry(incident, TimelineKind.FAILOVER, now=now)

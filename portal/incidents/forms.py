@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from wtforms import Form, RadioField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, ValidationError
@@ -15,9 +17,9 @@ from .held_mail import AGES
 from .models import OnFailure
 
 _ACTIONS = [
-    SelectChoice(OnFailure.WAIT.value, "Wait and try again"),
-    SelectChoice(OnFailure.PLATFORM.value, "Send through the platform after a while"),
-    SelectChoice(OnFailure.STOP.value, "Stop until I say so"),
+    SelectChoice(OnFailure.WAIT.value, lazy_gettext("Wait and try again")),
+    SelectChoice(OnFailure.PLATFORM.value, lazy_gettext("Send through the platform after a while")),
+    SelectChoice(OnFailure.STOP.value, lazy_gettext("Stop until I say so")),
 ]
 _MAX_LIMIT = 10_000_000  # emails
 _MAX_DIGITS = 11
@@ -26,7 +28,11 @@ _MAX_DIGITS = 11
 class WebhookForm(PortalForm):
     """The address to which events are posted."""
 
-    url = text_field("Address", required("Enter an address such as https://example.com/signet."), limit=500)
+    url = text_field(
+        lazy_gettext("Address"),
+        required(lazy_gettext("Enter an address such as https://example.com/signet.")),
+        limit=500,
+    )
 
     def validate_url(self, field: Any) -> None:
         try:
@@ -43,7 +49,14 @@ def whole_number(low: int, high: int, what: str) -> Any:
         if not (
             typed.isascii() and typed.isdigit() and len(typed) <= _MAX_DIGITS and low <= int(typed) <= high
         ):
-            raise ValidationError(f"Enter {what}: a whole number from {low:,} to {high:,}.")
+            raise ValidationError(
+                _(
+                    "Enter %(what)s: a whole number from %(low)s to %(high)s.",
+                    what=what,
+                    low=f"{low:,}",
+                    high=f"{high:,}",
+                )
+            )
 
     return validate
 
@@ -51,12 +64,16 @@ def whole_number(low: int, high: int, what: str) -> Any:
 class FailureForm(PortalForm):
     """The failure policy: what happens to emails when the account's own server fails."""
 
-    action = RadioField("When my own mail server fails", choices=_ACTIONS, validate_choice=False)
-    after_minutes = text_field("After how many minutes", whole_number(1, 1440, "the minutes"), limit=6)
+    action = RadioField(
+        lazy_gettext("When my own mail server fails"), choices=_ACTIONS, validate_choice=False
+    )
+    after_minutes = text_field(
+        lazy_gettext("After how many minutes"), whole_number(1, 1440, lazy_gettext("the minutes")), limit=6
+    )
 
     def validate_action(self, field: Any) -> None:
         if field.data not in {choice.value for choice in _ACTIONS}:
-            raise ValidationError("Choose what shall happen.")
+            raise ValidationError(_("Choose what shall happen."))
 
     @property
     def chosen(self) -> tuple[OnFailure, int]:
@@ -70,9 +87,9 @@ def _limit(label: str, what: str) -> Any:
 class LimitsForm(PortalForm):
     """Sending limits per second, hour and day; an empty field means no limit."""
 
-    per_second = _limit("Emails a second", "how many a second")
-    per_hour = _limit("Emails an hour", "how many an hour")
-    per_day = _limit("Emails a day", "how many a day")
+    per_second = _limit(lazy_gettext("Emails a second"), lazy_gettext("how many a second"))
+    per_hour = _limit(lazy_gettext("Emails an hour"), lazy_gettext("how many an hour"))
+    per_day = _limit(lazy_gettext("Emails a day"), lazy_gettext("how many a day"))
 
     @property
     def chosen(self) -> tuple[int | None, int | None, int | None]:
@@ -81,18 +98,27 @@ class LimitsForm(PortalForm):
         return second, hour, day
 
 
+AGE_LABELS = {
+    1: lazy_gettext("1 hour"),
+    6: lazy_gettext("6 hours"),
+    24: lazy_gettext("1 day"),
+    72: lazy_gettext("3 days"),
+    168: lazy_gettext("7 days"),
+}
+
+
 class HeldMailForm(PortalForm):
     """The age above which held emails are discarded."""
 
     hours = RadioField(
-        "Older than",
-        choices=[SelectChoice(str(hours), label) for hours, label in AGES.items()],
+        lazy_gettext("Older than"),
+        choices=[SelectChoice(str(hours), AGE_LABELS[hours]) for hours in AGES],
         validate_choice=False,
     )
 
     def validate_hours(self, field: Any) -> None:
         if parse_age(field.data) is None:
-            raise ValidationError("Choose how old is too old.")
+            raise ValidationError(_("Choose how old is too old."))
 
 
 def parse_age(typed: str | None) -> int | None:

@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flask_babel import lazy_gettext
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext, ngettext
 from sqlalchemy import select
 
 from ..db import db
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 KIND_LABELS = {
-    IncidentKind.SENDING: "Sending",
-    IncidentKind.RECIPIENTS: "Recipients",
-    IncidentKind.DEADLINE: "Deadline",
-    IncidentKind.DOMAIN: "Domain",
-    IncidentKind.WORKER: "Worker",
+    IncidentKind.SENDING: lazy_gettext("Sending"),
+    IncidentKind.RECIPIENTS: lazy_gettext("Recipients"),
+    IncidentKind.DEADLINE: lazy_gettext("Deadline"),
+    IncidentKind.DOMAIN: lazy_gettext("Domain"),
+    IncidentKind.WORKER: lazy_gettext("Worker"),
     IncidentKind.BOUNCES: lazy_gettext("Bounces"),
     IncidentKind.SIGN_UPS: lazy_gettext("Sign-ups"),
     IncidentKind.MAILBOX: lazy_gettext("Mailbox for bounces"),
 }
 _TIMELINE_TEXTS = {
-    TimelineKind.OPENED: "It began.",
-    TimelineKind.REOPENED: "It came back.",
-    TimelineKind.FAILOVER: "Emails leave through the platform’s server from now on.",
-    TimelineKind.FAILBACK: "Emails leave through your own server again.",
-    TimelineKind.STOPPED: "Nothing is tried by itself any more, as you chose.",
+    TimelineKind.OPENED: lazy_gettext("It began."),
+    TimelineKind.REOPENED: lazy_gettext("It came back."),
+    TimelineKind.FAILOVER: lazy_gettext("Emails leave through the platform’s server from now on."),
+    TimelineKind.FAILBACK: lazy_gettext("Emails leave through your own server again."),
+    TimelineKind.STOPPED: lazy_gettext("Nothing is tried by itself any more, as you chose."),
 }
 _LISTED_MESSAGES = 20  # on an incident's page
 _LISTED_EVENTS = 100
@@ -131,17 +132,22 @@ def _entry(event: IncidentEvent) -> IncidentTimelineEntry:
     match event.kind:
         case TimelineKind.ENDED:
             return IncidentTimelineEntry(
-                event.at, presenter.END_LABELS.get(EndReason(event.text), "It is over."), "passed"
+                event.at, presenter.END_LABELS.get(EndReason(event.text), _("It is over.")), "passed"
             )
         case TimelineKind.ALERTED:
-            phase = "its beginning" if event.text == "opened" else "its end"
-            return IncidentTimelineEntry(event.at, f"You were told of {phase}.", "info")
+            began = event.text == "opened"
+            text = _("You were told of its beginning.") if began else _("You were told of its end.")
+            return IncidentTimelineEntry(event.at, text, "info")
         case TimelineKind.NOT_ALERTED:
             return IncidentTimelineEntry(event.at, event.text, "warning")
         case TimelineKind.RELEASED:
-            return IncidentTimelineEntry(event.at, f"You released the queue, with {event.text}.", "info")
+            return IncidentTimelineEntry(
+                event.at, _("You released the queue, with %(emails)s.", emails=_emails(event.text)), "info"
+            )
         case TimelineKind.DISCARDED:
-            return IncidentTimelineEntry(event.at, f"You discarded {event.text}.", "warning")
+            return IncidentTimelineEntry(
+                event.at, _("You discarded %(emails)s.", emails=_emails(event.text)), "warning"
+            )
         case TimelineKind.OPENED | TimelineKind.REOPENED:
             return IncidentTimelineEntry(event.at, _TIMELINE_TEXTS[event.kind], "failed")
     return IncidentTimelineEntry(event.at, _TIMELINE_TEXTS[event.kind], "info")
@@ -156,3 +162,9 @@ def _messages(incident: Incident) -> list[OutboxMessage]:
         .limit(_LISTED_MESSAGES)
     )
     return list(db.session.scalars(query))
+
+
+def _emails(stored: str) -> str:
+    """Return a stored number of emails, such as "2 emails", in the language of the page."""
+    number = stored.partition(" ")[0]
+    return ngettext("%(num)s email", "%(num)s emails", int(number)) if number.isdecimal() else stored

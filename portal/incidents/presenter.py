@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext
+from flask_babel import lazy_gettext, ngettext
 
+from ..web.diagnosis_words import cause_and_fixes
 from ..web.labels import MOVE_LABELS_IN_ALERTS
 from .models import EndReason, Incident, IncidentKind
 
@@ -16,21 +17,25 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 END_LABELS = {
-    EndReason.FLOWS: "The server accepts emails again; those that waited have left or are leaving now.",
-    EndReason.PROVED: "The server lets us in again, as a log-in without sending proved.",
-    EndReason.REPLACED: "Other settings, which work, have taken over.",
-    EndReason.OVER: "It ended by itself.",
+    EndReason.FLOWS: lazy_gettext(
+        "The server accepts emails again; those that waited have left or are leaving now."
+    ),
+    EndReason.PROVED: lazy_gettext("The server lets us in again, as a log-in without sending proved."),
+    EndReason.REPLACED: lazy_gettext("Other settings, which work, have taken over."),
+    EndReason.OVER: lazy_gettext("It ended by itself."),
     EndReason.DECIDED: lazy_gettext("You have decided what happens to these addresses."),
     EndReason.READABLE: lazy_gettext("The mailbox for bounces is read again."),
     EndReason.REMOVED: lazy_gettext("The mailbox for bounces was removed, so it is not read any more."),
 }
 _WORD = re.compile(r"[^\s<>()\"',;]+")
-_NOTHING_LOST = "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
+_NOTHING_LOST = lazy_gettext(
+    "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
+)
 _MEANWHILE = {
     IncidentKind.SENDING: _NOTHING_LOST,
-    IncidentKind.RECIPIENTS: "Each refused email stands in the delivery log with its reason.",
-    IncidentKind.DEADLINE: "This does not stop emails yet.",
-    IncidentKind.DOMAIN: "This does not stop emails from leaving, but they may not arrive.",
+    IncidentKind.RECIPIENTS: lazy_gettext("Each refused email stands in the delivery log with its reason."),
+    IncidentKind.DEADLINE: lazy_gettext("This does not stop emails yet."),
+    IncidentKind.DOMAIN: lazy_gettext("This does not stop emails from leaving, but they may not arrive."),
     IncidentKind.WORKER: _NOTHING_LOST,
     IncidentKind.SIGN_UPS: lazy_gettext("Your affiliates and your emails are not affected."),
     IncidentKind.MAILBOX: lazy_gettext(
@@ -41,10 +46,10 @@ _MEANWHILE = {
     ),
 }
 _PAST_TITLES = {
-    IncidentKind.RECIPIENTS: "very many emails were refused",
-    IncidentKind.DEADLINE: "something was about to end",
-    IncidentKind.DOMAIN: "your domain’s records had become worse",
-    IncidentKind.WORKER: "no email could leave for a while",
+    IncidentKind.RECIPIENTS: lazy_gettext("very many emails were refused"),
+    IncidentKind.DEADLINE: lazy_gettext("something was about to end"),
+    IncidentKind.DOMAIN: lazy_gettext("your domain’s records had become worse"),
+    IncidentKind.WORKER: lazy_gettext("no email could leave for a while"),
     IncidentKind.BOUNCES: lazy_gettext("too many emails came back"),
     IncidentKind.SIGN_UPS: lazy_gettext("very many people signed up at once"),
     IncidentKind.MAILBOX: lazy_gettext("your mailbox for bounces was not read"),
@@ -88,38 +93,40 @@ def title(incident: Incident, waiting: int) -> str:
     """Return the title of an open incident: its effect on the emails."""
     match incident.kind:
         case IncidentKind.SENDING if waiting:
-            return "1 email waits" if waiting == 1 else f"{waiting} emails wait"
+            return ngettext("%(num)s email waits", "%(num)s emails wait", waiting)
         case IncidentKind.SENDING if incident.blocks_queue:
-            return "your mail server refuses to send"
+            return _("your mail server refuses to send")
         case IncidentKind.SENDING:
-            return "your mail server is in trouble"
+            return _("your mail server is in trouble")
         case IncidentKind.RECIPIENTS:
-            return "very many emails are refused"
+            return _("very many emails are refused")
         case IncidentKind.DEADLINE:
-            return "something ends soon"
+            return _("something ends soon")
         case IncidentKind.DOMAIN:
-            return "your domain’s records became worse"
+            return _("your domain’s records became worse")
         case IncidentKind.BOUNCES:
             return str(_("too many emails come back"))
         case IncidentKind.SIGN_UPS:
             return str(_("very many people sign up at once"))
         case IncidentKind.MAILBOX:
             return str(_("your mailbox for bounces is not read"))
-    return "no email could leave for a while"
+    return _("no email could leave for a while")
 
 
 def past_title(incident: Incident) -> str:
     """Return the title of a closed incident."""
     if incident.kind is IncidentKind.SENDING:
         return (
-            "your mail server refused to send" if incident.blocks_queue else "your mail server was in trouble"
+            _("your mail server refused to send")
+            if incident.blocks_queue
+            else _("your mail server was in trouble")
         )
     return str(_PAST_TITLES[incident.kind])
 
 
 def sentence(incident: Incident) -> str:
     """Return the cause, with the server's reply code if there is one."""
-    cause = str(incident.diagnosis.get("cause") or "Something went wrong.")
+    cause = _cause(incident)
     if incident.reply_code is None:
         return cause
     return f"{cause.rstrip('.')} ({incident.reply_code})."
@@ -151,3 +158,10 @@ def payload(incident: Incident, slug: str, waiting: int) -> dict[str, Any]:
 def redact_mailboxes(text: str) -> str:
     """Replace every email address: a username, or an affiliate's address in a server's reply."""
     return _WORD.sub(lambda word: "that address" if "@" in word.group()[1:-1] else word.group(), text)
+
+
+def _cause(incident: Incident) -> str:
+    """Return the cause that the incident's diagnosis states, in the language of the page."""
+    if not incident.diagnosis.get("cause"):
+        return _("Something went wrong.")
+    return cause_and_fixes(incident.diagnosis)[0]

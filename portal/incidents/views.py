@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
 from flask_login import current_user
 
 from ..clock import utcnow
@@ -57,7 +59,12 @@ def waiting() -> Any:
 @blueprint.post("/waiting/release")
 def release() -> Any:
     count = held_mail.release(current_user.account_id, now=utcnow())
-    flash(f"The queue moves again; {held_mail.count_label(count)} waited in it.", "success")
+    flash(
+        _("The queue moves again.")
+        + " "
+        + ngettext("%(num)s email waited in it.", "%(num)s emails waited in it.", count),
+        "success",
+    )
     return redirect(url_for(".waiting"), 303)
 
 
@@ -73,8 +80,16 @@ def discard() -> Any:
         release_rest="release" in request.form,
         now=utcnow(),
     )
-    rest = " The others may leave now." if "release" in request.form else ""
-    flash(f"{held_mail.count_label(count)} discarded; each says so in the delivery log.{rest}", "success")
+    rest = " " + _("The others may leave now.") if "release" in request.form else ""
+    flash(
+        ngettext(
+            "%(num)s email is discarded; it says so in the delivery log.",
+            "%(num)s emails are discarded; each says so in the delivery log.",
+            count,
+        )
+        + rest,
+        "success",
+    )
     return redirect(url_for(".waiting"), 303)
 
 
@@ -82,7 +97,7 @@ def discard() -> Any:
 def platform() -> Any:
     flash_result(
         lambda: failover.start(current_user.account_id, now=utcnow()),
-        "Your emails leave through the platform’s server now, with replies to you.",
+        _("Your emails leave through the platform’s server now, with replies to you."),
         unless=failover.FailoverUnavailable,
     )
     return redirect(url_for(".waiting"), 303)
@@ -91,7 +106,7 @@ def platform() -> Any:
 @blueprint.post("/waiting/own")
 def own() -> Any:
     if failover.end_manually(current_user.account_id, now=utcnow()):
-        flash("Your emails go through your own server again.", "success")
+        flash(_("Your emails go through your own server again."), "success")
     return redirect(url_for(".waiting"), 303)
 
 
@@ -112,7 +127,7 @@ def _waiting(hours: int | None, form: forms.HeldMailForm, *, refused: bool = Fal
         "incidents/waiting.html",
         form=form,
         hours=hours,
-        ages=held_mail.AGES,
+        ages=forms.AGE_LABELS,
         held=held_mail.count_held(account_id, hours or 0, now=now),
         now=now,
         queue=find_queue(account_id),

@@ -37,7 +37,7 @@ def alerts() -> Any:
 @blueprint.post("/alerts/mail/<any(on,off):state>")
 def alerts_by_mail(state: str) -> Any:
     policy.set_email_alerts(current_user.account_id, on=state == "on")
-    flash(f"Alerts by email are {state}.", "success")
+    flash(_("Alerts by email are on.") if state == "on" else _("Alerts by email are off."), "success")
     return redirect(url_for(".alerts"), 303)
 
 
@@ -75,7 +75,7 @@ def renew_secret() -> Any:
 @blueprint.post("/alerts/webhook/stop")
 def remove_webhook() -> Any:
     policy.remove_webhook(current_user.account_id)
-    flash("Nothing is posted any more; address and secret are forgotten.", "success")
+    flash(_("Nothing is posted any more; address and secret are forgotten."), "success")
     return redirect(url_for(".alerts"), 303)
 
 
@@ -102,7 +102,7 @@ def save_failure() -> Any:
     if not form.validate():
         return _failure(form, refused=True), 422
     policy.set_failure_action(current_user.account_id, *form.chosen)
-    flash("Saved. It counts from the next failure on.", "success")
+    flash(_("Saved. It counts from the next failure on."), "success")
     return redirect(url_for(".failure"), 303)
 
 
@@ -122,14 +122,14 @@ def save_limits() -> Any:
     if not form.validate():
         return _limits(form, refused=True), 422
     policy.save_limits(current_user.account_id, *form.chosen)
-    flash("The limits are saved and hold from the next email on.", "success")
+    flash(_("The limits are saved and hold from the next email on."), "success")
     return redirect(url_for(".limits"), 303)
 
 
 def _with_secret(saved: policy.SavedWebhook, form: forms.WebhookForm) -> Any:
     """Show a new secret in the response of the form itself; it is stored in no session and no URL."""
     if not saved.secret:
-        flash("The address is saved.", "success")
+        flash(_("The address is saved."), "success")
         return redirect(url_for(".alerts"), 303)
     response = make_response(_alerts(form, secret=saved.secret))
     response.headers["Cache-Control"] = "no-store"

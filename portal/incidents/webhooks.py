@@ -16,6 +16,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
 from sqlalchemy import select, update
 
 from .. import rate_limit
@@ -71,10 +72,10 @@ def enqueue(account_id: int, key: str, event: str, payload: Mapping[str, Any], *
 def send_test(account_id: int, *, now: datetime) -> None:
     """Enqueue a test delivery. Commits. Raises CannotSendTest."""
     if not policy.get(account_id).webhook_enabled:
-        raise CannotSendTest("Save an address first.")
+        raise CannotSendTest(_("Save an address first."))
     if not rate_limit.consume(TEST_LIMIT, account_id, now=now):
         db.session.rollback()
-        raise CannotSendTest("Ten tests were sent within an hour. Wait a while.")
+        raise CannotSendTest(_("Ten tests were sent within an hour. Wait a while."))
     payload = {"sentence": "This is a test of your webhook. Nothing is wrong."}
     enqueue(account_id, f"test:{secrets.token_hex(8)}", "test", payload, now=now)
     db.session.commit()

@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext
+
 from ..languages import ENGLISH, LANGUAGES, language_of, shipped_language
 from ..smtp.toml_tables import read_toml
 
@@ -87,7 +89,7 @@ class Notice:
     @property
     def addressee(self) -> str:
         """The recipient in words for the owner. Distinguishes two notices of the same name."""
-        return "you" if self.audience is Audience.OWNER else "the affiliate"
+        return gettext("you") if self.audience is Audience.OWNER else gettext("the affiliate")
 
     @property
     def is_about_one_affiliate(self) -> bool:
@@ -97,7 +99,11 @@ class Notice:
     @property
     def full_name(self) -> str:
         """The name, with the audience added for notices to owners, since affiliates can have one of the same name."""
-        return f"{self.name} (to you)" if self.audience is Audience.OWNER else self.name
+        return (
+            gettext("%(name)s (to you)", name=gettext(self.name))
+            if self.audience is Audience.OWNER
+            else gettext(self.name)
+        )
 
 
 @dataclass(frozen=True)

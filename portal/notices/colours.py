@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from flask_babel import gettext as _
+
 _HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 _MIN_CONTRAST = 4.5  # to 1; WCAG success criterion 1.4.3
 _DARKEN = 0.97  # the factor of each step
@@ -22,7 +24,7 @@ def make_readable(text: str) -> tuple[str, str]:
     """
     found = _HEX.fullmatch(text.strip())
     if found is None:
-        raise InvalidColour("Enter a colour as six digits, such as #1f3f5c.")
+        raise InvalidColour(_("Enter a colour as six digits, such as #1f3f5c."))
     digits = found.group(1).lower()
     entered = "#" + (digits if len(digits) == 6 else "".join(2 * digit for digit in digits))
     colour = entered
@@ -30,7 +32,11 @@ def make_readable(text: str) -> tuple[str, str]:
         colour = _darken(colour)
     if colour == entered:
         return entered, ""
-    return colour, f"{entered} is too light for white words on it, so it was darkened to {colour}."
+    return colour, _(
+        "%(entered)s is too light for white words on it, so it was darkened to %(colour)s.",
+        entered=entered,
+        colour=colour,
+    )
 
 
 def contrast_with_white(colour: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_babel import lazy_gettext
 from flask_wtf.file import FileField
 from wtforms import BooleanField, IntegerField, StringField, TextAreaField
 from wtforms.validators import NumberRange, Optional
@@ -35,11 +36,11 @@ def _clean(value: str | None) -> str | None:
 class TextForm(PortalForm):
     """The editor of one notice's text."""
 
-    subject = StringField("Subject", filters=[_clean])
+    subject = StringField(lazy_gettext("Subject"), filters=[_clean])
     format = StringField(widget=HiddenInput())  # of the message: "markdown" or "html"
-    markdown = TextAreaField("Message", filters=[_clean])
-    html = TextAreaField("Message", filters=[_clean])
-    text = TextAreaField("Text version", filters=[_clean])
+    markdown = TextAreaField(lazy_gettext("Message"), filters=[_clean])
+    html = TextAreaField(lazy_gettext("Message"), filters=[_clean])
+    text = TextAreaField(lazy_gettext("Text version"), filters=[_clean])
     based_on = IntegerField(
         widget=HiddenInput(), validators=[Optional(), NumberRange(0, _MAX_VERSION_NUMBER)]
     )
@@ -76,15 +77,19 @@ class TextForm(PortalForm):
 class BrandingForm(PortalForm):
     """Branding of the account's emails."""
 
-    accent = text_field("Accent colour", required("Enter a colour, such as #1f3f5c."), limit=7)
-    logo = FileField("Logo")
-    remove_logo = BooleanField("Remove the present logo")
-    address = address_field("Postal address", _clean)
+    accent = text_field(
+        lazy_gettext("Accent colour"), required(lazy_gettext("Enter a colour, such as #1f3f5c.")), limit=7
+    )
+    logo = FileField(lazy_gettext("Logo"))
+    remove_logo = BooleanField(lazy_gettext("Remove the present logo"))
+    address = address_field(lazy_gettext("Postal address"), _clean)
     without_address = without_address_field()
-    footer = TextAreaField("Footer", filters=[_clean], validators=[max_length(1000)])
+    footer = TextAreaField(lazy_gettext("Footer"), filters=[_clean], validators=[max_length(1000)])
 
 
 class OwnerMailboxForm(PortalForm):
     """A further mailbox for the notices to the owner."""
 
-    mailbox = mailbox_field("Email address", required("Enter an email address like name@example.com."))
+    mailbox = mailbox_field(
+        lazy_gettext("Email address"), required(lazy_gettext("Enter an email address like name@example.com."))
+    )

@@ -50,7 +50,9 @@ def add(account: Account, entered: str, *, now: datetime) -> NoticeMailbox:
     if _is_known(account.id, key):
         raise MailboxRefused(_("%(mailbox)s is on the list already.", mailbox=mailbox))
     if _count(account.id) >= LIMIT:
-        raise MailboxRefused(f"There are {LIMIT} further mailboxes already. Remove one first.")
+        raise MailboxRefused(
+            _("There are %(limit)s further mailboxes already. Remove one first.", limit=LIMIT)
+        )
     row = NoticeMailbox(account_id=account.id, mailbox=mailbox, mailbox_key=key, created_at=now)
     try:
         with db.session.begin_nested():

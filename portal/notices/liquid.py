@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flask_babel import gettext as _
 from liquid import BoundTemplate, Environment, Undefined
 from liquid.exceptions import LiquidError
 
@@ -236,7 +237,7 @@ class _FilterUsage:
         """Add the lengths of the strings among ``values``. Raises UnrenderableText above the limit."""
         self._chars += sum(len(value) for value in values if isinstance(value, str))
         if self._chars > _FILTER_LIMIT_CHARS:
-            raise UnrenderableText("Its filters make too much of the values.")
+            raise UnrenderableText(_("Its filters make too much of the values."))
 
 
 _filter_usage: ContextVar[_FilterUsage] = ContextVar("filter_usage")
@@ -282,12 +283,22 @@ def parse(source: str, *, html: bool) -> BoundTemplate:
         LiquidError: the syntax is invalid.
     """
     if len(source) > SOURCE_LIMIT_CHARS:
-        raise UnrenderableText(f"It is longer than {SOURCE_LIMIT_CHARS:,} characters.")
+        raise UnrenderableText(
+            _(
+                "It is longer than %(source_limit_chars)s characters.",
+                source_limit_chars=f"{SOURCE_LIMIT_CHARS:,}",
+            )
+        )
     for one in _scan(source):  # the library needs quadratic time for what is refused here
         if isinstance(one, UnclosedToken):
-            raise UnrenderableText(f"A {one.opening} is not closed.")
+            raise UnrenderableText(_("A %(opening)s is not closed.", opening=one.opening))
         if len(one.text) > TOKEN_LIMIT_CHARS:
-            raise UnrenderableText(f"A placeholder is longer than {TOKEN_LIMIT_CHARS} characters.")
+            raise UnrenderableText(
+                _(
+                    "A placeholder is longer than %(token_limit_chars)s characters.",
+                    token_limit_chars=TOKEN_LIMIT_CHARS,
+                )
+            )
     return (_ESCAPED if html else _PLAIN).parse(source)
 
 
@@ -299,11 +310,11 @@ def parse_token(token: str) -> None:
         UnrenderableText: the library cannot handle the token.
     """
     if token.count("(") > _PARENTHESES_LIMIT:
-        raise UnrenderableText("It has too many parentheses.")
+        raise UnrenderableText(_("It has too many parentheses."))
     try:
         _PLAIN.parse(token)
     except RecursionError:
-        raise UnrenderableText("It is nested too deeply.") from None
+        raise UnrenderableText(_("It is nested too deeply.")) from None
 
 
 def render_liquid(source: str, values: Mapping[str, str], *, html: bool) -> str:
@@ -321,10 +332,10 @@ def render_liquid(source: str, values: Mapping[str, str], *, html: bool) -> str:
         raise UnrenderableText(_describe(error)) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         # The library evaluates the owner's text; an error raised in there is caused by that text.
-        raise UnrenderableText("It asks for something that cannot be worked out.") from error
+        raise UnrenderableText(_("It asks for something that cannot be worked out.")) from error
 
 
 def _describe(error: LiquidError) -> str:
     if "limit" in type(error).__name__.lower():
-        return "It becomes too long with its values."
-    return "It holds a placeholder that is not understood. Open it in the editor to see where."
+        return _("It becomes too long with its values.")
+    return _("It holds a placeholder that is not understood. Open it in the editor to see where.")

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import nh3
+from flask_babel import gettext
 
 from .liquid import LiquidToken, find_tokens
 from .markup.html_tokens import Kind, Token, read_tokens
@@ -93,7 +94,9 @@ def sanitize(html: str) -> SanitizedHtml:
 
 def _check_element_count(html: str) -> None:
     if html.count("<") > TAG_LIMIT:
-        raise TooManyElements(f"It has more than {ELEMENT_LIMIT:,} elements.")
+        raise TooManyElements(
+            gettext("It has more than %(element_limit)s elements.", element_limit=f"{ELEMENT_LIMIT:,}")
+        )
 
 
 def _clean(tokens: Iterable[Token], marker: str = "") -> str:
@@ -241,7 +244,10 @@ def _check_tags_kept(tokens: Sequence[LiquidToken], unmasked: str, marker: str) 
     token = tokens[next((number for number in expected if times[number] != 1), expected[0])]
     shown = " ".join(token.text.split())[:40]
     raise MisplacedTag(
-        f"{shown} cannot stand here, inside a tag or a part that is removed. Put it around whole elements.",
+        gettext(
+            "%(shown)s cannot stand here, inside a tag or a part that is removed. Put it around whole elements.",
+            shown=shown,
+        ),
         token.start,
     )
 

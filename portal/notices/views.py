@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_login import current_user
 
@@ -35,7 +36,12 @@ def switch(kind: str) -> Any:
     if enabled is None or notice.always_on:  # without a valid value, nothing is switched
         abort(400)
     recipients.set_enabled(current_user.account_id, notice, enabled=enabled)
-    flash(f"{notice.full_name} is switched {'on' if enabled else 'off'}.", "success")
+    flash(
+        _("%(email)s is switched on.", email=notice.full_name)
+        if enabled
+        else _("%(email)s is switched off.", email=notice.full_name),
+        "success",
+    )
     back = url_for(".index") if request.form.get("back") == "list" else url_for(".show", kind=kind)
     return redirect(back, 303)
 
@@ -58,7 +64,7 @@ def add_mailbox() -> Any:
 def remove_mailbox(mailbox_id: int) -> Any:
     if not further_mailboxes.remove(current_user.account_id, mailbox_id):
         abort(404)
-    flash("The mailbox is removed.", "success")
+    flash(_("The mailbox is removed."), "success")
     return redirect(url_for(".index", _anchor="to-you"), 303)
 
 

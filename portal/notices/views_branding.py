@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext
 from flask_login import current_user
 
 from .. import pictures
@@ -53,7 +54,7 @@ def save_branding() -> Any:
         for name, sentence in error.by_field.items():
             form[name].errors = [sentence]
         return _page(form, form_errors=True), 422
-    flash("The design is saved. Every email leaves with it from now on.", "success")
+    flash(gettext("The design is saved. Every email leaves with it from now on."), "success")
     if note:
         flash(note, "warning")
     return redirect(url_for(".branding_page"), 303)

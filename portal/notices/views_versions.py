@@ -39,9 +39,9 @@ def reset(kind: str) -> Any:
         return redirect_to_editor(notice)
     preview.delete_draft(current_user, notice)
     flash(
-        "The default text is sent from now on. Yours stays among the versions." + state_of_sending(notice)
+        _("The default text is sent from now on. Yours stays among the versions.") + state_of_sending(notice)
         if version
-        else "This is the default text already.",
+        else _("This is the default text already."),
         "success",
     )
     return redirect_to_editor(notice)
@@ -79,9 +79,10 @@ def restore(kind: str, number: int) -> Any:
         return redirect_to_editor(notice)
     preview.delete_draft(current_user, notice)
     flash(
-        f"Version {number} is restored, as version {restored.number}." + state_of_sending(notice)
+        _("Version %(number)s is restored, as version %(number2)s.", number=number, number2=restored.number)
+        + state_of_sending(notice)
         if restored
-        else f"Version {number} is sent.",
+        else _("Version %(number)s is sent.", number=number),
         "success",
     )
     return redirect_to_editor(notice)

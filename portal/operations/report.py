@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
+
 from ..accounts import identifiers
 from ..db import db, read_only
 from ..outbox import overview
@@ -37,10 +39,16 @@ class OutboxReport:
         """One sentence for each problem that only the operator can fix."""
         sentences = []
         if not self.overview.at_work:
-            sentences.append("No worker is running, so no email leaves.")
+            sentences.append(_("No worker is running, so no email leaves."))
         for one in self.overview.stopped:
             if one.diagnosis.get("whose_move") == "operator":
-                sentences.append(f"The emails of {self.name(one.account_id)} are on hold: {hold_cause(one)}")
+                sentences.append(
+                    _(
+                        "The emails of %(name)s are on hold: %(hold_cause)s",
+                        name=self.name(one.account_id),
+                        hold_cause=hold_cause(one),
+                    )
+                )
         return sentences
 
     def as_dict(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from flask_babel import lazy_gettext
+
 SLOW_REPLY_S = 1.5  # delay of each reply under the fault ``slow``
 
 
@@ -54,35 +56,35 @@ FAULTS: tuple[Fault, ...] = (
         "wrong-password",
         _USERNAME,
         "535 5.7.8 Username and password not accepted",
-        "The log-in is refused, even with the right password.",
+        lazy_gettext("The log-in is refused, even with the right password."),
         FaultCommand.AUTH,
     ),
     Fault(
         "sender-refused",
         _USERNAME,
         "550 5.7.1 This user is not allowed to send as that address",
-        "The log-in works, but the sender's address is not one this user may send as.",
+        lazy_gettext("The log-in works, but the sender's address is not one this user may send as."),
         FaultCommand.MAIL,
     ),
     Fault(
         "daily-limit",
         _USERNAME,
         "550 5.4.5 Daily user sending limit exceeded",
-        "The log-in works, but the user has sent all the mail allowed for today.",
+        lazy_gettext("The log-in works, but the user has sent all the mail allowed for today."),
         FaultCommand.MAIL,
     ),
     Fault(
         "recipient-refused",
         _EITHER,
         "550 5.1.1 No such user here",
-        "The recipient's mailbox does not exist.",
+        lazy_gettext("The recipient's mailbox does not exist."),
         FaultCommand.RCPT,
     ),
     Fault(
         "greylisted",
         _EITHER,
         "451 4.7.1 Greylisted, please try again later",
-        "The first try is turned away for a while; the next one is accepted.",
+        lazy_gettext("The first try is turned away for a while; the next one is accepted."),
         FaultCommand.RCPT,
         FaultKind.REPLY_ONCE,
     ),
@@ -90,28 +92,28 @@ FAULTS: tuple[Fault, ...] = (
         "full",
         _EITHER,
         "452 4.2.2 The recipient's mailbox is full",
-        "The recipient's mailbox is full, and stays full.",
+        lazy_gettext("The recipient's mailbox is full, and stays full."),
         FaultCommand.RCPT,
     ),
     Fault(
         "busy",
         _EITHER,
         "421 4.3.2 Too busy, please try again later",
-        "The server is overloaded: it says so and closes the connection.",
+        lazy_gettext("The server is overloaded: it says so and closes the connection."),
         FaultCommand.RCPT,
     ),
     Fault(
         "content-refused",
         _EITHER,
         "554 5.6.0 Message content rejected",
-        "The whole message is read, then refused for its content.",
+        lazy_gettext("The whole message is read, then refused for its content."),
         FaultCommand.DATA,
     ),
     Fault(
         "hang-up",
         _EITHER,
-        "the connection is closed after the last line of the message",
-        "The message is kept, but the reply that says so never arrives.",
+        lazy_gettext("the connection is closed after the last line of the message"),
+        lazy_gettext("The message is kept, but the reply that says so never arrives."),
         FaultCommand.DATA,
         FaultKind.HANG_UP,
     ),
@@ -119,15 +121,15 @@ FAULTS: tuple[Fault, ...] = (
         "mute",
         _EITHER,
         "silence",
-        "The server stops answering and leaves the connection open.",
+        lazy_gettext("The server stops answering and leaves the connection open."),
         FaultCommand.AUTH,
         FaultKind.MUTE,
     ),
     Fault(
         "slow",
         _EITHER,
-        f"each reply takes {SLOW_REPLY_S:g} seconds",
-        "Everything works, but every reply takes its time.",
+        lazy_gettext("each reply takes %(slow_reply_s)s seconds", slow_reply_s=f"{SLOW_REPLY_S:g}"),
+        lazy_gettext("Everything works, but every reply takes its time."),
         FaultCommand.AUTH,
         FaultKind.SLOW,
     ),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from flask_babel import lazy_gettext
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,29 +49,32 @@ LISTENERS = (
         "rehearsal_starttls_port",
         "SIGNET_REHEARSAL_STARTTLS_PORT",
         enable_ssl=False,
-        sentence="Works. Starts plain and switches to encryption before the log-in, "
-        "like port 587 of a provider.",
+        sentence=lazy_gettext(
+            "Works. Starts plain and switches to encryption before the log-in, like port 587 of a provider."
+        ),
     ),
     Listener(
         ListenerKind.TLS,
         "rehearsal_tls_port",
         "SIGNET_REHEARSAL_TLS_PORT",
         enable_ssl=True,
-        sentence="Works. Encrypted from the first byte, like port 465 of a provider.",
+        sentence=lazy_gettext("Works. Encrypted from the first byte, like port 465 of a provider."),
     ),
     Listener(
         ListenerKind.PLAIN,
         "rehearsal_plain_port",
         "SIGNET_REHEARSAL_PLAIN_PORT",
         enable_ssl=False,
-        sentence="Fails on purpose: the server never offers encryption, and so no log-in either.",
+        sentence=lazy_gettext(
+            "Fails on purpose: the server never offers encryption, and so no log-in either."
+        ),
     ),
     Listener(
         ListenerKind.EXPIRED,
         "rehearsal_expired_port",
         "SIGNET_REHEARSAL_EXPIRED_PORT",
         enable_ssl=False,
-        sentence="Fails on purpose: the server shows a certificate that has expired.",
+        sentence=lazy_gettext("Fails on purpose: the server shows a certificate that has expired."),
     ),
 )
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from flask_babel import lazy_gettext
+
 from .listeners import PASSWORD
 
 if TYPE_CHECKING:
@@ -85,20 +87,24 @@ PROVIDERS: tuple[ProviderReplies, ...] = (
     ProviderReplies(
         "SendGrid",
         ("smtp.sendgrid.net",),
-        f"The username apikey with the password {PASSWORD}.",
+        lazy_gettext("The username apikey with the password %(password)s.", password=PASSWORD),
         (Refusal(_username_is_not_apikey, _SENDGRID_REFUSAL), Refusal(_wrong_password, _SENDGRID_REFUSAL)),
     ),
     ProviderReplies(
         "Mailgun",
         ("smtp.mailgun.org", _EU),
-        f"The password {PASSWORD}. A username whose domain begins with eu. is known at {_EU} only, "
-        "any other at smtp.mailgun.org only.",
+        lazy_gettext(
+            "The password %(password)s. A username whose domain begins with eu. is known at %(eu)s only, any other at "
+            "smtp.mailgun.org only.",
+            password=PASSWORD,
+            eu=_EU,
+        ),
         (Refusal(_belongs_to_other_region, _MAILGUN_REFUSAL), Refusal(_wrong_password, _MAILGUN_REFUSAL)),
     ),
     ProviderReplies(
         "Google",
         ("smtp.gmail.com",),
-        f"The app password {APP_PASSWORD}, without spaces.",
+        lazy_gettext("The app password %(app_password)s, without spaces.", app_password=APP_PASSWORD),
         (
             Refusal(
                 _is_not_app_password,
@@ -115,7 +121,9 @@ PROVIDERS: tuple[ProviderReplies, ...] = (
     ProviderReplies(
         "Microsoft 365",
         ("smtp.office365.com",),
-        f"Nothing: with the password {PASSWORD} log-ins for sending are switched off.",
+        lazy_gettext(
+            "Nothing: with the password %(password)s log-ins for sending are switched off.", password=PASSWORD
+        ),
         (
             Refusal(
                 _wrong_password,
@@ -134,7 +142,7 @@ PROVIDERS: tuple[ProviderReplies, ...] = (
 _DEFAULT = ProviderReplies(
     "",
     (),
-    f"Any username with the password {PASSWORD}.",
+    lazy_gettext("Any username with the password %(password)s.", password=PASSWORD),
     (Refusal(_wrong_password, "535 5.7.8 Username and password not accepted"),),
 )
 

@@ -16,6 +16,7 @@ from flask import (
     url_for,
 )
 from flask_babel import gettext as _
+from flask_babel import ngettext
 from flask_login import current_user
 
 from ..bounces.providers.catalogue import ADAPTERS
@@ -152,7 +153,10 @@ def show_raw(message_id: str) -> Response:
 def clear_inbox() -> AnyResponse:
     """Delete every received message."""
     count = inbox.delete_all(_folder())
-    flash(f"{count} {'message' if count == 1 else 'messages'} removed.", "success")
+    flash(
+        ngettext("%(num)s message removed.", "%(num)s messages removed.", count),
+        "success",
+    )
     return redirect(url_for("rehearsal.inbox"), 303)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
 from ..db import db
 from ..smtp.probe.autoconfig import SettingsNotFound, Suggestion, suggest_settings
 from ..smtp.probe.port_detection import Candidate, Detection, detect_port
@@ -24,7 +27,7 @@ DEADLINE_S = 15.0  # for all ports together, which are tried in parallel
 _SECURITY_LABELS = {
     Security.STARTTLS: "STARTTLS",
     Security.IMPLICIT_TLS: "SSL/TLS",
-    Security.PLAINTEXT: "no encryption",
+    Security.PLAINTEXT: lazy_gettext("no encryption"),
 }
 _ENCRYPTED = (Security.STARTTLS, Security.IMPLICIT_TLS)
 _USUAL_PORTS: tuple[Candidate, ...] = ((587, Security.STARTTLS), (465, Security.IMPLICIT_TLS))
@@ -40,7 +43,7 @@ def suggest(owner: Owner, address: str, *, now: datetime) -> Suggestion:
     Takes a few seconds at most. Commits. Raises NoSuggestion or LimitReached.
     """
     if not address:
-        raise NoSuggestion("Enter your email address, such as you@example.com.")
+        raise NoSuggestion(_("Enter your email address, such as you@example.com."))
     owner_limits.count(owner_limits.SUGGESTIONS, owner.account_id, now=now)
     try:
         return suggest_settings(address, current_config().dns_servers)
@@ -76,10 +79,13 @@ def store_port(version: SmtpSettings, detected: Candidate) -> None:
 
 def stage_result(detection: Detection) -> dict[str, Any]:
     """Return the outcome of the detection as a stage result, as stored with the check."""
-    sentence, status = "No port answered in a usable way.", StageStatus.FAILED
+    sentence, status = _("No port answered in a usable way."), StageStatus.FAILED
     if detection.found:
         port, security = detection.found
-        sentence, status = f"Detected port {port} with {_SECURITY_LABELS[security]}.", StageStatus.PASSED
+        sentence, status = (
+            _("Detected port %(port)s with %(value)s.", port=port, value=_SECURITY_LABELS[security]),
+            StageStatus.PASSED,
+        )
     return {
         "stage": "detect",
         "verdict": status.value,
@@ -98,9 +104,11 @@ def not_found_diagnosis(host: str) -> dict[str, Any]:
         "kind": "network",
         "whose_move": "owner",
         "field": "host",
-        "cause": f"No usual mail port of {host} answered in a way we can use.",
+        "cause": _("No usual mail port of %(host)s answered in a way we can use.", host=host),
         "fixes": [
-            "Compare the SMTP Server with your provider's page, or choose the port and encryption it names."
+            _(
+                "Compare the SMTP Server with your provider's page, or choose the port and encryption it names."
+            )
         ],
     }
 

@@ -107,7 +107,7 @@ def kept_password(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[st
         return open_password(saved), saved.password_saved_at
     except DecryptionError:
         raise InvalidSettings(
-            {"password": "The saved password cannot be opened any more. Enter it again."}
+            {"password": _("The saved password cannot be opened any more. Enter it again.")}
         ) from None
 
 
@@ -151,7 +151,7 @@ def _target(version: SmtpSettings) -> dict[str, str]:
 
 def _must_be_entered(entered: dict[str, str], saved: SmtpSettings | None) -> str:
     if saved is None or saved.mechanism == Mechanism.NONE.value:
-        return "Enter the SMTP password."
+        return _("Enter the SMTP password.")
     before = _target(saved)
     if saved.grant_id is not None:
         bound = ("SMTP Server", "SMTP Username")
@@ -160,7 +160,8 @@ def _must_be_entered(entered: dict[str, str], saved: SmtpSettings | None) -> str
     changed = next((label for label, value in entered.items() if value and value != before[label]), None)
     if changed is None:
         return ""
-    return (
-        f"The {changed} changed, so enter the SMTP password again: "
-        "a saved password only goes to the server and user it was saved for."
+    return _(
+        "The %(changed)s changed, so enter the SMTP password again: a saved password only goes to the server and user "
+        "it was saved for.",
+        changed=changed,
     )

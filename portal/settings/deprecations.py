@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import func, select
 
 from ..db import db
@@ -70,16 +71,33 @@ def banners(live: SmtpSettings | None, now: datetime) -> list[DeprecationBanner]
 
 
 def _past_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> DeprecationBanner:
-    text = f"{deprecation.text}. Choose Check again to see whether your settings still work; emails that cannot leave wait."
+    text = _(
+        "%(text)s. Choose Check again to see whether your settings still work; emails that cannot leave wait.",
+        text=deprecation.text,
+    )
     return DeprecationBanner(
-        f"Something has changed at {deprecation.provider}: {deprecation.date_text}", text, can_connect
+        _(
+            "Something has changed at %(provider)s: %(date_text)s",
+            provider=deprecation.provider,
+            date_text=deprecation.date_text,
+        ),
+        text,
+        can_connect,
     )
 
 
 def _upcoming_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> DeprecationBanner:
-    text = f"{deprecation.text}. Your settings are not touched, but they may stop working then."
+    text = _(
+        "%(text)s. Your settings are not touched, but they may stop working then.", text=deprecation.text
+    )
     return DeprecationBanner(
-        f"Something will change at {deprecation.provider}: {deprecation.date_text}", text, can_connect
+        _(
+            "Something will change at %(provider)s: %(date_text)s",
+            provider=deprecation.provider,
+            date_text=deprecation.date_text,
+        ),
+        text,
+        can_connect,
     )
 
 

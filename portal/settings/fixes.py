@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
 from ..db import db
 from ..outbox.routing import NoRoute
 from ..smtp.diagnosis.diagnose import diagnose
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
 
 _FIELDS = ("host", "port", "security", "username", "mechanism", "ehlo_name")
 _VALUE_LABELS = {
-    Security.STARTTLS.value: "Off: STARTTLS",
-    Security.IMPLICIT_TLS.value: "On: SSL/TLS",
-    Mechanism.AUTOMATIC.value: "Automatic",
+    Security.STARTTLS.value: lazy_gettext("Off: STARTTLS"),
+    Security.IMPLICIT_TLS.value: lazy_gettext("On: SSL/TLS"),
+    Mechanism.AUTOMATIC.value: lazy_gettext("Automatic"),
 }
 
 
@@ -67,7 +70,7 @@ def changed_fields(fix: dict[str, Any]) -> list[tuple[str, str, str]]:
         for name, value in fix["values"].items()
     ]
     return (
-        [*changed, ("password", "with spaces", "without spaces")]
+        [*changed, ("password", _("with spaces"), _("without spaces"))]
         if fix["password_without_spaces"]
         else changed
     )
@@ -81,12 +84,12 @@ def apply(owner: SettingsSaver, version: SmtpSettings, *, now: datetime) -> Smtp
     """
     check = check_requests.latest_check(version)
     if check is None or not check.fix:
-        raise InvalidSettings({"": "There is no proved fix for this version any more. Check it again."})
+        raise InvalidSettings({"": _("There is no proved fix for this version any more. Check it again.")})
     try:
         password = credentials.open_password(version)
     except DecryptionError:
         raise InvalidSettings(
-            {"password": "The saved password cannot be opened any more. Enter it again."}
+            {"password": _("The saved password cannot be opened any more. Enter it again.")}
         ) from None
     if check.fix["password_without_spaces"]:
         password = remove_spaces(password)
@@ -97,12 +100,12 @@ def send_as_mailbox(owner: SettingsSaver, version: SmtpSettings, *, now: datetim
     """Save the version with the mailbox of its username as the sender, and check it. Commits. Raises InvalidSettings."""
     local, _at, domain = validation.replacing_mailbox(version).rpartition("@")
     if not local:
-        raise InvalidSettings({"wrapped_user": "This version sends as its own mailbox already."})
+        raise InvalidSettings({"wrapped_user": _("This version sends as its own mailbox already.")})
     try:
         password = credentials.open_password(version)
     except DecryptionError:
         raise InvalidSettings(
-            {"password": "The saved password cannot be opened any more. Enter it again."}
+            {"password": _("The saved password cannot be opened any more. Enter it again.")}
         ) from None
     changed = _fixed_version(version, {"wrapped_user": local, "domain": domain})
     changed.credential_warnings = [

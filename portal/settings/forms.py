@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from wtforms import Form, HiddenField, PasswordField, RadioField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, StopValidation, ValidationError
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
     from ..smtp.providers.model import Port, Provider
 
 _SECURITY = [
-    SelectChoice(Security.STARTTLS.value, "Off: STARTTLS, port 587 (usual)"),
-    SelectChoice(Security.IMPLICIT_TLS.value, "On: SSL/TLS from the first byte, port 465"),
-    SelectChoice(DETECT, "Detect for me"),
+    SelectChoice(Security.STARTTLS.value, lazy_gettext("Off: STARTTLS, port 587 (usual)")),
+    SelectChoice(Security.IMPLICIT_TLS.value, lazy_gettext("On: SSL/TLS from the first byte, port 465")),
+    SelectChoice(DETECT, lazy_gettext("Detect for me")),
 ]
 _PLAINTEXT = SelectChoice(
-    Security.PLAINTEXT.value, "None: unencrypted, only towards servers the operator allowed"
+    Security.PLAINTEXT.value, lazy_gettext("None: unencrypted, only towards servers the operator allowed")
 )
 _MECHANISMS = [
-    SelectChoice(Mechanism.AUTOMATIC.value, "Automatic"),
+    SelectChoice(Mechanism.AUTOMATIC.value, lazy_gettext("Automatic")),
     *(SelectChoice(one.value) for one in (Mechanism.PLAIN, Mechanism.LOGIN, Mechanism.CRAM_MD5)),
 ]
 
@@ -49,38 +50,47 @@ _ADVANCED = (
 )
 _IMPLICIT_TLS_PORTS = {465, 2465}  # by convention, RFC 8314 section 7.3
 _USUAL_PROVIDERS = {"mailgun", "gmail", *providers.REHEARSALS}  # the first two are named in the form's hints
-_PROVIDER_GROUPS = ("The usual ones", "Made for automated mail", "Mailboxes", "Other")
+_PROVIDER_GROUPS = (
+    lazy_gettext("The usual ones"),
+    lazy_gettext("Made for automated mail"),
+    lazy_gettext("Mailboxes"),
+    lazy_gettext("Other"),
+)
 _MAX_REGIONS_IN_LABEL = 3
 
 
 def port_number(_form: Form, field: Any) -> None:
     """Accept a whole number from 1 to 65535, or nothing."""
     if field.data and not (field.data.isascii() and field.data.isdigit() and 0 < int(field.data[:6]) < 65536):
-        raise ValidationError("Enter a port number, such as 587, or leave this empty.")
+        raise ValidationError(_("Enter a port number, such as 587, or leave this empty."))
 
 
 def no_control_characters(_form: Form, field: Any) -> None:
     """Reject control characters: NUL separates the values of AUTH PLAIN (RFC 4616), and line breaks come from pasting."""
     if any(ord(c) < 32 or ord(c) == 127 for c in field.data or ""):
-        raise ValidationError("The password holds a line break or another control character. Paste it again.")
+        raise ValidationError(
+            _("The password holds a line break or another control character. Paste it again.")
+        )
 
 
 def required_for_login(form: Form, field: Any) -> None:
     """Require a username unless there is no log-in."""
     if not field.data and form["mechanism"].data != Mechanism.NONE.value:
-        raise StopValidation("Enter the SMTP username.")
+        raise StopValidation(_("Enter the SMTP username."))
 
 
 class SmtpForm(PortalForm):
     """The fields of Custom SMTP Settings."""
 
-    provider = SelectField("Provider", validators=[Optional()], validate_choice=False)
-    host = text_field("SMTP Server", required("Enter the SMTP server, such as smtp.mailgun.org."), limit=253)
+    provider = SelectField(lazy_gettext("Provider"), validators=[Optional()], validate_choice=False)
+    host = text_field(
+        "SMTP Server", required(lazy_gettext("Enter the SMTP server, such as smtp.mailgun.org.")), limit=253
+    )
     username = text_field("SMTP Username", required_for_login, limit=254)
     password = PasswordField("SMTP Password", validators=[no_control_characters, max_length(500)])
-    domain = text_field("Domain", limit=253)
+    domain = text_field(lazy_gettext("Domain"), limit=253)
     security = RadioField(
-        "Enable SSL",
+        lazy_gettext("Enable SSL"),
         choices=_SECURITY,
         default=Security.STARTTLS.value,
         validate_choice=False,
@@ -88,21 +98,25 @@ class SmtpForm(PortalForm):
     )
     port = text_field("SMTP Port", Optional(), port_number, limit=12)
     mechanism = SelectField("SMTP Authentication", choices=_MECHANISMS, default=Mechanism.AUTOMATIC.value)
-    wrapped_user = text_field("Affiliate Wrapped User", limit=64)
-    from_name = text_field("From name", limit=100)
+    wrapped_user = text_field(lazy_gettext("Affiliate Wrapped User"), limit=64)
+    from_name = text_field(lazy_gettext("From name"), limit=100)
     reply_to = mailbox_field("Reply-To", Optional())
     ehlo_name = text_field("EHLO name", limit=253)
-    envelope_sender = mailbox_field("Envelope sender", Optional())
-    messages_per_connection = text_field("Messages per connection", limit=12)
-    reply_seconds = text_field("Reply time", limit=12)
-    headers = TextAreaField("Further headers", validators=[max_length(2000)], filters=[stripped])
+    envelope_sender = mailbox_field(lazy_gettext("Envelope sender"), Optional())
+    messages_per_connection = text_field(lazy_gettext("Messages per connection"), limit=12)
+    reply_seconds = text_field(lazy_gettext("Reply time"), limit=12)
+    headers = TextAreaField(
+        lazy_gettext("Further headers"), validators=[max_length(2000)], filters=[stripped]
+    )
     based_on = HiddenField(
         validators=[Optional(), max_length(6)]
     )  # number of the version that filled the form
     _pasted_port: int | None = None  # that was pasted into the field of the server
     # The typed password, sealed by credentials.seal_typed, while the form comes back unsaved.
     typed_password = HiddenField(validators=[Optional(), max_length(8000)])
-    address = text_field("Your email address or domain", limit=254)  # only for Find my settings, never saved
+    address = text_field(
+        lazy_gettext("Your email address or domain"), limit=254
+    )  # only for Find my settings, never saved
 
     def prepare(self) -> Provider:
         """Set the choices of the fields. Return the chosen provider, whose hints the page shows."""
@@ -116,7 +130,7 @@ class SmtpForm(PortalForm):
 
     def validate_security(self, field: Any) -> None:
         if field.data not in {choice.value for choice in field.choices}:
-            raise ValidationError("Choose one of the ways to encrypt.")
+            raise ValidationError(_("Choose one of the ways to encrypt."))
 
     def validate_port(self, field: Any) -> None:
         if self._pasted_port and field.data not in ("", str(self._pasted_port)):
@@ -235,7 +249,7 @@ def initial_values(version: SmtpSettings) -> dict[str, Any]:
 def _fill(field: Any, value: str) -> str:
     """Set the value of an empty field as if it had been submitted. Return a phrase that names field and value."""
     field.data, field.raw_data = value, [value]
-    return f"{field.label.text} with {value}"
+    return _("%(text)s with %(value)s", text=field.label.text, value=value)
 
 
 def provider_choices() -> list[SelectChoice]:
@@ -245,7 +259,7 @@ def provider_choices() -> list[SelectChoice]:
         for card in providers.available()
     ]
     options.sort(key=lambda option: _PROVIDER_GROUPS.index(option.optgroup or ""))
-    return [SelectChoice("", "Choose a provider…"), *options]
+    return [SelectChoice("", _("Choose a provider…")), *options]
 
 
 def _provider_group(card: Provider) -> str:
@@ -257,7 +271,7 @@ def _provider_group(card: Provider) -> str:
 
 def _provider_label(card: Provider) -> str:
     if card.id == "other":
-        return "Other provider"
+        return _("Other provider")
     regions = [host.label for host in card.hosts]
     return f"{card.name} ({', '.join(regions)})" if 1 < len(regions) <= _MAX_REGIONS_IN_LABEL else card.name
 

@@ -6,17 +6,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 
 from ..arrival import proofs
 from ..arrival.models import FromOutcome
 from ..clock import utcnow
 from ..jobs import heartbeat
+from ..languages import write_day
 from ..notices import send_test
 from ..outbox.models import Status
 from ..web.errors import ErrorPage
 from ..web.filters import ago
 from ..web.labels import DiagnosisView, diagnosis_view, transcript_lines
 from ..web.pagination import key_argument
+from ..web.translations import current_language
 from . import deprecations, domain_proof, login_probe, routing, validation, versions
 from .checking import check_requests, check_view
 from .connecting import connect
@@ -29,14 +32,14 @@ if TYPE_CHECKING:
     from ..smtp.providers import Provider
 
 TOO_MANY_TESTS = ErrorPage(
-    "Enough test emails for this hour",
-    "Providers grow suspicious of many equal emails to one address.",
-    "Wait a while. The result of the last test is on the page Email Preferences.",
+    lazy_gettext("Enough test emails for this hour"),
+    lazy_gettext("Providers grow suspicious of many equal emails to one address."),
+    lazy_gettext("Wait a while. The result of the last test is on the page Email Preferences."),
 )
 TOO_MANY_CHECKS = ErrorPage(
-    "Enough checks for this hour",
-    "These settings were checked very often. Providers lock users who try too often.",
-    "Wait a while. The result of the last check is on the page Email Preferences.",
+    lazy_gettext("Enough checks for this hour"),
+    lazy_gettext("These settings were checked very often. Providers lock users who try too often."),
+    lazy_gettext("Wait a while. The result of the last check is on the page Email Preferences."),
 )
 
 
@@ -217,10 +220,10 @@ def _probe_sentence(live: SmtpSettings | None) -> str:
     probe = login_probe.get(live.id) if live else None
     if probe is None or probe.passed_at is None:
         return ""
-    sentence = f"Last proven {ago(probe.passed_at)}."
+    sentence = _("Last proven %(ago)s.", ago=ago(probe.passed_at))
     if probe.certificate_until is not None:
-        until = probe.certificate_until
-        sentence += f" Its certificate is valid until {until.day} {until:%B %Y}."
+        until = write_day(probe.certificate_until, current_language())
+        sentence += " " + _("Its certificate is valid until %(day)s.", day=until)
     return sentence
 
 

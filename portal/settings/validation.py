@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..smtp.network.dial import takes_mail_without_login, with_own_ports
@@ -25,8 +26,10 @@ _BLOCKING_CODES = {
     "app-password-spaces",
     "outer-space",
 }  # the owner confirms or corrects these before a login is tried
-_NO_DOMAIN = "Enter a domain such as example.com, without http:// and without the part before @."
-_NO_LOCAL_PART = (
+_NO_DOMAIN = lazy_gettext(
+    "Enter a domain such as example.com, without http:// and without the part before @."
+)
+_NO_LOCAL_PART = lazy_gettext(
     "Enter only the part before the @, such as info or support: letters (a–z), digits, dots and hyphens."
 )
 
@@ -217,7 +220,7 @@ def _domain(values: SettingsInput, errors: dict[str, str]) -> str:
     of_username = values.username.rpartition("@")[2] if "@" in values.username else ""
     domain = values.domain.strip("@") or of_username * (values.mechanism != Mechanism.NONE.value)
     if not domain:
-        errors["domain"] = "Enter the domain your emails should come from, such as example.com."
+        errors["domain"] = _("Enter the domain your emails should come from, such as example.com.")
         return ""
     try:
         return parse_mailbox(f"info@{domain}").domain
@@ -243,7 +246,9 @@ def _check_sender(wrapped_user: str, domain: str, errors: dict[str, str]) -> Non
     try:
         parse_mailbox(f"{wrapped_user}@{domain}")
     except MailboxError as error:
-        errors["domain"] = f"{error} It would be {wrapped_user}@ and this domain."
+        errors["domain"] = _(
+            "%(error)s It would be %(wrapped_user)s@ and this domain.", error=error, wrapped_user=wrapped_user
+        )
 
 
 def _username_domain(username: str) -> str:

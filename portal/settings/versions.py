@@ -172,12 +172,12 @@ def strip_password_spaces(owner: SettingsSaver, version: SmtpSettings, *, now: d
     """
     if not any(one["code"] == _SPACES_CODE for one in blocking_warnings(version)):
         raise InvalidSettings(
-            {"password": "Nothing was asked about this password. Enter it anew to change it."}
+            {"password": _("Nothing was asked about this password. Enter it anew to change it.")}
         )
     try:
         password = re.sub(r"\s", "", credentials.open_password(version))
     except DecryptionError:
-        raise InvalidSettings({"password": "Enter the SMTP password again."}) from None
+        raise InvalidSettings({"password": _("Enter the SMTP password again.")}) from None
     credentials.seal(version, password)
     version.credential_warnings = [one for one in version.credential_warnings if one["code"] != _SPACES_CODE]
     trail.record(audit.Activity.SERVER_SAVED, version, password=True)
@@ -256,7 +256,11 @@ def force_activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live at a person's request, also without a passed check. Commits. Raises InvalidSettings."""
     if not is_complete(version):
         raise InvalidSettings(
-            {"port": "Nothing answered yet, so port and encryption are unknown. Choose them and save again."}
+            {
+                "port": _(
+                    "Nothing answered yet, so port and encryption are unknown. Choose them and save again."
+                )
+            }
         )
     if used_grants.is_disconnected(version):
         raise InvalidSettings({"": _("This connection was disconnected. Connect the mailbox again.")})

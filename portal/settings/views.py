@@ -83,7 +83,9 @@ def save() -> Any:
     filled = form.fill_from_provider(provider)
     if "use_provider" in request.form:
         flash(
-            f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are.",
+            _("Filled in for you: %(value)s.", value="; ".join(filled))
+            if filled
+            else _("Your own entries stay as they are."),
             "info",
         )
         return render_page(form)
@@ -95,7 +97,7 @@ def save() -> Any:
     except InvalidSettings as error:
         return refused_page(form, error), 429 if isinstance(error, check_requests.CheckLimitReached) else 422
     if filled and not is_guided():
-        flash(f"Filled in for you: {'; '.join(filled)}.", "info")
+        flash(_("Filled in for you: %(value)s.", value="; ".join(filled)), "info")
     return redirect(page_url(anchor="check"), 303)
 
 
@@ -198,12 +200,12 @@ def send_test() -> Any:
 
 def _check_again(version: SmtpSettings) -> str:
     versions.check_again(current_user, version, now=utcnow())
-    return f"Version {version.number} is being checked."
+    return _("Version %(number)s is being checked.", number=version.number)
 
 
 def _strip_spaces(version: SmtpSettings) -> str:
     versions.strip_password_spaces(current_user, version, now=utcnow())
-    return "The password is now read without its spaces and is being checked."
+    return _("The password is now read without its spaces and is being checked.")
 
 
 def _force_activate(version: SmtpSettings) -> str:
@@ -213,12 +215,12 @@ def _force_activate(version: SmtpSettings) -> str:
     if has_passed:
         values = {"number": version.number, "sender": version.sender}
         return str(_("Version %(number)d is live: emails leave as %(sender)s.", **values))
-    return f"Version {version.number} is live, although it has not passed its test."
+    return _("Version %(number)s is live, although it has not passed its test.", number=version.number)
 
 
 def _apply_fix(version: SmtpSettings) -> str:
     fixed = fixes.apply(current_user, version, now=utcnow())
-    return f"The fix is saved as version {fixed.number} and is being checked."
+    return _("The fix is saved as version %(number)s and is being checked.", number=fixed.number)
 
 
 def _send_as_mailbox(version: SmtpSettings) -> str:
@@ -257,7 +259,11 @@ def _suggest(form: SmtpForm) -> Any:
         form.address.errors = [str(error)]
         return render_page(form, refused=True), 429 if isinstance(error, LimitReached) else 422
     filled = form.fill_from_suggestion(suggestion)
-    outcome = f"Filled in for you: {'; '.join(filled)}." if filled else "Your own entries stay as they are."
+    outcome = (
+        _("Filled in for you: %(value)s.", value="; ".join(filled))
+        if filled
+        else _("Your own entries stay as they are.")
+    )
     sentences = filter(None, [suggestion.source, outcome, suggestion.warning])
     flash(" ".join(sentences), "warning" if suggestion.warning else "info")
     return render_page(form, offer=provider_values.offer_of_suggestion(suggestion, form.values()))

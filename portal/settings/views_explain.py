@@ -6,6 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template
+from flask_babel import lazy_gettext
 from flask_login import current_user
 from wtforms import SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
@@ -40,33 +41,33 @@ _STAGE_CHOICES = [SelectChoice("", "I do not know")] + [
     }.items()
 ]
 _KIND_LABELS = {
-    "credentials": "Username or password",
-    "app_password": "An app password is needed",
-    "consent": "The consent to log in without a password",
-    "login_disabled": "Logging in is switched off",
-    "login_required": "Nobody logged in",
-    "mechanism": "The way of logging in",
-    "account": "Your account at the provider",
-    "sender_identity": "The From address",
-    "domain": "The sending domain",
-    "recipient": "This one recipient",
-    "rate": "Too much at once",
-    "greylisted": "Asked to come again later",
-    "content": "What the message holds",
-    "security": "Encryption",
-    "ehlo_name": "The portal’s own name",
-    "network": "The way to the server",
-    "server_fault": "The server itself",
-    "not_smtp": "Not a mail server",
-    "protocol": "The mail conversation",
+    "credentials": lazy_gettext("Username or password"),
+    "app_password": lazy_gettext("An app password is needed"),
+    "consent": lazy_gettext("The consent to log in without a password"),
+    "login_disabled": lazy_gettext("Logging in is switched off"),
+    "login_required": lazy_gettext("Nobody logged in"),
+    "mechanism": lazy_gettext("The way of logging in"),
+    "account": lazy_gettext("Your account at the provider"),
+    "sender_identity": lazy_gettext("The From address"),
+    "domain": lazy_gettext("The sending domain"),
+    "recipient": lazy_gettext("This one recipient"),
+    "rate": lazy_gettext("Too much at once"),
+    "greylisted": lazy_gettext("Asked to come again later"),
+    "content": lazy_gettext("What the message holds"),
+    "security": lazy_gettext("Encryption"),
+    "ehlo_name": lazy_gettext("The portal’s own name"),
+    "network": lazy_gettext("The way to the server"),
+    "server_fault": lazy_gettext("The server itself"),
+    "not_smtp": lazy_gettext("Not a mail server"),
+    "protocol": lazy_gettext("The mail conversation"),
 }
 _RETRY_LABELS = {
-    "settings": "No. Mail waits until the settings are put right.",
-    "recipient": "No. Only this message is given up.",
-    "message": "No. Only this message is given up.",
-    "later": "Yes. The portal tries this message again by itself.",
-    "server": "Yes. The portal tries again by itself, less often.",
-    "rate": "Yes. The portal slows down by itself.",
+    "settings": lazy_gettext("No. Mail waits until the settings are put right."),
+    "recipient": lazy_gettext("No. Only this message is given up."),
+    "message": lazy_gettext("No. Only this message is given up."),
+    "later": lazy_gettext("Yes. The portal tries this message again by itself."),
+    "server": lazy_gettext("Yes. The portal tries again by itself, less often."),
+    "rate": lazy_gettext("Yes. The portal slows down by itself."),
 }
 
 
@@ -82,19 +83,22 @@ class ExplainForm(PortalForm):
 
     server = text_field("SMTP Server", limit=253)
     stage = SelectField(
-        "When did it say this?",
+        lazy_gettext("When did it say this?"),
         choices=_STAGE_CHOICES,
         default="",
-        invalid_choice_message="Choose one of the moments.",
+        invalid_choice_message=lazy_gettext("Choose one of the moments."),
     )
     reply = TextAreaField(
-        "Reply",
+        lazy_gettext("Reply"),
         filters=[strip_invisible],
         validators=[
-            required("Paste what the server said."),
+            required(lazy_gettext("Paste what the server said.")),
             Length(
                 max=_MAX_REPLY_CHARS,
-                message=f"Paste {_MAX_REPLY_CHARS:,} characters or fewer: the lines that begin with a number.",
+                message=lazy_gettext(
+                    "Paste %(max_reply_chars)s characters or fewer: the lines that begin with a number.",
+                    max_reply_chars=f"{_MAX_REPLY_CHARS:,}",
+                ),
             ),
         ],
     )

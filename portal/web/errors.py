@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Flask, render_template, request, session
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -37,34 +38,48 @@ class ErrorPage:
 
 PAGES = {
     400: ErrorPage(
-        "We could not read that request", "Something in it was not as expected.", "Go back and try again."
+        lazy_gettext("We could not read that request"),
+        lazy_gettext("Something in it was not as expected."),
+        lazy_gettext("Go back and try again."),
     ),
-    403: ErrorPage("You may not do that", "Your log-in does not allow it.", "Log in with another account."),
+    403: ErrorPage(
+        lazy_gettext("You may not do that"),
+        lazy_gettext("Your log-in does not allow it."),
+        lazy_gettext("Log in with another account."),
+    ),
     404: ErrorPage(
-        "Page not found",
-        "There is nothing at this address, or it is not yours to see.",
-        "Check the address, or start again.",
+        lazy_gettext("Page not found"),
+        lazy_gettext("There is nothing at this address, or it is not yours to see."),
+        lazy_gettext("Check the address, or start again."),
     ),
     405: ErrorPage(
-        "That page does not take this", "The page exists, but not for this kind of request.", "Start again."
+        lazy_gettext("That page does not take this"),
+        lazy_gettext("The page exists, but not for this kind of request."),
+        lazy_gettext("Start again."),
     ),
     413: ErrorPage(
-        "That was too large",
-        "More was sent than a form of this portal can hold.",
-        "Shorten it and try again.",
+        lazy_gettext("That was too large"),
+        lazy_gettext("More was sent than a form of this portal can hold."),
+        lazy_gettext("Shorten it and try again."),
     ),
     429: ErrorPage(
-        "Too many tries", "This was done too often in a short time.", "Wait a few minutes, then try again."
+        lazy_gettext("Too many tries"),
+        lazy_gettext("This was done too often in a short time."),
+        lazy_gettext("Wait a few minutes, then try again."),
     ),
     500: ErrorPage(
-        "Something went wrong on our side",
-        "What you did was not completed. Emails already waiting to be sent are safe.",
-        "Try again. If it does not pass, give the reference below to the operator of this portal.",
+        lazy_gettext("Something went wrong on our side"),
+        lazy_gettext("What you did was not completed. Emails already waiting to be sent are safe."),
+        lazy_gettext(
+            "Try again. If it does not pass, give the reference below to the operator of this portal."
+        ),
     ),
     503: ErrorPage(
-        "The portal is busy",
-        "Its database did not answer in time. Nothing was saved; emails already waiting are safe.",
-        "Try again in a moment.",
+        lazy_gettext("The portal is busy"),
+        lazy_gettext(
+            "Its database did not answer in time. Nothing was saved; emails already waiting are safe."
+        ),
+        lazy_gettext("Try again in a moment."),
     ),
 }
 
@@ -118,7 +133,11 @@ def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> A
 def _http_error(error: HTTPException) -> Any:
     if isinstance(error, SecurityError):
         # The Host header is not the portal's name. No URL can be built then, so no page can be rendered.
-        return "This portal is not known by that name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}
+        return (
+            "This portal is not known by that name.\n",
+            400,
+            {"Content-Type": "text/plain; charset=utf-8"},
+        )
     if error.code is None or error.code < 400:
         return error
     if renderer := _custom_renderer():
@@ -135,9 +154,9 @@ def _csrf_error(error: CSRFError) -> Any:
     _log.info("form rejected: %s", error.description)
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         page = ErrorPage(
-            "That form came from somewhere else",
-            "Another site tried to send this form in your name. Nothing was changed.",
-            "If you did this yourself, open the page here and try again.",
+            _("That form came from somewhere else"),
+            _("Another site tried to send this form in your name. Nothing was changed."),
+            _("If you did this yourself, open the page here and try again."),
         )
         return error_page(400, page=page)
     if session.get(PROGRAMME_CHANGED) or getattr(current_user, "programmes", 1) > 1:
@@ -152,9 +171,9 @@ def _csrf_error(error: CSRFError) -> Any:
         )
         return error_page(400, page=page, kept=submitted_values())
     page = ErrorPage(
-        "This page was open too long",
-        "Your session changed while the form was open, so it was not accepted. Nothing was changed.",
-        "What you typed is below; send it again. Passwords have to be typed again.",
+        _("This page was open too long"),
+        _("Your session changed while the form was open, so it was not accepted. Nothing was changed."),
+        _("What you typed is below; send it again. Passwords have to be typed again."),
     )
     return error_page(400, page=page, kept=submitted_values(), kept_action=request.path)
 

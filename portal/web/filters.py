@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
+from flask_babel import ngettext
+
+from ..amounts import format_count
 from ..clock import utcnow
 from ..languages import write_time
 from ..smtp.mailbox import readable_mailbox
@@ -17,26 +22,53 @@ if TYPE_CHECKING:
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _JUST_NOW_S = 5
 # Upper bound of the range and the unit used in it, in seconds; beyond the last bound days are used, too.
-_UNITS = (
-    (_MINUTE_S, 1, "second"),
-    (_HOUR_S, _MINUTE_S, "minute"),
-    (_DAY_S, _HOUR_S, "hour"),
-    (60 * _DAY_S, _DAY_S, "day"),
-)
+_UNITS = ((_MINUTE_S, 1), (_HOUR_S, _MINUTE_S), (_DAY_S, _HOUR_S))
 
 
 def ago(time: datetime | None, now: datetime | None = None) -> str:
     """Format a time by its distance from now: "just now", "3 minutes ago", "in 2 hours"."""
     if time is None:
-        return "never"
+        return str(_("never"))
     seconds = ((now or utcnow()) - time).total_seconds()
     size = abs(seconds)
     if size < _JUST_NOW_S:
-        return "just now"
-    length, unit = next(((length, unit) for bound, length, unit in _UNITS if size < bound), (_DAY_S, "day"))
-    count = int(size // length)
-    distance = f"{count} {unit}{'' if count == 1 else 's'}"
-    return f"{distance} ago" if seconds > 0 else f"in {distance}"
+        return str(_("just now"))
+    unit = next((unit for bound, unit in _UNITS if size < bound), _DAY_S)
+    return _distance(unit, int(size // unit), is_past=seconds > 0)
+
+
+def _distance(unit: int, count: int, *, is_past: bool) -> str:
+    """Return a distance in units of so many seconds. Whole phrases, because words change with "ago" and "in"."""
+    if unit == 1:
+        words = (
+            ngettext("%(num)s second ago", "%(num)s seconds ago", count)
+            if is_past
+            else ngettext("in %(num)s second", "in %(num)s seconds", count)
+        )
+    elif unit == _MINUTE_S:
+        words = (
+            ngettext("%(num)s minute ago", "%(num)s minutes ago", count)
+            if is_past
+            else ngettext("in %(num)s minute", "in %(num)s minutes", count)
+        )
+    elif unit == _HOUR_S:
+        words = (
+            ngettext("%(num)s hour ago", "%(num)s hours ago", count)
+            if is_past
+            else ngettext("in %(num)s hour", "in %(num)s hours", count)
+        )
+    else:
+        words = (
+            ngettext("%(num)s day ago", "%(num)s days ago", count)
+            if is_past
+            else ngettext("in %(num)s day", "in %(num)s days", count)
+        )
+    return str(words)
+
+
+def format_integer(number: int) -> str:
+    """Format a whole number as the language of the page groups its digits, as 12,345."""
+    return format_count(Decimal(number), current_language().locale)
 
 
 def format_time(time: datetime | None, seconds: bool = False) -> str:  # noqa: FBT001, FBT002 - a template's filter
@@ -48,4 +80,5 @@ def install(app: Flask) -> None:
     """Register the filters with Jinja."""
     app.jinja_env.filters["ago"] = ago
     app.jinja_env.filters["moment"] = format_time
+    app.jinja_env.filters["number"] = format_integer
     app.jinja_env.filters["readable_mailbox"] = readable_mailbox

@@ -8,82 +8,85 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import lazy_gettext
+
 from ..outbox.models import Outcome, Status
 from ..smtp.failure import Stage
 from ..smtp.protocol.reply import plain_text
+from .diagnosis_words import cause_and_fixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 # The tag of a message. "Accepted", not "Sent": acceptance by a server does not prove delivery to a mailbox.
 STATUS_LABELS: Mapping[Status, str] = {
-    Status.QUEUED: "Waiting",
-    Status.SENDING: "Being sent",
-    Status.SENT: "Accepted",
-    Status.HELD: "On hold",
-    Status.FAILED: "Failed",
-    Status.SUPPRESSED: "Suppressed",
-    Status.CANCELLED: "Cancelled",
+    Status.QUEUED: lazy_gettext("Waiting"),
+    Status.SENDING: lazy_gettext("Being sent"),
+    Status.SENT: lazy_gettext("Accepted"),
+    Status.HELD: lazy_gettext("On hold"),
+    Status.FAILED: lazy_gettext("Failed"),
+    Status.SUPPRESSED: lazy_gettext("Suppressed"),
+    Status.CANCELLED: lazy_gettext("Cancelled"),
 }
 # The tag of a delivery attempt: its CSS modifier and its text.
 OUTCOME_TAGS: Mapping[Outcome, tuple[str, str]] = {
-    Outcome.STARTED: ("sending", "Under way"),
-    Outcome.ACCEPTED: ("sent", "Accepted"),
-    Outcome.DEFERRED: ("deferred", "Not now"),
-    Outcome.REJECTED: ("rejected", "Refused"),
-    Outcome.HELD: ("held", "Stopped by the settings"),
-    Outcome.INTERRUPTED: ("ambiguous", "Interrupted"),
+    Outcome.STARTED: ("sending", lazy_gettext("Under way")),
+    Outcome.ACCEPTED: ("sent", lazy_gettext("Accepted")),
+    Outcome.DEFERRED: ("deferred", lazy_gettext("Not now")),
+    Outcome.REJECTED: ("rejected", lazy_gettext("Refused")),
+    Outcome.HELD: ("held", lazy_gettext("Stopped by the settings")),
+    Outcome.INTERRUPTED: ("ambiguous", lazy_gettext("Interrupted")),
 }
 # The stages of a settings check, each named after what it tests.
 STAGE_LABELS: Mapping[str, str] = {
-    "detect": "Find port and encryption",
-    Stage.CONSENT: "Consent",
-    Stage.RESOLVE: "Look up the name",
-    Stage.CONNECT: "Connect",
-    Stage.GREETING: "Greeting",
-    Stage.EHLO: "Features",
+    "detect": lazy_gettext("Find port and encryption"),
+    Stage.CONSENT: lazy_gettext("Consent"),
+    Stage.RESOLVE: lazy_gettext("Look up the name"),
+    Stage.CONNECT: lazy_gettext("Connect"),
+    Stage.GREETING: lazy_gettext("Greeting"),
+    Stage.EHLO: lazy_gettext("Features"),
     Stage.TLS: "TLS and certificate",
-    Stage.AUTH: "Log in",
-    Stage.MAIL: "Sender accepted",
-    Stage.RCPT: "Recipient accepted",
-    Stage.DATA: "Message accepted",
+    Stage.AUTH: lazy_gettext("Log in"),
+    Stage.MAIL: lazy_gettext("Sender accepted"),
+    Stage.RCPT: lazy_gettext("Recipient accepted"),
+    Stage.DATA: lazy_gettext("Message accepted"),
 }
 # How far a delivery attempt came, worded so that it suits success and failure.
 STAGE_PROGRESS_LABELS: Mapping[str, str] = {
-    Stage.CONSENT: "Renewing the permission to log in",
-    Stage.RESOLVE: "Looking up the server’s name",
-    Stage.CONNECT: "Connecting",
-    Stage.GREETING: "Waiting for the greeting",
-    Stage.EHLO: "Asking for features",
-    Stage.TLS: "Encryption and certificate",
-    Stage.AUTH: "Logging in",
-    Stage.MAIL: "Naming the sender",
-    Stage.RCPT: "Naming the recipient",
-    Stage.DATA: "Handing the message over",
+    Stage.CONSENT: lazy_gettext("Renewing the permission to log in"),
+    Stage.RESOLVE: lazy_gettext("Looking up the server’s name"),
+    Stage.CONNECT: lazy_gettext("Connecting"),
+    Stage.GREETING: lazy_gettext("Waiting for the greeting"),
+    Stage.EHLO: lazy_gettext("Asking for features"),
+    Stage.TLS: lazy_gettext("Encryption and certificate"),
+    Stage.AUTH: lazy_gettext("Logging in"),
+    Stage.MAIL: lazy_gettext("Naming the sender"),
+    Stage.RCPT: lazy_gettext("Naming the recipient"),
+    Stage.DATA: lazy_gettext("Handing the message over"),
 }
 FIELD_LABELS: Mapping[str, str] = {
     "host": "SMTP Server",
     "port": "SMTP Port",
-    "security": "Enable SSL",
+    "security": lazy_gettext("Enable SSL"),
     "username": "SMTP Username",
     "password": "SMTP Password",
     "mechanism": "SMTP Authentication",
-    "domain": "Domain",
-    "wrapped_user": "Affiliate Wrapped User",
+    "domain": lazy_gettext("Domain"),
+    "wrapped_user": lazy_gettext("Affiliate Wrapped User"),
     "ehlo_name": "EHLO name",
 }
 # Who has to act, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert's line "Whose move: ...".
 MOVE_LABELS: Mapping[str, str] = {
-    "owner": "Yours",
-    "provider": "Your provider’s",
-    "network_operator": "Your network operator’s",
-    "operator": "The portal operator’s",
+    "owner": lazy_gettext("Yours"),
+    "provider": lazy_gettext("Your provider’s"),
+    "network_operator": lazy_gettext("Your network operator’s"),
+    "operator": lazy_gettext("The portal operator’s"),
 }
 MOVE_LABELS_IN_ALERTS: Mapping[str, str] = {
     "owner": "yours",
-    "provider": "your provider’s",
-    "network_operator": "Your network operator’s",
-    "operator": "the portal operator’s",
+    "provider": lazy_gettext("your provider’s"),
+    "network_operator": lazy_gettext("Your network operator’s"),
+    "operator": lazy_gettext("the portal operator’s"),
 }
 _REPLY_LIMIT_CHARS = 600  # stored replies are shorter
 
@@ -110,10 +113,11 @@ def diagnosis_view(
     failed = next((result for result in stage_results if result["verdict"] == "failed"), None)
     field = str(diagnosis.get("field") or "")
     evidence = diagnosis.get("evidence") or {}
+    cause, fixes = cause_and_fixes(diagnosis)
     return DiagnosisView(
-        cause=str(diagnosis["cause"]),
+        cause=cause,
         move=MOVE_LABELS.get(str(diagnosis.get("whose_move")), ""),
-        fixes=[str(fix) for fix in diagnosis.get("fixes", ())],
+        fixes=fixes,
         field=field if field in FIELD_LABELS else "",
         field_label=FIELD_LABELS.get(field, ""),
         reply=plain_text(str(evidence.get("reply", "")), _REPLY_LIMIT_CHARS),

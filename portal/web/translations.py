@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from babel import Locale
 from flask import g, has_request_context, request
-from flask_babel import Babel, force_locale, get_locale, refresh
+from flask_babel import Babel, force_locale, get_locale, gettext, refresh
 from flask_login import current_user
 
 from ..languages import LANGUAGES, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
@@ -40,6 +40,7 @@ def install(app: Flask) -> None:
     )
     app.jinja_env.globals["page_language"] = current_language
     app.jinja_env.globals["form_language"] = form_language
+    app.jinja_env.filters["translated"] = translated
 
 
 def _select_locale() -> Locale:
@@ -51,6 +52,11 @@ def _select_locale() -> Locale:
     if "page_locale" in g or not has_request_context() or current_user.get_id() is None:
         return locale
     return _locale(portal_language(current_user.language).code)
+
+
+def translated(text: str) -> str:
+    """Return a stored sentence of the catalogue in the language of the page; another text unchanged. For templates."""
+    return gettext(str(text)) if text else ""
 
 
 def offer_browsers_language(blueprint: Blueprint) -> None:

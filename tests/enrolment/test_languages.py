@@ -69,7 +69,7 @@ def test_the_pages_of_french_and_spanish_programmes_speak_them(owner, client):
                 "Merci de votre inscription",
                 "Oui, confirmer",
                 "Bonjour, ",
-                "Votre solde",
+                "Votre tableau de bord",
             ),
         ),
         (

@@ -105,7 +105,7 @@ def test_dates_and_amounts_are_those_of_the_language():
     )
     assert "1.234.567,50 EUR" in purchase.text
     assert purchase.subject == "Du hast 12,00 EUR bei Teehaus verdient"
-    assert "1\u202f234\u202f567,50 EUR" in _purchase_in("fr").text
+    assert "1 234 567,50 EUR" in " ".join(_purchase_in("fr").text.split())
     assert _purchase_in("fr").subject == "Vous avez gagné 12,00 EUR avec Teehaus"
     assert "1.234.567,50 EUR" in _purchase_in("es").text
     assert "du 16 novembre 2026 au 22 novembre 2026" in rendering.render_sample(WEEK, account("fr")).text

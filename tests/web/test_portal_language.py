@@ -10,6 +10,7 @@ from portal.accounts.models import Owner
 from portal.clock import utcnow
 from portal.db import db
 from portal.languages import ENGLISH, portal_language
+from tests.conftest import PASSWORD
 
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
 
@@ -69,6 +70,6 @@ def test_who_registers_in_german_goes_on_in_german(app, client):
     link = invitations.invite(
         "ada@tee.example", link=lambda token: f"/register/invited/{token}", now=utcnow()
     )
-    fields = {"programme": "Teehaus", "name": "Ada", "password": "correct horse battery"}
+    fields = {"programme": "Teehaus", "name": "Ada", "password": PASSWORD}
     assert client.submit(link, fields, headers=GERMAN).status_code == 303
     assert '<html lang="de">' in page(client, "/account")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -100,7 +101,7 @@ def accept_new(token: str, *, name: str, password: str, now: datetime) -> int:
             _join(row, person.id, now)
             joined = {"account": row.account_id, "owner": person.id}
     except IntegrityError:
-        raise MailboxTaken("This email address was registered meanwhile.") from None
+        raise MailboxTaken(_("This email address was registered meanwhile.")) from None
     record(SecurityEvent.JOINED, **joined)
     return joined["owner"]
 

@@ -7,6 +7,9 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
 from .html_tokens import Kind
 
 if TYPE_CHECKING:
@@ -14,16 +17,16 @@ if TYPE_CHECKING:
 
     from .html_tokens import Token
 
-ACTIVE = "no mail program runs scripts or shows forms, frames and videos"
-STYLE = "Signet keeps styles for colours, fonts, sizes, borders and spacing only"
-UNSAFE_STYLE = "the value of a style may hold words, numbers and colours only"
+ACTIVE = lazy_gettext("no mail program runs scripts or shows forms, frames and videos")
+STYLE = lazy_gettext("Signet keeps styles for colours, fonts, sizes, borders and spacing only")
+UNSAFE_STYLE = lazy_gettext("the value of a style may hold words, numbers and colours only")
 HIDDEN = "recipients would not see it; the words after the subject come from your first paragraph"
-COMMENT = "recipients do not see comments"
-CONDITIONAL = "Signet adds its own layout for Outlook"
+COMMENT = lazy_gettext("recipients do not see comments")
+CONDITIONAL = lazy_gettext("Signet adds its own layout for Outlook")
 LINK = "a link may begin with https://, http://, mailto: or tel: only"
 PICTURE = "mail programs load pictures from addresses with https:// only"
-HEAD = "Signet adds its own head and styles"
-OTHER = "Signet does not keep it"
+HEAD = lazy_gettext("Signet adds its own head and styles")
+OTHER = lazy_gettext("Signet does not keep it")
 
 _ACTIVE_TAGS = {
     "script", "noscript", "template", "iframe", "object", "embed", "form", "input", "button", "select", "textarea",
@@ -69,7 +72,7 @@ class Removal(NamedTuple):
 
 
 _OUTLOOK_COMMENT = Removal("a comment for Outlook", CONDITIONAL)
-_COMMENT = Removal("a comment", COMMENT)
+_COMMENT = Removal(lazy_gettext("a comment"), COMMENT)
 
 
 class SanitizerRules(NamedTuple):
@@ -126,7 +129,7 @@ class _HiddenElement:
 
     @property
     def removal(self) -> Removal:
-        return Removal(f"the hidden text “{_shorten(''.join(self._words))}”", HIDDEN)
+        return Removal(_("the hidden text “%(shorten)s”", shorten=_shorten("".join(self._words))), HIDDEN)
 
 
 def _is_hidden(token: Token, classes: set[str]) -> bool:
@@ -185,7 +188,10 @@ def _describe_unseen(token: Token, rules: SanitizerRules, classes: set[str]) -> 
     if token.value != "img" or rules.is_picture(address):
         return None
     return Removal(
-        f"the picture “{_shorten(address)}”" if address else "a picture without an address", PICTURE
+        _("the picture “%(shorten)s”", shorten=_shorten(address))
+        if address
+        else _("a picture without an address"),
+        PICTURE,
     )
 
 
@@ -198,7 +204,9 @@ def count_parts(tokens: Iterable[Token], marker: str, rules: SanitizerRules) -> 
             counts[_OUTLOOK_COMMENT if is_conditional else _COMMENT] += 1
         elif token.kind is Kind.START and token.value == "body":
             counts.update(
-                Removal(f"{name} of <body>", HEAD) for name in token.attributes if name in _BODY_ATTRIBUTES
+                Removal(_("%(name)s of <body>", name=name), HEAD)
+                for name in token.attributes
+                if name in _BODY_ATTRIBUTES
             )
         elif token.kind is Kind.START and token.value not in (*_NOT_REPORTED, *_BLOCKS):
             counts.update(_describe(token, rules))
@@ -217,7 +225,7 @@ def normalize_style(declaration: str) -> str:
 def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
     tag = token.value
     why = ACTIVE if tag in _ACTIVE_TAGS else HEAD if tag in _HEAD_TAGS else OTHER
-    why = f"it becomes <{RENAMED[tag]}>" if why is OTHER and tag in RENAMED else why
+    why = _("it becomes <%(value)s>", value=RENAMED[tag]) if why is OTHER and tag in RENAMED else why
     yield Removal(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else ""), why)
     if tag not in rules.tags:
         return
@@ -227,11 +235,16 @@ def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
                 style = normalize_style(declaration).partition(":")[0].strip()
                 if style:
                     why = STYLE if rules.is_style_kept(declaration) else UNSAFE_STYLE
-                    yield Removal(f"the style “{_shorten(style)}” of <{tag}>", why)
+                    yield Removal(
+                        _("the style “%(shorten)s” of <%(tag)s>", shorten=_shorten(style), tag=tag), why
+                    )
         elif name == "href" and not rules.is_address(value):
-            yield Removal(f"the link “{_shorten(value)}”", LINK)
+            yield Removal(_("the link “%(shorten)s”", shorten=_shorten(value)), LINK)
         else:
-            yield Removal(f"{_shorten(name)} of <{tag}>", ACTIVE if name.startswith("on") else OTHER)
+            yield Removal(
+                _("%(shorten)s of <%(tag)s>", shorten=_shorten(name), tag=tag),
+                ACTIVE if name.startswith("on") else OTHER,
+            )
 
 
 def _shorten(text: str) -> str:

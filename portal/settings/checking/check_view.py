@@ -136,19 +136,21 @@ def summary(check: SettingsCheck, *, behind: bool = False) -> str:
     if check.state is CheckState.WAITING and behind:
         return str(_("Your previous check is still running. This one starts when it ends."))
     if check.state is CheckState.WAITING:
-        return "The check starts as soon as a worker is free."
+        return _("The check starts as soon as a worker is free.")
     failed = next((result for result in check.stages if result["verdict"] == "failed"), None)
     if check.state is CheckState.RUNNING and failed:
-        return f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}. Looking for a fix that works."
+        return _(
+            "Stopped at: %(get)s. Looking for a fix that works.", get=STAGE_LABELS.get(failed["stage"], "")
+        )
     if check.state is CheckState.RUNNING:
         latest = STAGE_LABELS.get(check.stages[-1]["stage"], "") if check.stages else ""
         return f"Checking. {latest}: {check.stages[-1]['verdict']}." if latest else "Checking."
     if check.state is CheckState.PASSED:
-        return f"All {len(done)} steps passed. The test email was accepted."
+        return _("All %(value)s steps passed. The test email was accepted.", value=len(done))
     if check.diagnosis and check.diagnosis["code"] == CHECK_STOPPED["code"]:
         return str(_("Stopped by you."))
     return (
-        f"Stopped at: {STAGE_LABELS.get(failed['stage'], '')}."
+        _("Stopped at: %(get)s.", get=STAGE_LABELS.get(failed["stage"], ""))
         if failed
-        else "The check did not get through."
+        else _("The check did not get through.")
     )

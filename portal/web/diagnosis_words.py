@@ -1,0 +1,88 @@
+"""Diagnoses in the language of a page.
+
+A diagnosis is stored as English sentences that were filled from those of its case. The case is found by its code, the values
+by comparing the stored sentence with the case's, and then they are put into the translated sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from flask_babel import get_locale, gettext
+
+from ..smtp.diagnosis.cases import load_cases
+from ..smtp.providers import load_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..smtp.diagnosis.cases import Case
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+def cause_and_fixes(diagnosis: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the cause and the fixes of a stored diagnosis. What no case explains is looked up as it is."""
+    cause, fixes = str(diagnosis["cause"]), [str(fix) for fix in diagnosis.get("fixes", ())]
+    locale = get_locale()
+    if locale is None or locale.language == "en":
+        return cause, fixes
+    case = _cases().get(str(diagnosis.get("code")))
+    known = (case.cause, *case.fixes) if case else ()
+    return _translated(cause, known), [_translated(fix, known) for fix in fixes]
+
+
+def _translated(sentence: str, templates: Iterable[str]) -> str:
+    for template in templates:
+        values = _values(template, sentence)
+        if values is not None:
+            return _fill(gettext(template), values)
+    return gettext(sentence) if sentence else ""
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    filled = _PLACEHOLDER.sub(lambda found: _value(values, found[1]), template)
+    return filled[:1].upper() + filled[1:]
+
+
+def _value(values: Mapping[str, str], name: str) -> str:
+    value = values.get(name, "")
+    steps = _steps().get(value)
+    if steps:
+        return " ".join(gettext(step) for step in steps)
+    return gettext(value) if value else ""
+
+
+def _values(template: str, sentence: str) -> dict[str, str] | None:
+    """Return the values that a template was filled with, None for another sentence. Takes linear time."""
+    literals = _PLACEHOLDER.split(template)[::2]
+    names = _PLACEHOLDER.findall(template)
+    start = literals[0]
+    if sentence[: len(start)].casefold() != start.casefold():
+        return None
+    values, at = {}, len(start)
+    for name, literal in zip(names, literals[1:], strict=True):
+        end = sentence.find(literal, at) if literal else len(sentence)
+        if literal is literals[-1] and literal:
+            end = len(sentence) - len(literal)
+            if end < at or not sentence.endswith(literal):
+                return None
+        if end < 0:
+            return None
+        values.setdefault(name, sentence[at:end])
+        at = end + len(literal)
+    return values if at == len(sentence) else None
+
+
+@cache
+def _cases() -> dict[str, Case]:
+    own = (case for provider in load_catalogue().providers for case in provider.cases)
+    return {case.code: case for case in (*load_cases(), *own)}
+
+
+@cache
+def _steps() -> dict[str, tuple[str, ...]]:
+    """Return the steps to a password by the sentence that they make together."""
+    return {" ".join(one.password.steps): one.password.steps for one in load_catalogue().providers}
