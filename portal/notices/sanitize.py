@@ -192,7 +192,7 @@ def sanitize_source(source: str) -> SanitizedSource:
     _check_tags_kept(tokens, unmasked, marker)
 
     def unmask(text: str) -> str:
-        return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, text)
+        return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, str(text))
 
     def addresses_of(tag: str, attribute: str) -> list[str]:
         starts = (one for one in read if one.kind is Kind.START and one.value == tag)

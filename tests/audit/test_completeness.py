@@ -153,6 +153,7 @@ _BY_AFFILIATE = "by an affiliate about themselves; the affiliate's history is th
 _CHANGES_NOTHING = "changes no setting and no data"
 _TRIES = "sends, reads or checks once more; the result is in a table of its own"
 REASONS = {
+    "accounts.change_language": "chooses how the portal speaks to one person",
     "affiliates.accept": _BY_AFFILIATE,
     "affiliates.confirm_address_now": _BY_AFFILIATE,
     "affiliates.confirm_now": _BY_AFFILIATE,

@@ -151,11 +151,11 @@ def test_emptying_the_inbox_removes_every_message(owner, inbox_folder):
 def test_the_faults_page_explains_every_listener_and_fault(owner):
     page = _body(owner.get("/rehearsal/faults")).replace("&#39;", "'")
     for fault in FAULTS:
-        assert fault.name in page
-        assert fault.sentence in page
+        assert str(fault.name) in page
+        assert str(fault.sentence) in page
         assert fault.reply in page
     for listener in LISTENERS:
-        assert listener.sentence in page
+        assert str(listener.sentence) in page
 
 
 def test_pages_show_the_rehearsal_banner(owner):

@@ -71,7 +71,7 @@ class Removal(NamedTuple):
     why: str
 
 
-_OUTLOOK_COMMENT = Removal("a comment for Outlook", CONDITIONAL)
+_OUTLOOK_COMMENT = Removal(lazy_gettext("a comment for Outlook"), CONDITIONAL)
 _COMMENT = Removal(lazy_gettext("a comment"), COMMENT)
 
 
