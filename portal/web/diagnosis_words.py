@@ -62,7 +62,8 @@ def _values(template: str, sentence: str) -> dict[str, str] | None:
     start = literals[0]
     if sentence[: len(start)].casefold() != start.casefold():
         return None
-    values, at = {}, len(start)
+    values: dict[str, str] = {}
+    at = len(start)
     for name, literal in zip(names, literals[1:], strict=True):
         end = sentence.find(literal, at) if literal else len(sentence)
         if literal is literals[-1] and literal:
