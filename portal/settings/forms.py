@@ -84,10 +84,14 @@ class SmtpForm(PortalForm):
 
     provider = SelectField(lazy_gettext("Provider"), validators=[Optional()], validate_choice=False)
     host = text_field(
-        "SMTP Server", required(lazy_gettext("Enter the SMTP server, such as smtp.mailgun.org.")), limit=253
+        lazy_gettext("SMTP Server"),
+        required(lazy_gettext("Enter the SMTP server, such as smtp.mailgun.org.")),
+        limit=253,
     )
-    username = text_field("SMTP Username", required_for_login, limit=254)
-    password = PasswordField("SMTP Password", validators=[no_control_characters, max_length(500)])
+    username = text_field(lazy_gettext("SMTP Username"), required_for_login, limit=254)
+    password = PasswordField(
+        lazy_gettext("SMTP Password"), validators=[no_control_characters, max_length(500)]
+    )
     domain = text_field(lazy_gettext("Domain"), limit=253)
     security = RadioField(
         lazy_gettext("Enable SSL"),
@@ -96,12 +100,14 @@ class SmtpForm(PortalForm):
         validate_choice=False,
         validators=[Optional()],
     )
-    port = text_field("SMTP Port", Optional(), port_number, limit=12)
-    mechanism = SelectField("SMTP Authentication", choices=_MECHANISMS, default=Mechanism.AUTOMATIC.value)
+    port = text_field(lazy_gettext("SMTP Port"), Optional(), port_number, limit=12)
+    mechanism = SelectField(
+        lazy_gettext("SMTP Authentication"), choices=_MECHANISMS, default=Mechanism.AUTOMATIC.value
+    )
     wrapped_user = text_field(lazy_gettext("Affiliate Wrapped User"), limit=64)
     from_name = text_field(lazy_gettext("From name"), limit=100)
-    reply_to = mailbox_field("Reply-To", Optional())
-    ehlo_name = text_field("EHLO name", limit=253)
+    reply_to = mailbox_field(lazy_gettext("Reply-To"), Optional())
+    ehlo_name = text_field(lazy_gettext("EHLO name"), limit=253)
     envelope_sender = mailbox_field(lazy_gettext("Envelope sender"), Optional())
     messages_per_connection = text_field(lazy_gettext("Messages per connection"), limit=12)
     reply_seconds = text_field(lazy_gettext("Reply time"), limit=12)
@@ -225,7 +231,7 @@ class SmtpForm(PortalForm):
 class RecipientForm(PortalForm):
     """Where a test email goes. Without own live settings, only the owner's mailbox gets one, and nothing is asked."""
 
-    recipient = mailbox_field("To", Optional())
+    recipient = mailbox_field(lazy_gettext("To"), Optional())
 
 
 def initial_values(version: SmtpSettings) -> dict[str, Any]:

@@ -26,7 +26,7 @@ blueprint = Blueprint("explain", __name__)
 PATH = "/settings/explain"
 _MAX_REPLY_CHARS = 8000  # a real reply has a few hundred
 
-_STAGE_CHOICES = [SelectChoice("", "I do not know")] + [
+_STAGE_CHOICES = [SelectChoice("", lazy_gettext("I do not know"))] + [
     SelectChoice(stage.value, f"{STAGE_LABELS[stage]} ({command})" if command else STAGE_LABELS[stage])
     for stage, command in {
         Stage.CONSENT: "OAuth",
@@ -81,7 +81,7 @@ def strip_invisible(value: str | None) -> str | None:
 class ExplainForm(PortalForm):
     """A reply pasted from a log or a bounce."""
 
-    server = text_field("SMTP Server", limit=253)
+    server = text_field(lazy_gettext("SMTP Server"), limit=253)
     stage = SelectField(
         lazy_gettext("When did it say this?"),
         choices=_STAGE_CHOICES,

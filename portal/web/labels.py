@@ -45,7 +45,7 @@ STAGE_LABELS: Mapping[str, str] = {
     Stage.CONNECT: lazy_gettext("Connect"),
     Stage.GREETING: lazy_gettext("Greeting"),
     Stage.EHLO: lazy_gettext("Features"),
-    Stage.TLS: "TLS and certificate",
+    Stage.TLS: lazy_gettext("TLS and certificate"),
     Stage.AUTH: lazy_gettext("Log in"),
     Stage.MAIL: lazy_gettext("Sender accepted"),
     Stage.RCPT: lazy_gettext("Recipient accepted"),
@@ -65,15 +65,15 @@ STAGE_PROGRESS_LABELS: Mapping[str, str] = {
     Stage.DATA: lazy_gettext("Handing the message over"),
 }
 FIELD_LABELS: Mapping[str, str] = {
-    "host": "SMTP Server",
-    "port": "SMTP Port",
+    "host": lazy_gettext("SMTP Server"),
+    "port": lazy_gettext("SMTP Port"),
     "security": lazy_gettext("Enable SSL"),
-    "username": "SMTP Username",
-    "password": "SMTP Password",
-    "mechanism": "SMTP Authentication",
+    "username": lazy_gettext("SMTP Username"),
+    "password": lazy_gettext("SMTP Password"),
+    "mechanism": lazy_gettext("SMTP Authentication"),
     "domain": lazy_gettext("Domain"),
     "wrapped_user": lazy_gettext("Affiliate Wrapped User"),
-    "ehlo_name": "EHLO name",
+    "ehlo_name": lazy_gettext("EHLO name"),
 }
 # Who has to act, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert's line "Whose move: ...".
 MOVE_LABELS: Mapping[str, str] = {
@@ -83,7 +83,7 @@ MOVE_LABELS: Mapping[str, str] = {
     "operator": lazy_gettext("The portal operator’s"),
 }
 MOVE_LABELS_IN_ALERTS: Mapping[str, str] = {
-    "owner": "yours",
+    "owner": lazy_gettext("yours"),
     "provider": lazy_gettext("your provider’s"),
     "network_operator": lazy_gettext("Your network operator’s"),
     "operator": lazy_gettext("the portal operator’s"),
