@@ -14,7 +14,7 @@ from tests.test_plain_names import _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 FOLDER = str(readiness.MIGRATIONS)
-BEFORE, AFTER = "0049", "0050"
+BEFORE, AFTER = "0051", "0052"
 DEFAULTS = {"owner": {"language": "en"}}
 
 
