@@ -21,6 +21,7 @@ from portal.settings import login_probe
 from portal.settings import versions as operations
 from portal.settings.models import SmtpSettings
 from tests.cases import in_one_test
+from tests.conftest import PASSWORD
 from tests.oauth.conftest import (
     FORM,
     GOOGLE,
@@ -203,6 +204,7 @@ def test_a_withdrawn_consent_holds_the_mail_until_connected_again(
     drain_queue(live.account_id)
     assert len(incidents()) == 1
     provider.issuer.script = lambda _form: None
+    assert owner.submit("/account/is-it-you", {"password": PASSWORD}).status_code == 303
     assert owner.submit(MICROSOFT, FORM).status_code == 303
     work()
     drain_queue(live.account_id)
