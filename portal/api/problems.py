@@ -140,10 +140,10 @@ class Problem(Exception):
             "type": f"{current_config().base_url}/settings/api/reference#problem-{self.kind.value}",
             "title": title,
             "status": status,
-            "detail": self.detail or when,
+            "detail": str(self.detail or when),
         }
         if self.errors:
-            members["errors"] = [{"pointer": one.pointer, "message": one.message} for one in self.errors]
+            members["errors"] = [{"pointer": one.pointer, "message": str(one.message)} for one in self.errors]
         return members
 
 
