@@ -74,7 +74,7 @@ def for_logged_out(view: Callable[..., ResponseReturnValue]) -> Callable[..., Re
     return guarded
 
 
-def render_errors(template: str, form: FlaskForm, **more: Any) -> ResponseReturnValue:
+def render_errors(template: str, form: FlaskForm, **more: Any) -> tuple[str, int]:
     """Render a form with its errors, status 422."""
     return render_template(template, form=form, form_errors=True, **more), 422
 

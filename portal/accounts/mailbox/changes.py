@@ -247,4 +247,5 @@ def _can_undo(token: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 def _count(statement: Any) -> int:
-    return int(db.session.execute(statement.execution_options(synchronize_session=False)).rowcount)
+    result = db.session.execute(statement.execution_options(synchronize_session=False))
+    return int(result.rowcount)  # type: ignore[attr-defined]

@@ -42,8 +42,8 @@ def change_mailbox() -> ResponseReturnValue:
         )
     except changes.CannotChange as error:
         add_error(form, str(error), form.mailbox)
-        html, status = render_errors(_PAGE, form, can_change=True)  # type: ignore[misc]
-        return html, 429 if isinstance(error, changes.TooManyMailboxChanges) else status
+        page = render_errors(_PAGE, form, can_change=True)
+        return (page[0], 429) if isinstance(error, changes.TooManyMailboxChanges) else page
     flash(_("A link is on its way to %(mailbox)s. Open it here within 24 hours.", mailbox=to), "success")
     return redirect(url_for("accounts.profile"), 303)
 
