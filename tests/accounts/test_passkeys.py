@@ -104,6 +104,19 @@ def test_a_passkey_logs_in_alone_and_makes_the_password_need_a_second_step(app, 
     assert owner.submit(f"{KEYS}/{ids[0]}/remove", {}, page=PAGE).status_code == 404
 
 
+@pytest.mark.both_databases
+def test_an_id_that_no_database_holds_is_refused_without_an_error(app, owner):
+    key = Authenticator()
+    add(owner, key)
+    browser = app.test_client()
+    for id_ in ("\x00", "\ud800", "x" * 5_000):
+        answer = json.loads(key.sign(options(browser, WITH_ANSWER, "/log-in"))) | {"id": id_}
+        refused = browser.submit(WITH_ANSWER, {"credential": json.dumps(answer)}, page="/log-in")
+        assert refused.status_code == 422
+    assert add(owner, Authenticator(id=b"x" * 1_100)).status_code == 422
+    assert add(owner, Authenticator(id=b"x" * 1_023)).status_code == 303
+
+
 def test_nothing_but_the_right_signature_for_this_log_in_is_accepted(app, owner, stranger):
     key = Authenticator()
     add(owner, key)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 MAX_PASSKEYS = 20  # of a person
 MAX_ANSWER_CHARS = 10_000  # of a browser's answer
 _MAX_KEY_BYTES = 1_000  # a public key of RSA with 4,096 bits has 530
+_MAX_ID_BYTES = 1_023  # of a credential (Web Authentication, 7.1)
 _HANDLE_BYTES = 32
 _PER_NETWORK = RateLimit("passkeys by network", 50, timedelta(minutes=15))
 # What the library and its decoders raise for malformed input.
@@ -124,7 +125,7 @@ def add(user: LoggedIn, token: str, answer: str, name: str, *, now: datetime) ->
         )
     except _MALFORMED:
         raise NotAccepted from None
-    if len(found.credential_public_key) > _MAX_KEY_BYTES:
+    if len(found.credential_public_key) > _MAX_KEY_BYTES or len(found.credential_id) > _MAX_ID_BYTES:
         raise NotAccepted
     lock(user.id)
     if len(db.session.scalars(select(Passkey.id).where(Passkey.owner_id == user.id)).all()) >= MAX_PASSKEYS:
