@@ -76,6 +76,7 @@ class Visitor:
 class _StoredPassword:
     id: int
     account_id: int
+    present_account_id: int | None  # that the person still belongs to
     password_hash: str
     key: str  # of the mailbox
     name: str
@@ -122,7 +123,11 @@ def _list_failure(key: str, stored: _StoredPassword | None, visitor: Visitor, no
         actor = audit.Actor(audit.Way.PAGE, stored.id, stored.name, network=visitor.network)
         failed, refused = audit.Activity.LOG_IN_FAILED, audit.AuditOutcome.REFUSED
         audit.record(
-            failed, stored.account_id, actor=actor, outcome=refused, after={"device": visitor.device.name}
+            failed,
+            stored.present_account_id,
+            actor=actor,
+            outcome=refused,
+            after={"device": visitor.device.name},
         )
     db.session.commit()
 
@@ -134,11 +139,14 @@ def _concerned(stored: _StoredPassword | None) -> dict[str, int]:
 
 def _find_stored_password(key: str, visitor: Visitor, now: datetime) -> _StoredPassword | None:
     """Count this attempt and fetch the hash in one transaction, which ends before the slow verification."""
-    query = select(Owner.id, Owner.account_id, Owner.password_hash, Owner.name).where(
-        Owner.mailbox_key == key
+    present = first_account().label("present")
+    columns = (Owner.id, Owner.account_id, present, Owner.password_hash, Owner.name)
+    row = db.session.execute(select(*columns).where(Owner.mailbox_key == key)).one_or_none()
+    stored = (
+        _StoredPassword(row.id, row.account_id, row.present, row.password_hash, key, row.name)
+        if row
+        else None
     )
-    row = db.session.execute(query).one_or_none()
-    stored = _StoredPassword(row.id, row.account_id, row.password_hash, key, row.name) if row else None
     wait, reached = timedelta(), ""
     for limit, of in _limits(key, row.id if row else None, visitor):
         wait = rate_limit.consume_or_wait(limit, *of, now=now)

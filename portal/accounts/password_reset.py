@@ -22,6 +22,7 @@ from .identifiers import mailbox_key
 from .login import TooManyAttempts, reset_attempts
 from .models import Owner, OwnerSession, PasswordReset
 from .passwords import check_password, hasher
+from .team.programmes import account_of
 from .tokens import InvalidLink, hash_token, new_token
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def request_reset(request: ResetRequest, *, link_for: Callable[[str], str], now:
         token = add_reset(owner, now)
         enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
         target = audit.AuditTarget(PERSON, owner.id, owner.name)
-        audit.record(audit.Activity.RESET_REQUESTED, owner.account_id, target=target)
+        audit.record(audit.Activity.RESET_REQUESTED, account_of(owner.id), target=target)
     db.session.commit()
     record(
         SecurityEvent.RESET_REQUESTED,
@@ -82,7 +83,7 @@ def create_reset_token(mailbox: str, *, now: datetime) -> str | None:
         return None
     token, concerned = add_reset(owner, now), {"account": owner.account_id, "owner": owner.id}
     target = audit.AuditTarget(PERSON, owner.id, owner.name)
-    audit.record(audit.Activity.RESET_REQUESTED, owner.account_id, target=target)
+    audit.record(audit.Activity.RESET_REQUESTED, account_of(owner.id), target=target)
     db.session.commit()
     record(SecurityEvent.RESET_LINK_MADE, **concerned)
     return token
@@ -132,7 +133,7 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
     reset_attempts(owner.mailbox_key, now=now)
     owner_id, account_id = owner.id, owner.account_id
     audit.act_as(owner_id, owner.name)
-    audit.record(audit.Activity.PASSWORD_RESET, account_id)
+    audit.record(audit.Activity.PASSWORD_RESET, account_of(owner_id))
     db.session.commit()
     record(SecurityEvent.PASSWORD_RESET, account=account_id, owner=owner_id)
     return owner_id

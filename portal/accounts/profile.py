@@ -19,6 +19,7 @@ from .login import WrongCredentials
 from .models import Account, Owner, OwnerSession
 from .password_reset import replace_password
 from .passwords import check_password, hasher
+from .team.programmes import account_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -120,7 +121,7 @@ def set_operator(mailbox: str, *, operator: bool) -> Owner | None:
         return None
     owner.is_operator = operator
     action = audit.Activity.OPERATOR_PROMOTED if operator else audit.Activity.OPERATOR_DEMOTED
-    audit.record(action, owner.account_id, target=audit.AuditTarget(PERSON, owner.id, owner.name))
+    audit.record(action, account_of(owner.id), target=audit.AuditTarget(PERSON, owner.id, owner.name))
     concerned = {"account": owner.account_id, "owner": owner.id}
     db.session.commit()
     record(SecurityEvent.OPERATOR_PROMOTED if operator else SecurityEvent.OPERATOR_DEMOTED, **concerned)

@@ -266,3 +266,18 @@ def test_operators_see_what_concerns_the_installation_and_no_account(app, owner,
 def test_a_new_programme_has_an_empty_page_for_its_days(owner):
     assert "Nothing matches" in texts(owner.get("/activity?until=2020-01-01"))
     assert "Nothing further" in texts(owner.get("/activity?before=1-1"))
+
+
+@pytest.mark.both_databases
+def test_a_team_sees_no_log_ins_of_a_person_whom_it_has_removed(app):
+    team = make_team(app)
+    eve, account_id = id_of(mailbox_of(Role.EDITOR)), rows()[-1].account_id
+    assert team.owner.submit(f"/team/{eve}/remove", {}, page="/team").status_code == 303
+    seen = len(rows(account_id=account_id))
+    stranger = app.test_client()
+    wrong = {"mailbox": mailbox_of(Role.EDITOR), "password": "not her password"}
+    assert stranger.submit("/log-in", wrong).status_code == 422
+    asked = {"mailbox": mailbox_of(Role.EDITOR)}
+    assert stranger.submit("/forgot-password", asked).status_code in {200, 303}
+    assert len(rows(account_id=account_id)) == seen
+    assert [row.action for row in rows(account_id=None)] == [Activity.LOG_IN_FAILED, Activity.RESET_REQUESTED]

@@ -18,6 +18,7 @@ from ..identifiers import mailbox_key
 from ..models import Account, Membership, Owner, OwnerSession
 from ..team import members
 from ..team.members import NoMember, NotAllowed
+from ..team.programmes import account_of
 from ..team.rights import Right, roles_with
 from . import emails
 from .changing import delete_all
@@ -86,7 +87,7 @@ def forget(mailbox: str, *, now: datetime) -> str | None:
             return None
         raise NoFactor
     _forget(found.id, "the operator of the portal", now)
-    audit.record(audit.Activity.FACTOR_RESET, found.account_id, target=members.target_of(found.id))
+    audit.record(audit.Activity.FACTOR_RESET, account_of(found.id), target=members.target_of(found.id))
     db.session.commit()
     record(
         SecurityEvent.FACTOR_CHANGED,

@@ -18,7 +18,7 @@ from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
 from ..login import TooManyAttempts, record_lock_out, warn_of_new_device
 from ..models import Owner, ProvedBy
-from ..team.programmes import first_account
+from ..team.programmes import account_of, first_account
 from . import challenges, emails, entry, recovery, totp
 from .models import ChallengePurpose
 from .state import codes_left
@@ -142,7 +142,7 @@ def _refuse(token: str, owner_id: int, visitor: Visitor, now: datetime) -> None:
     owner = db.session.get_one(Owner, owner_id)
     audit.record(
         audit.Activity.LOG_IN_FAILED,
-        owner.account_id,
+        account_of(owner_id),
         actor=audit.Actor(audit.Way.PAGE, owner_id, owner.name, network=visitor.network),
         outcome=audit.AuditOutcome.REFUSED,
         after={"device": visitor.device.name, "by": "code"},

@@ -27,6 +27,7 @@ from ..identifiers import mailbox_key
 from ..models import MailboxChange, Owner, OwnerSession, PasswordReset, PendingRegistration
 from ..passwords import hasher
 from ..registration import NOT_ASCII
+from ..team.programmes import account_of
 from ..tokens import InvalidLink, hash_token, new_token
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def undo(token: str, *, now: datetime) -> str:
     concerned = {"account": owner.account_id, "owner": owner.id}
     reset = password_reset.add_reset(owner, now)
     audit.act_as(owner.id, owner.name)
-    _record(audit.Activity.MAILBOX_RESTORED, owner.account_id, row.new_mailbox, row.former_mailbox)
+    _record(audit.Activity.MAILBOX_RESTORED, account_of(owner.id), row.new_mailbox, row.former_mailbox)
     db.session.commit()
     record(SecurityEvent.MAILBOX_RESTORED, **concerned)
     return reset

@@ -32,6 +32,14 @@ def first_account() -> ColumnElement[Any]:
     return func.coalesce(last_shown, oldest)
 
 
+def account_of(owner_id: int) -> int | None:
+    """Return the account that a new session of a person shows; None if the person belongs to none.
+
+    ``Owner.account_id`` is the last one shown, which the person may have left.
+    """
+    return db.session.scalar(select(first_account()).where(Owner.id == owner_id))
+
+
 def programmes_of(owner_id: int) -> list[Programme]:
     """Return the accounts that a person belongs to, by name."""
     query = select(Account.id, Account.name, Membership.role).join(
