@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babel import Locale
-from flask import g, has_request_context, request
+from flask import current_app, g, has_request_context, request
 from flask_babel import Babel, force_locale, get_locale, gettext, refresh
 from flask_login import current_user
 
@@ -49,6 +49,8 @@ def _select_locale() -> Locale:
     English outside of requests, and for the API, which knows no person.
     """
     locale: Locale = g.get("page_locale") or g.get("offered_locale", DEFAULT_LOCALE)
+    if not hasattr(current_app, "login_manager"):  # the rehearsal's page of consent
+        return locale
     if "page_locale" in g or not has_request_context() or current_user.get_id() is None:
         return locale
     return _locale(portal_language(current_user.language).code)
