@@ -173,5 +173,6 @@ def _recipient(account: Account) -> str:
 def _stage_line(result: StageResult) -> str:
     """Return one stage result as a line, followed by its evidence."""
     time = "" if result.status is StageStatus.SKIPPED else f"{result.duration_ms} ms"
-    head = f"{_STATUS_LABELS[result.status]:8}{STAGE_LABELS[result.stage]:22}{time:>9}  {result.sentence}"
+    label = str(STAGE_LABELS[result.stage])  # a lazy text takes no width
+    head = f"{_STATUS_LABELS[result.status]:8}{label:22}{time:>9}  {result.sentence}"
     return "\n".join([head, *(f"{'':8}  {key}: {value}" for key, value in result.evidence.items())])
