@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from ..outbox.queue import NewMessage
 
+_ALLOWED = {
+    "events": "report events and read their emails",
+    "sending": "read the sending status",
+    "affiliates": "add, read, change and erase affiliates",
+    "settings": "save drafts of the SMTP settings and check them",
+}  # by the scope of a token
 _IGNORE = "If you did not ask for this, you need not do anything."
 
 
@@ -228,12 +234,12 @@ Signet
     return _message("server-changed", key, mailbox, "Your emails leave by another server", text)
 
 
-def token_created(mailbox: str, key: str, programme: str, link: str) -> NewMessage:
-    """Inform an owner of a new API token. ``programme`` as for ``invite_to_team``."""
+def token_created(mailbox: str, key: str, programme: str, link: str, *, scope: str) -> NewMessage:
+    """Inform an owner of a new API token and its scope. ``programme`` as for ``invite_to_team``."""
     text = f"""Hello,
 
-an API token was created for {_whose(programme)}. Whoever has it can report events or change affiliates.
-This page shows who created it:
+an API token with the scope {scope} was created for {_whose(programme)}.
+A program that has the token can {_ALLOWED[scope]}. This page shows who created it:
 
 {link}
 
@@ -244,9 +250,10 @@ Signet
 
 def role_changed(mailbox: str, key: str, programme: str, role: str) -> NewMessage:
     """Inform a person of another role. ``programme`` as for ``invite_to_team``."""
+    article = "a" if role == "viewer" else "an"
     text = f"""Hello,
 
-an owner of {_whose(programme)} gave you another role: you are {role} now.
+an owner of {_whose(programme)} gave you another role: you are {article} {role} now.
 The page Team shows what each role includes.
 
 Signet

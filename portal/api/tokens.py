@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
@@ -115,7 +116,7 @@ def create(account_id: int, *, now: datetime, **new: Unpack[NewToken]) -> str:
         target=target,
         after={"scope": row.scope.value, "ends": row.expires_at},
     )
-    warn_owners(account_id, emails.token_created)
+    warn_owners(account_id, partial(emails.token_created, scope=row.scope.value))
     db.session.commit()
     record(SecurityEvent.TOKEN_CREATED, account=account_id, token=token_id)
     return token

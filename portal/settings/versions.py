@@ -187,9 +187,9 @@ def strip_password_spaces(owner: SettingsSaver, version: SmtpSettings, *, now: d
 def activate(version: SmtpSettings, *, now: datetime) -> None:
     """Make a version live in place of the current one and release the queue. The caller commits."""
     lock_account(version.account_id)
-    former = live_version(version.account_id)
+    former, used = live_version(version.account_id), _last_live(version.account_id)
     trail.record(audit.Activity.SERVER_LIVE, version, trail.values_of(former))
-    if former is not None and (former.host, former.username) != (version.host, version.username):
+    if used is not None and (used.host, used.username) != (version.host, version.username):
         warn_owners(version.account_id, emails.server_changed)
     _retire_live(version.account_id)
     version.state, version.live_since, version.failover_since = VersionState.LIVE, now, None
@@ -320,6 +320,14 @@ def _seal_password(version: SmtpSettings, password: str, saved: SmtpSettings | N
 
 def _clear_blocking(version: SmtpSettings) -> None:
     version.credential_warnings = [one | {"blocking": False} for one in version.credential_warnings]
+
+
+def _last_live(account_id: int) -> SmtpSettings | None:
+    """Return the version that was live last, also where it was stopped: a stop does not hide another server."""
+    query = select(SmtpSettings).where(
+        SmtpSettings.account_id == account_id, SmtpSettings.live_since.is_not(None)
+    )
+    return db.session.scalar(query.order_by(SmtpSettings.live_since.desc(), SmtpSettings.id.desc()).limit(1))
 
 
 def _retire_live(account_id: int) -> None:

@@ -8,7 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from portal import recipient_limits
+from portal.accounts import emails
 from portal.accounts.team.rights import Role
+from portal.api.models import TokenScope
 from portal.db import db
 from portal.settings.models import SmtpSettings
 from tests.accounts.conftest import portal_emails
@@ -17,6 +19,10 @@ from tests.conftest import PASSWORD
 
 ADA = "ada@brightleaf.example"
 CANARY = "canary-8f3a1c"
+
+
+def test_the_email_about_a_token_states_what_each_scope_allows():
+    assert set(emails._ALLOWED) == {scope.value for scope in TokenScope}
 
 
 def to(kind):
@@ -48,7 +54,7 @@ def test_a_team_learns_of_roles_removals_tokens_and_another_server(app):
         assert team.owner.submit(f"/team/{eve}/role", {"role": role}, page="/team").status_code == 303
     ((mailbox, text),) = portal_emails("team-role-changed")
     assert mailbox == mailbox_of(Role.EDITOR)
-    assert "the affiliate programme Brightleaf gave you another role: you are owner now" in text
+    assert "the affiliate programme Brightleaf gave you another role: you are an owner now" in text
     assert team.owner.submit(f"/team/{vic}/remove", {}, page="/team").status_code == 303
     assert to("team-removed") == [mailbox_of(Role.VIEWER)]
 
@@ -56,6 +62,7 @@ def test_a_team_learns_of_roles_removals_tokens_and_another_server(app):
     token = re.search(r"sig_[\w-]{43}", made.get_data(as_text=True))[0]
     assert to("token-created") == [ADA, mailbox_of(Role.EDITOR)]
     assert token not in repr(portal_emails())
+    assert "can report events and read their emails. " in portal_emails("token-created")[0][1]
 
     page = "/settings/email-preferences"
     fields = {
@@ -68,5 +75,11 @@ def test_a_team_learns_of_roles_removals_tokens_and_another_server(app):
         url = f"{page}/versions/{number}/activate"
         assert team.owner.submit(url, {}, page=page).status_code == 303
     assert to("server-changed") == [ADA, mailbox_of(Role.EDITOR)]
+    assert team.owner.submit(f"{page}/stop", {}, page=page).status_code == 303
+    for number, mailed in ((3, 2), (1, 4)):  # the same server again, and another one than before the stop
+        url = f"{page}/versions/{number}/activate"
+        assert team.owner.submit(url, {}, page=page).status_code == 303
+        assert team.owner.submit(f"{page}/stop", {}, page=page).status_code == 303
+        assert len(to("server-changed")) == mailed
     assert "http://127.0.0.1/activity" in portal_emails("server-changed")[0][1]
     assert CANARY not in repr(portal_emails())

@@ -194,7 +194,7 @@ def delete_old(now: datetime) -> None:
     db.session.commit()
 
 
-def _record(action: audit.Activity, account_id: int, before: str, after: str) -> None:
+def _record(action: audit.Activity, account_id: int | None, before: str, after: str) -> None:
     """Record another mailbox, of which rows hold only a part."""
     former, new = audit.hint_of_mailbox(before), audit.hint_of_mailbox(after)
     audit.record(action, account_id, before={"mailbox": former}, after={"mailbox": new})
