@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from flask_babel import gettext
@@ -16,6 +16,7 @@ from ..web.fields import PortalForm, mailbox_field, required, text_field
 from .orders import AGES, STATUSES, OrderAction, OutboxOrder
 
 _MAX_PER_DAY = 1_000_000
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # leaves room for date arithmetic
 
 
 class InvitePersonForm(PortalForm):
@@ -100,7 +101,7 @@ class OrderForm(PortalForm):
         """Return the order as entered, with the time of its preview at the latest."""
         status = Status(self.status.data) if self.status.data else None
         age, action = AGES[self.age.data], OrderAction(self.action.data)
-        before = min(now, _time(self.at.data) or now) - age
+        before = max(_EARLIEST, min(now, _time(self.at.data) or now)) - age
         is_any_queue = action is OrderAction.RELEASE and not age
         return OutboxOrder(action, self.account.data or "", status, None if is_any_queue else before)
 

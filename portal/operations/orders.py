@@ -1,6 +1,7 @@
 """An operator's orders over the outbox of all accounts: retry or cancel emails, and release queues.
 
-An order is shown with what it would change first. What is queued after that is left out, so no more is changed than was shown.
+An order is shown with what it would change first. What is queued after that is left out. An email or queue that changes its
+state after that counts with the new one.
 """
 
 from __future__ import annotations

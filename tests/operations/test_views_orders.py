@@ -137,6 +137,10 @@ def test_an_order_on_the_page_is_bounded(operator: LintingClient, monkeypatch: p
     sent = {"action": "cancel", "account": "", "status": "", "age": "any", "at": ""}
     assert operator.submit(PAGE, sent, page="/operator/accounts").status_code == 422
     assert statuses() == ["queued"] * 2
+    for at in ("0001-01-01T00:00:00+00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        old = sent | {"age": "week", "at": at}
+        assert operator.submit(PAGE, old, page="/operator/accounts").status_code == 303
+    assert statuses() == ["queued"] * 2, "no email is that old"
 
 
 def test_only_operators_give_orders(app: Flask, operator: LintingClient, stranger: LintingClient) -> None:
