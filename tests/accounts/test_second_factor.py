@@ -380,7 +380,7 @@ def test_undoing_a_change_of_the_mailbox_removes_the_factors_that_were_added_sin
     kept = Passkey(
         owner_id=owner_id, credential_id="kept", public_key=b"", sign_count=0, handle=b"", name="Mine"
     )
-    kept.is_backed_up, kept.created_at = False, utcnow()
+    kept.is_backed_up, kept.created_at = False, utcnow() - timedelta(days=2)
     db.session.add(kept)
     db.session.commit()
     with later(minutes=1):
@@ -392,6 +392,22 @@ def test_undoing_a_change_of_the_mailbox_removes_the_factors_that_were_added_sin
         assert app.test_client().submit(undo, {}).status_code == 303
         assert (count(Totp), count(RecoveryCode), count(Passkey)) == (0, 0, 1)
         assert not second_step.is_waiting(pending, now=utcnow())
+
+
+@pytest.mark.both_databases
+def test_undoing_a_change_of_the_mailbox_removes_the_factors_that_the_stranger_added_before_it(app, owner):
+    """A stranger with the password adds a passkey first. It would let the stranger in, and keep the person out."""
+    with later(minutes=1):
+        set_up(owner)
+        assert count(RecoveryCode) == 10
+    with later(minutes=2):
+        undo = change(owner)
+    with later(days=6):
+        answer = app.test_client().submit(undo, {})
+        assert (count(Totp), count(RecoveryCode)) == (0, 0)
+        visitor = app.test_client()
+        visitor.submit(answer.location, {"password": "seven purple kettles"})
+        assert first_step(visitor, ADA, "seven purple kettles") == "/", "no second step"
 
 
 def test_nothing_can_be_set_up_while_half_logged_in(app, owner):

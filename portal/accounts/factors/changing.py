@@ -99,9 +99,14 @@ def _has_none(owner_id: int) -> bool:
 
 
 def delete_all(owner_id: int, *, since: datetime | None = None) -> None:
-    """Delete all factors of a person, or those added since a time, and what waits for one. The caller commits."""
+    """Delete all factors of a person, or those added since a time, and what waits for one. The caller commits.
+
+    Without a factor, no recovery codes are left.
+    """
     lock(owner_id)
     for table in (Totp, Passkey, RecoveryCode):
         added = true() if since is None else table.created_at >= since
         db.session.execute(delete(table).where(table.owner_id == owner_id, added))
+    if _has_none(owner_id):
+        recovery.delete_all(owner_id)
     challenges.end_all(owner_id)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LINK_LIFETIME = timedelta(hours=24)
 UNDO_LIFETIME = timedelta(days=7)
+_FACTORS_BEFORE = timedelta(days=1)  # how long before a change second factors count as those of who made it
 RETENTION = timedelta(days=30)
 PER_PERSON = RateLimit("changes of the mailbox by person", 5, timedelta(days=1))
 
@@ -172,7 +173,7 @@ def undo(token: str, *, now: datetime) -> str:
     _end_requests(owner.id, now)
     later = (MailboxChange.owner_id == owner.id, MailboxChange.id > row.id, MailboxChange.undone_at.is_(None))
     db.session.execute(update(MailboxChange).where(*later).values(undone_at=now))
-    delete_all(owner.id, since=row.used_at)  # second factors of the stranger
+    delete_all(owner.id, since=(row.used_at or now) - _FACTORS_BEFORE)  # second factors of the stranger
     owner.password_hash = unusable
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     concerned = {"account": owner.account_id, "owner": owner.id}
