@@ -17,17 +17,17 @@ def banners(account_id: int) -> list[Banner]:
     account = db.session.get(Account, account_id)
     if account is None or state_of(account) is not AccountState.ACTIVE or not is_limited(account):
         return []
-    return [_limited()]
+    return [_limited(account)]
 
 
-def _limited() -> Banner:
-    config = current_config()
+def _limited(account: Account) -> Banner:
+    config, of_operator = current_config(), account.platform_per_day
     text = _(
         "Until the operator of this portal approves your account, the platform’s sender writes only to confirmed "
         "addresses and asks new ones to confirm, in the default texts: up to %(all)s emails a day, %(one)s to one address. "
         "They come from “Signet” and have no Reply-To, and the question to confirm does not name your programme. "
         "Through your own SMTP server there is no such limit.",
-        all=config.unapproved_per_account,
+        all=config.unapproved_per_account if of_operator is None else of_operator,
         one=config.unapproved_per_recipient,
     )
     return Banner(

@@ -153,6 +153,9 @@ def test_a_limit_of_an_operator_takes_the_place_of_that_of_unapproved_accounts(
     assert standing.platform_limit(account) == 100
     account.platform_per_day = 7
     assert standing.platform_limit(account) == 7
+    db.session.commit()
+    assert "up to 7 emails a day" in shown(stranger, "/account"), "the banner states the limit that applies"
+    account = db.session.get_one(Account, account_id)
     version = SmtpSettings(
         account_id=account_id, number=1, host="smtp.x.example", port=587, security="starttls"
     )

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ... import rate_limit
 from ...accounts.team.contact import find_contact
+from ...db import db
 from ...settings import versions
 from ...settings.checking import check_requests
 from ...settings.drafts import submitted
-from ...settings.models import CheckState
+from ...settings.models import CheckState, VersionState
 from ...settings.validation import InvalidSettings
 from ...web import owner_limits
 from ..problems import FieldError, Problem, ProblemKind
@@ -78,6 +79,10 @@ def check(account_id: int, number: int, *, now: datetime) -> dict[str, Any] | No
     if version is None:
         return None
     versions.lock_account(account_id)
+    db.session.refresh(version)  # a person may have activated or discarded it before the lock
+    if version.state is VersionState.DISCARDED:
+        db.session.rollback()
+        return None
     latest = check_requests.latest_check(version)
     if not version.waits_for_person:
         raise Problem(ProblemKind.NOT_CHECKED, _NO_DRAFT)
