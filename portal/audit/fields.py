@@ -14,6 +14,8 @@ FIELD_LABELS: Mapping[str, str] = {
     "host": _("Server"),
     "port": _("Port"),
     "security": _("Encryption"),
+    "mechanism": _("SMTP Authentication"),
+    "headers": _("Further headers"),
     "username": _("Username"),
     "sender": _("From address"),
     "from_name": _("From name"),

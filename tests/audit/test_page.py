@@ -121,12 +121,16 @@ def test_settings_and_tokens_leave_their_values_and_never_their_secrets(owner):
     assert first.values_before is None
     assert first.values_after["host"] == "smtp.first.example"
     assert first.values_after["password"] == "changed"
-    second = fields | {"host": "smtp.second.example", "password": f"{CANARY} 2"}
+    second = fields | {
+        "host": "smtp.second.example", "password": f"{CANARY} 2", "mechanism": "plain", "headers": "X-PM-Tag: autumn",
+    }  # fmt: skip
     assert owner.submit(page, second).status_code == 303
     saved = rows(action=Activity.SERVER_SAVED)[-1]
     assert saved.values_before["host"] == "smtp.first.example"
     assert saved.values_after["host"] == "smtp.second.example"
     assert "username" not in saved.values_after
+    assert (saved.values_before["mechanism"], saved.values_after["mechanism"]) == ("automatic", "plain")
+    assert saved.values_after["headers"] == "X-PM-Tag: autumn"
     number = db.session.scalar(sa.select(sa.func.max(SmtpSettings.number)))
     assert owner.submit(f"{page}/versions/{number}/activate", {}, page=page).status_code == 303
     assert owner.submit(f"{page}/stop", {}, page=page).status_code == 303

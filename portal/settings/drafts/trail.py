@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from ..models import SmtpSettings
 
 _FIELDS = (
-    "provider", "host", "port", "security", "username", "sender", "from_name", "reply_to", "ehlo_name", "envelope_sender",
-    "messages_per_connection", "reply_seconds",
+    "provider", "host", "port", "security", "mechanism", "username", "sender", "from_name", "reply_to", "ehlo_name",
+    "envelope_sender", "messages_per_connection", "reply_seconds",
 )  # fmt: skip
 
 
@@ -22,6 +22,7 @@ def values_of(version: SmtpSettings | None) -> dict[str, Any]:
     if version is None:
         return {}
     found = {name: getattr(version, name) for name in _FIELDS}
+    found["headers"] = "; ".join(f"{name}: {value}" for name, value in version.headers or ())
     return {name: value for name, value in found.items() if value not in ("", None, 0)}
 
 
