@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from flask_babel import gettext as _
 
 from ..enrolment.sign_up_brake import Limit
+from ..web.translations import speaking
 from . import lifecycle
 from .lifecycle import Failure
 from .models import IncidentKind
@@ -19,23 +20,30 @@ QUIET = timedelta(hours=1)  # without another refusal: the incident is over
 
 def on_limit(account_id: int, limit: Limit, now: datetime) -> None:
     """Open or extend the incident of a limit that took effect."""
-    if limit is Limit.AT_ONCE:
-        cause = _(
-            "Sign-ups come from many networks at once, so your sign-up form is slow for an hour: each person waits half a "
-            "minute, and more than usual are asked to come back later."
-        )
-        fixes = [
-            _("Look at your newest affiliates: do their names and addresses look like people who know you?"),
-            _(
-                "If you expect so many, raise the limit under Programme settings. The form is as fast as before at once."
-            ),
-        ]
-    else:
-        cause = _("More people than your limit allows wanted to sign up from one network within an hour.")
-        fixes = [
-            _("If they are at a fair, in a class or in an office, raise the limit under Programme settings."),
-            _("If you expect no such group, leave it: the limit keeps robots out."),
-        ]
+    with speaking(
+        None
+    ):  # it is stored in English, whatever the language of the form, and translated where it is shown
+        if limit is Limit.AT_ONCE:
+            cause = _(
+                "Sign-ups come from many networks at once, so your sign-up form is slow for an hour: each person waits half a "
+                "minute, and more than usual are asked to come back later."
+            )
+            fixes = [
+                _(
+                    "Look at your newest affiliates: do their names and addresses look like people who know you?"
+                ),
+                _(
+                    "If you expect so many, raise the limit under Programme settings. The form is as fast as before at once."
+                ),
+            ]
+        else:
+            cause = _("More people than your limit allows wanted to sign up from one network within an hour.")
+            fixes = [
+                _(
+                    "If they are at a fair, in a class or in an office, raise the limit under Programme settings."
+                ),
+                _("If you expect no such group, leave it: the limit keeps robots out."),
+            ]
     diagnosis = {
         "code": limit.value,
         "kind": "sign-ups",

@@ -88,6 +88,17 @@ def test_a_full_network_is_refused_until_the_owner_raises_its_limit(owner, clien
     assert not _incidents()[sign_up_brake.Limit.NETWORK].is_open
 
 
+def test_an_incident_of_a_german_form_is_stored_in_english(owner, client):
+    account_of("brightleaf").language = "de"
+    db.session.commit()
+    for number in range(LIMIT + 1):
+        refused = _post(client, number, network="192.0.2.7")
+    assert '<html lang="de">' in refused.get_data(as_text=True)
+    diagnosis = _incidents()[sign_up_brake.Limit.NETWORK].diagnosis
+    assert diagnosis["cause"].startswith("More people than your limit allows")
+    assert diagnosis["fixes"][0].startswith("If they are at a fair")
+
+
 def test_a_mailbox_with_too_many_emails_is_no_network_at_its_limit(owner, client):
     for number in range(4):
         fields = GRACE | {"mailbox": f"grace+{number}@example.org"}
