@@ -6,6 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, render_template
+from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_login import current_user
 from wtforms import SelectField, TextAreaField
@@ -26,20 +27,17 @@ blueprint = Blueprint("explain", __name__)
 PATH = "/settings/explain"
 _MAX_REPLY_CHARS = 8000  # a real reply has a few hundred
 
-_STAGE_CHOICES = [SelectChoice("", lazy_gettext("I do not know"))] + [
-    SelectChoice(stage.value, f"{STAGE_LABELS[stage]} ({command})" if command else STAGE_LABELS[stage])
-    for stage, command in {
-        Stage.CONSENT: "OAuth",
-        Stage.CONNECT: "",
-        Stage.GREETING: "220",
-        Stage.EHLO: "EHLO",
-        Stage.TLS: "STARTTLS",
-        Stage.AUTH: "AUTH",
-        Stage.MAIL: "MAIL FROM",
-        Stage.RCPT: "RCPT TO",
-        Stage.DATA: "DATA",
-    }.items()
-]
+_STAGE_COMMANDS = {
+    Stage.CONSENT: "OAuth",
+    Stage.CONNECT: "",
+    Stage.GREETING: "220",
+    Stage.EHLO: "EHLO",
+    Stage.TLS: "STARTTLS",
+    Stage.AUTH: "AUTH",
+    Stage.MAIL: "MAIL FROM",
+    Stage.RCPT: "RCPT TO",
+    Stage.DATA: "DATA",
+}
 _KIND_LABELS = {
     "credentials": lazy_gettext("Username or password"),
     "app_password": lazy_gettext("An app password is needed"),
@@ -71,6 +69,15 @@ _RETRY_LABELS = {
 }
 
 
+def _stage_choices() -> list[SelectChoice]:
+    """Return the stages in the language of the page, each with the command that it is known by."""
+    labels = {stage: str(STAGE_LABELS[stage]) for stage in _STAGE_COMMANDS}
+    return [SelectChoice("", _("I do not know"))] + [
+        SelectChoice(stage.value, f"{labels[stage]} ({command})" if command else labels[stage])
+        for stage, command in _STAGE_COMMANDS.items()
+    ]
+
+
 def strip_invisible(value: str | None) -> str | None:
     """Remove invisible characters, such as terminal escape codes, which HTML cannot contain."""
     if not isinstance(value, str):
@@ -84,7 +91,7 @@ class ExplainForm(PortalForm):
     server = text_field(lazy_gettext("SMTP Server"), limit=253)
     stage = SelectField(
         lazy_gettext("When did it say this?"),
-        choices=_STAGE_CHOICES,
+        choices=_stage_choices,
         default="",
         invalid_choice_message=lazy_gettext("Choose one of the moments."),
     )
@@ -137,8 +144,8 @@ def _page(form: ExplainForm, diagnosis: Diagnosis | None = None) -> str:
 def _facts(diagnosis: Diagnosis) -> dict[str, str]:
     stage = diagnosis.evidence["stage"]
     return {
-        "Kind of trouble": _KIND_LABELS[diagnosis.kind],
-        "Said at": STAGE_LABELS.get(stage, stage),
-        "Does waiting help?": _RETRY_LABELS[diagnosis.retry_class],
-        "Diagnosis": diagnosis.code,
+        _("Kind of trouble"): _KIND_LABELS[diagnosis.kind],
+        _("Said at"): STAGE_LABELS.get(stage, stage),
+        _("Does waiting help?"): _RETRY_LABELS[diagnosis.retry_class],
+        _("Diagnosis"): diagnosis.code,
     }

@@ -28,8 +28,9 @@ TEMPLATES = """layouts/base layouts/public layouts/programme affiliates/join aff
     affiliates/_joined affiliates/closed affiliates/invitation affiliates/preferences affiliates/unsubscribe
     affiliates/dashboard affiliates/confirm_address affiliates/find_page privacy/erasure
     programme/leave programme/no_shop money/_balances money/_commission_cells components/copy
-    components/error_summary components/field components/form"""
-MODULES = """enrolment/views events/types events/digests affiliates/names affiliates/address_questions money/weekly_totals"""
+    components/error_summary components/field components/form errors/error"""
+MODULES = """enrolment/views enrolment/views_find web/errors events/types events/digests affiliates/names
+    affiliates/address_questions money/weekly_totals"""
 # Of modules that also speak to owners, what affiliates see.
 PARTS = {
     "enrolment/forms": r"class JoinForm.*?(?=\ndef reject_invisible)|def _sentence_of.*?(?=\n\n\n)",

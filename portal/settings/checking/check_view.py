@@ -144,7 +144,10 @@ def summary(check: SettingsCheck, *, behind: bool = False) -> str:
         )
     if check.state is CheckState.RUNNING:
         latest = STAGE_LABELS.get(check.stages[-1]["stage"], "") if check.stages else ""
-        return f"Checking. {latest}: {check.stages[-1]['verdict']}." if latest else "Checking."
+        if not latest:
+            return _("Checking.")
+        verdict = _("Skipped") if check.stages[-1]["verdict"] == "skipped" else _("Passed")
+        return _("Checking. %(stage)s: %(verdict)s.", stage=latest, verdict=verdict.lower())
     if check.state is CheckState.PASSED:
         return _("All %(value)s steps passed. The test email was accepted.", value=len(done))
     if check.diagnosis and check.diagnosis["code"] == CHECK_STOPPED["code"]:
