@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 import pytest
 import time_machine
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from portal.about import ROOT
 from portal.accounts.factors import challenges, second_step, totp
@@ -306,6 +307,38 @@ def test_of_two_log_ins_at_once_with_one_code_one_succeeds(app, owner):
                 found = list(pool.map(complete, tokens))
             assert sum(one is not None for one in found) == 1
             assert count(OwnerSession) == before + 1
+
+
+@pytest.mark.only_postgresql
+def test_a_log_in_that_meets_a_change_of_the_password_ends_and_nothing_deadlocks(app, owner):
+    """Both lock the person before the pending log-in."""
+    phone, _codes = set_up(owner)
+    with later(minutes=2):
+        owner_id = db.session.scalars(select(Owner.id).where(Owner.mailbox == ADA)).one()
+        token = challenges.add(second_step.ChallengePurpose.LOG_IN, owner_id, now=utcnow())
+        db.session.commit()
+
+        def complete():
+            with app.app_context():
+                visitor = Visitor(Device("Firefox on Linux", "192.0.2.7"))
+                return second_step.complete(token, phone.code(), visitor, now=utcnow())
+
+        with ThreadPoolExecutor(1) as pool:
+            db.session.get_one(Owner, owner_id, with_for_update={"of": Owner})  # as the change begins
+            other = pool.submit(complete)
+            blocked = text(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            until = time.monotonic() + 60
+            with db.engine.connect() as connection:
+                while not connection.scalar(blocked) and time.monotonic() < until and not other.done():
+                    connection.rollback()
+            assert not other.done()
+            challenges.end_all(owner_id)
+            db.session.commit()
+            with pytest.raises(second_step.PendingEnded):
+                other.result(60)
+        close_connections()
 
 
 # -- every door

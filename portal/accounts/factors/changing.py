@@ -13,7 +13,7 @@ from ..models import Owner
 from . import challenges, emails, recovery, totp
 from .models import Passkey, RecoveryCode, Totp
 from .second_step import WrongCode, count_code
-from .state import codes_left, is_demanded, owns_factor
+from .state import codes_left, is_demanded, lock, owns_factor
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,11 +87,6 @@ def new_codes(user: LoggedIn, *, now: datetime) -> list[str]:
     db.session.commit()
     record(SecurityEvent.FACTOR_CHANGED, factor="recovery-codes", change="added")
     return codes
-
-
-def lock(owner_id: int) -> None:
-    """Let other changes to the person's factors, and log-ins, wait until the transaction ends."""
-    db.session.execute(select(Owner.id).where(Owner.id == owner_id).with_for_update(key_share=True))
 
 
 def _has_none(owner_id: int) -> bool:

@@ -33,8 +33,9 @@ from ..login import TooManyAttempts, warn_of_new_device
 from ..models import Owner, ProvedBy
 from ..team.programmes import first_account
 from . import challenges, emails, entry
-from .changing import end_removal, first_codes, lock
+from .changing import end_removal, first_codes
 from .models import ChallengePurpose, Passkey
+from .state import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,9 +196,11 @@ def log_in(
 
     Raises NotAccepted, NoProgramme, and what ``joining`` raises.
     """
-    owner_id = find_owner(token, answer, now=now)
+    owner_id, passkey_id = _find(token, answer, now=now)
     try:
         account_id = joining(owner_id) if joining else None
+        lock(owner_id)
+        _require_present(passkey_id)
         if account_id is None:
             account_id = db.session.scalar(select(first_account()).where(Owner.id == owner_id))
         warn_of_new_device(db.session.get_one(Owner, owner_id), visitor, now)
@@ -210,14 +213,21 @@ def log_in(
     return entered.token
 
 
-def require(user: LoggedIn, token: str, answer: str, *, now: datetime) -> None:
-    """Check that a passkey of this person has signed. Commits. Raises NotAccepted."""
-    if find_owner(token, answer, now=now) != user.id:
+def _require_present(passkey_id: int) -> None:
+    """Raise NotAccepted for a passkey that was removed since it was checked."""
+    if db.session.scalar(select(Passkey.id).where(Passkey.id == passkey_id)) is None:
         raise NotAccepted
 
 
-def find_owner(token: str, answer: str, *, now: datetime) -> int:
-    """Check what a passkey has signed, and return whose it is. Commits. Raises NotAccepted."""
+def require(user: LoggedIn, token: str, answer: str, *, now: datetime) -> None:
+    """Check that a passkey of this person has signed. Commits. Raises NotAccepted."""
+    owner_id, _passkey_id = _find(token, answer, now=now)
+    if owner_id != user.id:
+        raise NotAccepted
+
+
+def _find(token: str, answer: str, *, now: datetime) -> tuple[int, int]:
+    """Check what a passkey has signed; return whose it is, and its id. Commits. Raises NotAccepted."""
     challenge = _take(token, ChallengePurpose.USE_PASSKEY, None, now)
     try:
         row, found = _verify(challenge, answer)
@@ -225,7 +235,7 @@ def find_owner(token: str, answer: str, *, now: datetime) -> int:
         db.session.rollback()
         record(SecurityEvent.LOG_IN_FAILED, reason="passkey")
         raise NotAccepted from None
-    owner_id = row.owner_id
+    found_ids = (row.owner_id, row.id)
     # One statement: a copy of the same answer at the same moment finds another count.
     this = (Passkey.id == row.id, Passkey.sign_count == row.sign_count)
     values = {"sign_count": found.new_sign_count, "used_at": now, "is_backed_up": found.credential_backed_up}
@@ -234,7 +244,7 @@ def find_owner(token: str, answer: str, *, now: datetime) -> int:
     db.session.commit()
     if not is_stored:
         raise NotAccepted
-    return owner_id
+    return found_ids
 
 
 def _verify(challenge: str, answer: str) -> tuple[Passkey, VerifiedAuthentication]:

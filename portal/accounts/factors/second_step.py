@@ -21,7 +21,7 @@ from ..models import Owner, ProvedBy
 from ..team.programmes import account_of, first_account
 from . import challenges, emails, entry, recovery, totp
 from .models import ChallengePurpose
-from .state import codes_left
+from .state import codes_left, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,7 @@ def complete(
     owner_id = _count(token, visitor.network, now)
     try:
         account_id = joining(owner_id) if joining else None  # first, because it locks the account
+        lock(owner_id)  # before the challenge, as a change of the password does
         factor = prove(owner_id, code, visitor.network, now=now)
         _end(token)
         if account_id is None:

@@ -60,6 +60,11 @@ def has_factor(owner_id: int) -> bool:
     return bool(db.session.scalar(select(owns_factor(Owner.id)).where(Owner.id == owner_id)))
 
 
+def lock(owner_id: int) -> None:
+    """Let other changes to the person's factors and password, and log-ins, wait until the transaction ends."""
+    db.session.execute(select(Owner.id).where(Owner.id == owner_id).with_for_update(key_share=True))
+
+
 def factors_of(owner_id: int) -> Factors:
     """Return the second factors of a person."""
     app_since = db.session.scalar(select(Totp.created_at).where(Totp.owner_id == owner_id))
