@@ -53,14 +53,16 @@ class Approvable(Protocol):
 
 @dataclass
 class _OwnServer:
-    """The function of the settings that returns whether an account sends through a server of its own."""
+    """The functions of the settings that return whether an account has a live server of its own, and sends by it now."""
 
     is_live: Callable[[int], bool] = lambda _account_id: False
+    is_used: Callable[[int], bool] = lambda _account_id: False
 
 
-def register_own_server(app: Flask, is_live: Callable[[int], bool]) -> None:
-    """Register the function that returns whether an account's own SMTP settings are live."""
-    get_state(app).part(_OwnServer).is_live = is_live
+def register_own_server(app: Flask, is_live: Callable[[int], bool], is_used: Callable[[int], bool]) -> None:
+    """Register the functions that return whether own SMTP settings are live, and whether no failover replaces them."""
+    part = get_state(app).part(_OwnServer)
+    part.is_live, part.is_used = is_live, is_used
 
 
 def state_of(account: Account) -> AccountState:
@@ -78,12 +80,12 @@ def is_limited(account: Approvable) -> bool:
 def platform_limit(account: Account) -> int | None:
     """Return how many emails the platform's sender carries for an account in 24 hours; None: it has no limit.
 
-    An account whose own SMTP settings are live has none.
+    An account that sends by its own SMTP settings has none. During a failover it sends by the platform's sender.
     """
     limit = account.platform_per_day
     if limit is None and account.approved_at is None:
         limit = current_config().unapproved_per_account
-    if limit is None or get_state().part(_OwnServer).is_live(account.id):
+    if limit is None or get_state().part(_OwnServer).is_used(account.id):
         return None
     return limit
 

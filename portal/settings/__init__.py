@@ -23,7 +23,7 @@ def install(app: Flask) -> None:
     from .connecting import views as connecting
     from .views import blueprint
 
-    standing.register_own_server(app, routing.has_live_version)
+    standing.register_own_server(app, routing.has_live_version, routing.sends_by_own_server)
     app.register_blueprint(blueprint)
     app.register_blueprint(views_explain.blueprint)
     app.register_blueprint(views_guided.blueprint)

@@ -46,7 +46,7 @@ PASSWORD_UNREADABLE: dict[str, Any] = {
 
 
 _LIVE_VERSION = PreparedStatement(
-    select(SmtpSettings.__table__.c.id).where(
+    select(SmtpSettings.__table__.c.id, SmtpSettings.__table__.c.failover_since).where(
         SmtpSettings.__table__.c.account_id == bindparam("account"),
         SmtpSettings.__table__.c.state == VersionState.LIVE,
     )
@@ -84,9 +84,12 @@ def has_live_version(account_id: int) -> bool:
 
 
 def sends_by_own_server(account_id: int) -> bool:
-    """Return whether an account's emails go through its own live settings, and not through the platform's sender."""
-    live = live_version(account_id)
-    return live is not None and live.failover_since is None
+    """Return whether an account's emails go through its own live settings, and not through the platform's sender.
+
+    Also works within a raw transaction.
+    """
+    live = _LIVE_VERSION.first(account=account_id)
+    return live is not None and live[1] is None
 
 
 def reply_mailbox(account_id: int) -> str:

@@ -165,3 +165,6 @@ def test_a_limit_of_an_operator_takes_the_place_of_that_of_unapproved_accounts(
     db.session.add(version)
     db.session.flush()
     assert standing.platform_limit(account) is None, "its own server has no such limit"
+    version.failover_since = utcnow()
+    db.session.flush()
+    assert standing.platform_limit(account) == 7, "in a failover the platform's sender carries the emails"
