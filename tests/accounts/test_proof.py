@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from datetime import timedelta
 from importlib import import_module
@@ -29,6 +30,7 @@ from tests.accounts.people import id_of, make_team
 from tests.accounts.test_rights import address
 from tests.conftest import PASSWORD, make_config
 from tests.pages import csrf_token, downloaded
+from tests.test_architecture import sources
 
 QUESTION = "/account/is-it-you"
 SETTINGS = "/settings/email-preferences"
@@ -321,6 +323,31 @@ def test_a_form_is_packed_and_unpacked():
     assert (found.endpoint, found.values) == ("settings.save", values)
     assert found.formdata.getlist("role") == ["a", "b"]
     assert kept.unpack(kept.pack("settings.save", [("a", "b" * 30_000)])).values == ()
+
+
+def test_pages_fill_the_forms_that_are_said_to_be_kept():
+    read = {
+        node.args[0].value
+        for source in sources()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("kept_form") and node.args
+        if isinstance(node.args[0], ast.Constant)
+    }
+    assert read == kept._FILLED_AGAIN <= set(rights._PAGE_OF)
+
+
+def test_a_chosen_role_is_not_said_to_be_kept(app):
+    """The page shows the present role again: who is told otherwise saves the former one."""
+    team = make_team(app)
+    make_stale()
+    asked = team.owner.submit(
+        f"/team/{id_of('editor@brightleaf.example')}/role", {"role": "viewer"}, page="/team"
+    )
+    done = prove(team.owner, asked)
+    assert done.location == "/team"
+    page = team.owner.get("/team").get_data(as_text=True)
+    assert "do it again now" in page
+    assert "What you typed is kept" not in page
 
 
 def test_no_field_for_a_secret_is_kept():

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LIMIT_CHARS = 20_000
+# The endpoints whose form is filled again (access.kept_form). The others have buttons and choices, and nothing to type.
+_FILLED_AGAIN = frozenset(
+    (
+        "accounts.change_mailbox", "api_pages.create", "bounce_mailbox.save", "connect.save_google",
+        "connect.save_microsoft", "connect_mailbox.begin", "connect_mailbox.save_app",
+        "connect_mailbox.save_service_account", "consent.begin", "deliveries.keep", "factors.add_passkey",
+        "incidents.save_webhook", "notices.add_mailbox", "operator.give_order", "operator.save_platform_limit",
+        "settings.save", "team.invite",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,11 @@ class KeptForm:
 
     endpoint: str
     values: tuple[tuple[str, str], ...]
+
+    @property
+    def is_filled_again(self) -> bool:
+        """Whether the page of the form shows the values."""
+        return bool(self.values) and self.endpoint in _FILLED_AGAIN
 
     @property
     def formdata(self) -> MultiDict[str, str]:

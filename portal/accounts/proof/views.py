@@ -60,7 +60,7 @@ def go_on(path: str, packed: str) -> ResponseReturnValue:
     to, interrupted = same_site_path(path) or url_for("accounts.profile"), unpack(packed)
     if interrupted is not None:
         message = _("Thank you. Nothing is done yet: do it again now.")
-        if interrupted.values:
+        if interrupted.is_filled_again:
             message += " " + _("What you typed is kept; passwords and other secrets are not.")
             to += ("&" if "?" in to else "?") + f"{KEPT_ARGUMENT}=1"
         flash(message, "info")

@@ -134,7 +134,8 @@ def service_account() -> Any:
     known, values = _present_grant(), {}
     if known is not None and known.flow is Flow.SERVICE_ACCOUNT:
         values = {"mailbox": known.mailbox}
-    return _service_account_page(ReadServiceAccountForm(formdata=None, data=values))
+    kept = access.kept_form("connect_mailbox.save_service_account")
+    return _service_account_page(ReadServiceAccountForm(formdata=kept, data=values))
 
 
 @blueprint.post("/service-account")
