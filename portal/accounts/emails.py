@@ -221,17 +221,17 @@ Signet
 
 
 def server_changed(mailbox: str, key: str, programme: str, link: str) -> NewMessage:
-    """Inform an owner that emails leave by another server from now on. ``programme`` as for ``invite_to_team``."""
+    """Inform an owner that emails leave by another server or user from now on. ``programme`` as for ``invite_to_team``."""
     text = f"""Hello,
 
-the emails of {_whose(programme)} leave by another SMTP server from now on.
+the emails of {_whose(programme)} leave by another SMTP server, or with another username there, from now on.
 This page shows who changed it, and the settings before and after:
 
 {link}
 
 Signet
 """
-    return _message("server-changed", key, mailbox, "Your emails leave by another server", text)
+    return _message("server-changed", key, mailbox, "The SMTP settings of your emails were changed", text)
 
 
 def token_created(mailbox: str, key: str, programme: str, link: str, *, scope: str) -> NewMessage:
