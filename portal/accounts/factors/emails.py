@@ -13,8 +13,8 @@ from ..tokens import hash_token, new_token
 if TYPE_CHECKING:
     from datetime import datetime
 
-_NOT_YOU = """If that was not you, change your password at once, log out all other devices on the page Account, and make
-new recovery codes on the page Second factor."""
+_NOT_YOU = """If that was not you, change your password at once, log out all other devices on the page Account, and on the page
+Second factor remove what is not yours and make new recovery codes: a new password ends no passkey."""
 
 
 def app_added(owner_id: int, *, now: datetime) -> None:
@@ -57,7 +57,7 @@ def code_used(owner_id: int, left: int, *, now: datetime) -> None:
 
 def reset_by(owner_id: int, who: str, *, now: datetime) -> None:
     """Inform a person that the second factor was removed by ``who``. The caller commits."""
-    text = f"""your second factor was removed by {who}: the authenticator app and all recovery codes count no more.
+    text = f"""your second factor was removed by {who}: passkeys, the authenticator app and all recovery codes count no more.
 You are logged out everywhere. The next log-in asks for your password alone; set up a new second factor then."""
     _send(owner_id, "Your second factor was removed", f"{text}\n\n{_NOT_YOU}", now)
 
