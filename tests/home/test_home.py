@@ -86,6 +86,15 @@ def test_the_checklist_goes_away_when_all_is_done(app, owner, client):
     assert not checklist.is_connected(status_of(id_))
 
 
+def test_the_sign_up_page_is_offered_while_it_answers(app, owner, client):
+    sign_up(client, "Mae")
+    assert "People sign up there as your affiliates." in home(owner)
+    db.session.execute(update(Account).values(suspended_at=utcnow()))
+    db.session.commit()
+    assert client.get("/join/brightleaf").status_code == 503
+    assert "People sign up there as your affiliates." not in home(owner)
+
+
 def test_what_waits_and_the_figures_of_the_week(app, owner, client):
     id_ = account().id
     sign_up(client, "Mae")
