@@ -14,6 +14,7 @@ from ..db import db
 from ..languages import portal_language
 from ..security_log import SecurityEvent, record
 from . import login, sessions
+from .factors.state import has_factor
 from .identifiers import mailbox_key
 from .login import WrongCredentials
 from .models import Account, Owner, OwnerSession
@@ -76,8 +77,10 @@ def change_language(owner_id: int, language: str) -> None:
     db.session.commit()
 
 
-def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, now: datetime) -> None:
+def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, now: datetime) -> str:
     """Change the password of an owner who knows the present one, and log out all other devices. Commits.
+
+    Returns the session's new token: who copied the cookie is logged out as well.
 
     Attempts have a rate limit, so that a borrowed device is no way to guess the password. It is the session's own:
     another person's guesses at the log-in page do not count.
@@ -108,9 +111,11 @@ def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, 
     replace_password(owner, hashed, reset_link=reset_link, now=now)
     login.reset_attempts(key, now=now)
     sessions.revoke(OwnerSession.owner_id == user.id, OwnerSession.id != user.session_id, now=now)
+    token = sessions.replace_token(user, is_proof=not has_factor(user.id), now=now)
     audit.record(audit.Activity.PASSWORD_CHANGED, user.account_id)
     db.session.commit()
     record(SecurityEvent.PASSWORD_CHANGED)
+    return token
 
 
 def set_operator(mailbox: str, *, operator: bool) -> Owner | None:

@@ -208,6 +208,20 @@ def renew(user: LoggedIn, proved_by: ProvedBy, *, kept_form: str = "", now: date
     return token if is_renewed else None
 
 
+def replace_token(user: LoggedIn, *, is_proof: bool, now: datetime) -> str:
+    """Replace the session's token after a change of the password; return the new one. The caller commits.
+
+    Who copied the cookie before is out. ``is_proof``: the present password was all that a proof of person asks for; then the
+    former token opens pages for some seconds more, as in ``renew``.
+    """
+    token = new_token()
+    values = {"token_hash": hash_token(token), "former_hash": OwnerSession.token_hash}
+    proof = {"proved_at": now, "proved_by": ProvedBy.PASSWORD} if is_proof else {}
+    this = (OwnerSession.id == user.session_id, OwnerSession.owner_id == user.id, _is_valid(now))
+    db.session.execute(update(OwnerSession).where(*this).values(**values, **proof))
+    return token
+
+
 def kept_form(user: LoggedIn) -> str:
     """Return what was typed before the session's last proof of person; empty for nothing."""
     with read_only():

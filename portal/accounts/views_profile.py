@@ -13,6 +13,7 @@ from ..clock import utcnow
 from ..web.translations import speaking
 from . import profile as operations
 from . import sessions
+from .access import renew_browser_session
 from .forms import LanguageForm, NamesForm, PasswordForm, TimeZoneForm, add_error
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
@@ -69,7 +70,7 @@ def change_password() -> ResponseReturnValue:
     if not form.validate():
         return _page(password=form), 422
     try:
-        operations.change_password(
+        token = operations.change_password(
             current_user,
             present=form.present_password.data,
             new=form.password.data,
@@ -84,6 +85,7 @@ def change_password() -> ResponseReturnValue:
     except PasswordRefused as error:
         add_error(form, str(error), form.password)
         return _page(password=form), 422
+    renew_browser_session(token)
     flash(_("Your password is changed, and every other device is logged out."), "success")
     return redirect(url_for("accounts.profile"), 303)
 

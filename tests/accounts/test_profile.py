@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+import time_machine
 from sqlalchemy import select
 
 from portal.accounts.login import LOGINS_PER_MAILBOX
 from portal.accounts.models import Account, Owner
+from portal.clock import utcnow
 from portal.db import db
+from tests.accounts.apps import set_up
 from tests.accounts.conftest import ADA, portal_emails
 from tests.accounts.test_login import WRONG, log_in
+from tests.accounts.test_proof import make_stale, stored_session
 from tests.cases import in_one_test
 from tests.conftest import PASSWORD
 
@@ -20,6 +26,10 @@ def rename(browser, **changes):
     return browser.submit(
         "/account/names", {"programme": "Greenleaf", "name": "Ada F.", **changes}, page="/account"
     )
+
+
+def is_in(browser):
+    return browser.get("/account").status_code == 200
 
 
 def change(browser, **changes):
@@ -100,6 +110,30 @@ def test_changing_the_password_logs_out_all_other_devices(app, owner):
     assert log_in(app.test_client(), password=PASSWORD).status_code == 422
     assert log_in(app.test_client(), password=NEW).status_code == 303
     assert [recipient for recipient, _ in portal_emails("password-changed")] == [ADA]
+
+
+def test_changing_the_password_logs_out_who_copied_the_cookie(app, owner):
+    thief = app.test_client()
+    thief.set_cookie("signet", owner.get_cookie("signet").value)
+    assert is_in(thief)
+    second_click = app.test_client()
+    second_click.set_cookie("signet", owner.get_cookie("signet").value)
+    assert change(owner).status_code == 303
+    assert is_in(second_click), "a request that was on the way"
+    with time_machine.travel(utcnow() + timedelta(seconds=31)):
+        assert not is_in(thief)
+        assert is_in(owner)
+
+
+def test_a_new_password_is_no_proof_of_a_person_with_a_second_factor(app, owner):
+    set_up(owner)
+    make_stale()
+    before = stored_session()
+    assert change(owner).status_code == 303
+    after = stored_session()
+    assert (after.proved_at, after.proved_by) == (before.proved_at, before.proved_by)
+    assert after.token_hash != before.token_hash
+    assert is_in(owner)
 
 
 def test_the_present_password_is_required(owner):
