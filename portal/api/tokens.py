@@ -90,8 +90,10 @@ class ListedToken:
 
 def create(account_id: int, *, now: datetime, **new: Unpack[NewToken]) -> str:
     """Create a token and return it; only its hash is stored. Commits. Raises AlreadyCreated or TooManyTokens."""
-    # The row lock serialises the creation of tokens of one account, so that two at once cannot exceed MAX_TOKENS.
-    db.session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
+    # The row lock serialises the creation of tokens of one account, so that two at once cannot exceed MAX_TOKENS. It lets
+    # rows that refer to the account be added: a log-in adds its session after it has counted its email, as this does.
+    locked = select(Account.id).where(Account.id == account_id).with_for_update(key_share=True)
+    db.session.execute(locked)
     same_form = select(ApiToken.id).where(
         ApiToken.account_id == account_id, ApiToken.form_key == new["form_key"]
     )

@@ -5,14 +5,17 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
+from portal import recipient_limits
+from portal.accounts.models import Account, Owner
 from portal.api import tokens
 from portal.clock import utcnow
 from portal.db import db
 from portal.events.models import Event
 from portal.outbox.models import OutboxMessage
 from tests.api.conftest import EVENTS, PURCHASE, account_of, purchase
+from tests.outbox.support import wait_for
 
 pytestmark = pytest.mark.both_databases
 _AT_ONCE = 8
@@ -77,3 +80,33 @@ def test_a_form_submitted_several_times_at_once_creates_one_token(app, owner):
         return True
 
     assert sum(at_once(app, make, range(_AT_ONCE))) == 1
+
+
+@pytest.mark.only_postgresql
+def test_a_new_token_and_a_log_in_of_an_owner_do_not_wait_for_each_other(app, owner):
+    account_id, key = account_of().id, db.session.scalar(select(Owner.mailbox_key))
+    db.session.rollback()
+
+    def make():
+        with app.app_context():
+            return tokens.create(account_id, name="Shop", by="Ada", form_key="f" * 43, now=utcnow())
+
+    # As a log-in from a new browser: it counts the email about it, then adds a session, which refers to the account.
+    assert recipient_limits.consume(recipient_limits.SECURITY_NOTICES, key, now=utcnow())
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(make)
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+
+        def is_waiting():
+            with (
+                db.engine.connect() as connection
+            ):  # a new transaction: one sees the same activities to its end
+                return connection.scalar(waiting)
+
+        wait_for(is_waiting)
+        refers = select(Account.id).where(Account.id == account_id)
+        assert db.session.scalar(refers.with_for_update(read=True, key_share=True, nowait=True)) == account_id
+        db.session.commit()
+        assert made.result(timeout=60).startswith(tokens.PREFIX)
