@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
-from ..accounts import identifiers, invitations, standing
+from ..accounts import access, identifiers, invitations, standing
 from ..accounts.registration import RegistrationRefused
 from ..clock import utcnow
 from ..state import current_config
@@ -24,7 +24,7 @@ _ID = "<int(max=999999999999):account_id>"
 
 @blueprint.get("/accounts")
 def list_accounts() -> ResponseReturnValue:
-    return _page(InvitePersonForm(formdata=None))
+    return _page(InvitePersonForm(formdata=access.kept_form("operator.invite")))
 
 
 @blueprint.post("/accounts/invite")

@@ -350,6 +350,22 @@ def test_a_chosen_role_is_not_said_to_be_kept(app):
     assert "What you typed is kept" not in page
 
 
+def test_a_stolen_session_of_an_operator_lets_nobody_in(app, owner, stranger):
+    """It would approve, invite or resume the thief's own account."""
+    accounts = "/operator/accounts"
+    assert set_operator("ada@brightleaf.example", operator=True)
+    other = db.session.scalars(select(Account.id).where(Account.slug == "copperpot")).one()
+    db.session.commit()
+    make_stale()
+    for path in (f"{other}/approve", f"{other}/resume"):
+        assert owner.submit(f"{accounts}/{path}", {}, page=accounts).status_code == 403
+    asked = owner.submit(f"{accounts}/invite", {"mailbox": "cy@dovetail.example"}, page=accounts)
+    assert asked.status_code == 403
+    assert "/register/invited/" not in asked.get_data(as_text=True)
+    done = prove(owner, asked)
+    assert 'value="cy@dovetail.example"' in owner.get(done.location).get_data(as_text=True)
+
+
 def test_no_field_for_a_secret_is_kept():
     """Its name decides, because the form is not known where the request is interrupted."""
     for module in ("accounts.forms", "accounts.team.forms", "api.forms", "bounces.forms", "settings.forms",

@@ -22,8 +22,8 @@ _FILLED_AGAIN = frozenset(
         "accounts.change_mailbox", "api_pages.create", "bounce_mailbox.save", "connect.save_google",
         "connect.save_microsoft", "connect_mailbox.begin", "connect_mailbox.save_app",
         "connect_mailbox.save_service_account", "consent.begin", "deliveries.keep", "factors.add_passkey",
-        "incidents.save_webhook", "notices.add_mailbox", "operator.give_order", "operator.save_platform_limit",
-        "settings.save", "team.invite",
+        "incidents.save_webhook", "notices.add_mailbox", "operator.give_order", "operator.invite",
+        "operator.save_platform_limit", "settings.save", "team.invite",
     )
 )  # fmt: skip
 

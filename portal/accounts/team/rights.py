@@ -181,6 +181,7 @@ _PROVED = {
     "activity.index": "activity.table",
     "money.index": "money.export",
     "imports.show": "imports.faults",
+    "operator.list_accounts": "operator.approve operator.invite operator.resume",
     "operator.list_invitations": "operator.renew_invitation operator.withdraw_invitation",
     "operator.orders": "operator.give_order",
     "operator.show_account": "operator.save_platform_limit",
