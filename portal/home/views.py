@@ -6,9 +6,7 @@ from flask import Blueprint, render_template, url_for
 from flask_login import current_user
 
 from ..accounts import standing
-from ..accounts.models import Account
 from ..clock import utcnow
-from ..db import db
 from ..settings import providers
 from ..state import current_config
 from ..status.sending import status_of
@@ -24,7 +22,7 @@ def show() -> str:
     return render_template(
         "home/index.html",
         status=status,
-        is_open=standing.state_of(db.session.get_one(Account, account_id)) is standing.AccountState.ACTIVE,
+        is_open=standing.may_send(account_id),
         steps=checklist.steps(account_id, status),
         tiles=providers.usual(),
         waiting=waiting.items(account_id),
