@@ -85,7 +85,8 @@ class SettingsPage:
     transcript: list[tuple[str, str, str]]
     blocking_warnings: list[dict[str, object]]
     notes: list[dict[str, object]]
-    versions: list[SmtpSettings]
+    versions: list[SmtpSettings]  # the newest of them
+    draft_count: int  # how many are discarded together
     received: set[int]  # numbers of the versions of which a test email was received
     test: TestResult | None
     no_worker: bool
@@ -113,11 +114,6 @@ class SettingsPage:
     @property
     def needs_refresh(self) -> bool:
         return self.checking or (self.test is not None and not self.test.done)
-
-    @property
-    def drafts(self) -> list[int]:
-        """The numbers of the versions that can be discarded."""
-        return [version.number for version in self.versions if version.state is VersionState.DRAFT]
 
     @property
     def newest_is_draft(self) -> bool:
@@ -164,6 +160,7 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
         if newest and newest.state is VersionState.DRAFT
         else [],
         versions=versions.history(owner.account_id),
+        draft_count=versions.count_drafts(owner.account_id),
         received=proofs.received_versions(owner.account_id),
         test=_test_result(owner, test),
         no_worker=heartbeat.is_worker_missing(),

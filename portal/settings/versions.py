@@ -74,6 +74,12 @@ def history(account_id: int, limit: int = 20) -> list[SmtpSettings]:
     return list(db.session.scalars(query.order_by(SmtpSettings.number.desc()).limit(limit)))
 
 
+def count_drafts(account_id: int) -> int:
+    """Return how many drafts ``discard_drafts`` would discard."""
+    is_draft = (SmtpSettings.account_id == account_id, SmtpSettings.state == VersionState.DRAFT)
+    return db.session.scalar(select(func.count()).select_from(SmtpSettings).where(*is_draft)) or 0
+
+
 def waiting_for_person(account_id: int, limit: int = 3) -> list[SmtpSettings]:
     """Return the newest drafts that were saved through the API and that a person has not activated."""
     query = select(SmtpSettings).where(

@@ -203,6 +203,14 @@ def test_a_check_of_the_api_displaces_none_of_a_person(owner, api, draft, form, 
     assert [one.version_id for one in checks() if one.state is CheckState.WAITING] == [versions()[3].id]
 
 
+def test_the_button_that_discards_counts_every_draft(owner, api, draft):
+    for _draft in range(22):  # more than the list of versions shows
+        assert api.save(draft).status_code == 201
+    assert "Discard 22 drafts" in text_of(owner.get(PAGE))
+    assert owner.submit(f"{PAGE}/drafts/discard", {}, page=PAGE).status_code == 303
+    assert {one.state for one in versions()} == {VersionState.DISCARDED}
+
+
 def test_what_is_wrong_is_named_by_field_and_nothing_is_saved(api, draft, servers):
     wrong = {
         "host": "smtp mailgun org", "port": 22, "security": "plain", "reply_to": "nobody", "headers": ["Bcc: x@y.example"],
