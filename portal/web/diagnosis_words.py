@@ -30,8 +30,13 @@ def cause_and_fixes(diagnosis: Mapping[str, Any]) -> tuple[str, list[str]]:
     if locale is None or locale.language == "en":
         return cause, fixes
     case = _cases().get(str(diagnosis.get("code")))
-    known = (case.cause, *case.fixes) if case else ()
+    # The most words of its own first: a fix that is a value alone, such as the steps to a password, fits any sentence.
+    known = sorted((case.cause, *case.fixes), key=_own_length, reverse=True) if case else ()
     return _translated(cause, known), [_translated(fix, known) for fix in fixes]
+
+
+def _own_length(template: str) -> int:
+    return len(_PLACEHOLDER.sub("", template))
 
 
 def _translated(sentence: str, templates: Iterable[str]) -> str:

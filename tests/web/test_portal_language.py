@@ -10,6 +10,8 @@ from portal.accounts.models import Owner
 from portal.clock import utcnow
 from portal.db import db
 from portal.languages import ENGLISH, portal_language
+from portal.web.diagnosis_words import cause_and_fixes
+from portal.web.translations import speaking
 from tests.conftest import PASSWORD
 
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
@@ -61,6 +63,16 @@ def test_what_a_form_is_made_of_is_in_the_language_of_the_page(owner):
     assert "Nicht das richtige Passwort: der API-Schlüssel, das Passwort der Website von Mailgun." in guide
     owner.submit("/account/language", {"language": "en"}, page="/account")
     assert "TLS and certificate (STARTTLS)" in page(owner, "/settings/explain")
+
+
+def test_a_fix_beside_one_that_is_a_value_alone_is_translated(app):
+    code = "credentials-app-password-probably"  # its first fix is the provider's steps, which can be any sentence
+    fix = "Check that ada@brightleaf.example is the full address of the same account."
+    with app.test_request_context(), speaking("de"):
+        cause, fixes = cause_and_fixes({"code": code, "cause": fix, "fixes": ["Open it.", fix]})
+    assert fixes[0] == "Open it."
+    assert fixes[1] == cause
+    assert fixes[1].startswith("Prüfe, ob ada@brightleaf.example")
 
 
 def test_strangers_see_the_language_of_their_browser(client, owner):
