@@ -17,8 +17,10 @@ _SIGN_UPS = 20
 
 
 def subjects_to_the_owner(portal: RunningPortal) -> list[str]:
+    """Return the subjects of the portal's emails to the owner, but those about other settings."""
     mails = [message_from_string(raw, policy=default) for raw in portal.arrived(OWNER)]
-    return [str(mail["Subject"]) for mail in mails if "affiliates@signet.example" in str(mail["From"])]
+    subjects = [str(mail["Subject"]) for mail in mails if "affiliates@signet.example" in str(mail["From"])]
+    return [one for one in subjects if one != "The SMTP settings of your emails were changed"]
 
 
 def rows(portal: RunningPortal, query: str) -> list[tuple]:
