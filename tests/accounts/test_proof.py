@@ -219,6 +219,7 @@ def test_the_proof_leads_back_to_where_the_button_was_and_to_no_other_site(app, 
     for referer, page in (
         ("http://evil.example/deliveries", "/deliveries"),
         ("http://localhost/team", "/deliveries"),
+        ("http://[", "/deliveries"),
     ):
         make_stale()
         asked = owner.submit(url, {}, page="/account", headers={"Referer": referer})

@@ -50,7 +50,10 @@ def context(form: ProveForm) -> dict[str, Any]:
 
 def _path_of(page: str) -> str:
     """Return the path of the page that has the form, with its query where the form was sent from there."""
-    came_from = urlsplit(request.referrer or "")
+    try:
+        came_from = urlsplit(request.referrer or "")
+    except ValueError:  # no address
+        came_from = urlsplit("")
     path = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
     if came_from.netloc == request.host and same_site_path(path) and _endpoint_of(came_from.path) == page:
         return path
