@@ -16,6 +16,7 @@ from portal import audit
 from portal.accounts.activity.filters import ActivityFilters, zone_of
 from portal.accounts.activity.log import ActivityView, _read_key, read_page
 from portal.accounts.models import Account
+from portal.accounts.profile import set_operator
 from portal.accounts.team.rights import Role
 from portal.audit import Activity, ActivityKind, Actor, AuditOutcome, AuditTarget, Way
 from portal.audit.models import AuditEntry
@@ -285,3 +286,19 @@ def test_a_team_sees_no_log_ins_of_a_person_whom_it_has_removed(app):
     assert stranger.submit("/forgot-password", asked).status_code in {200, 303}
     assert len(rows(account_id=account_id)) == seen
     assert [row.action for row in rows(account_id=None)] == [Activity.LOG_IN_FAILED, Activity.RESET_REQUESTED]
+
+
+def test_owners_see_what_an_operator_did_and_not_from_where(app, owner, stranger):
+    assert set_operator("ada@brightleaf.example", operator=True)
+    account_id = db.session.scalar(sa.select(Account.id).where(Account.slug == "copperpot"))
+    page = f"/operator/accounts/{account_id}"
+    answer = owner.submit(
+        f"{page}/limit", {"per_day": "9"}, page=page, environ_overrides={"REMOTE_ADDR": "192.0.2.77"}
+    )
+    assert answer.status_code == 303
+    assert rows()[-1].network == "192.0.2.77"
+    shown = stranger.get("/activity")
+    assert "Changed the limit of the platform’s sender" in texts(shown)
+    assert "192.0.2.77" not in texts(shown)
+    (row,) = csv_of(stranger, kind="operator")
+    assert (row["name"], row["network"], row["session_id"]) == ("Ada Fairweather", "", "")

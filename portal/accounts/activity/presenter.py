@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 
-from ...audit import AuditOutcome, Way
+from ...audit import ActivityKind, AuditOutcome, Way
 from ...audit.actions import KIND_LABELS, LABELS
 from ...audit.fields import FIELD_LABELS, TARGET_LABELS, VALUE_LABELS
 from ...audit.retention import PERSON
@@ -67,7 +67,7 @@ def show(row: AuditEntry, zone: tzinfo) -> ShownEntry:
         row.outcome is AuditOutcome.REFUSED,
         _target(row),
         _changes(row.values_before or {}, row.values_after or {}),
-        row.network,
+        "" if _is_operators(row) else row.network,
     )
 
 
@@ -87,8 +87,13 @@ def _cells(row: AuditEntry) -> list[Any]:
     return [
         row.id, row.at, row.way.value, row.actor_id, row.actor_name, row.kind.value, row.action.value, row.outcome.value,
         row.target_kind, row.target_id, row.target_name, _json(row.values_before), _json(row.values_after),
-        row.network, row.session_id,
+        *(("", "") if _is_operators(row) else (row.network, row.session_id)),
     ]  # fmt: skip
+
+
+def _is_operators(row: AuditEntry) -> bool:
+    """Whether an operator did it to an account, whose owners need not know from where: the security log has that."""
+    return row.kind is ActivityKind.OPERATOR and row.account_id is not None
 
 
 def _json(values: dict[str, Any] | None) -> str:
