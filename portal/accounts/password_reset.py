@@ -18,6 +18,7 @@ from ..security_log import SecurityEvent, record
 from ..state import current_config
 from . import emails, sessions
 from .factors import challenges
+from .factors.state import lock
 from .identifiers import mailbox_key
 from .login import TooManyAttempts, reset_attempts
 from .models import Owner, OwnerSession, PasswordReset
@@ -120,8 +121,10 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
         db.session.rollback()
         raise InvalidLink
     check_password(password, owner.account.name, owner.name, owner.mailbox)
+    owner_id = owner.id
     db.session.rollback()
     hashed = hasher().hash(password)
+    lock(owner_id)  # before the link, as other changes of the password and of the mailbox do
     if not _use_link(token, now):
         db.session.rollback()
         raise InvalidLink
@@ -131,7 +134,7 @@ def set_password(token: str, password: str, *, reset_link: str, now: datetime) -
     )  # the link was in the mailbox, or an operator handed it over
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     reset_attempts(owner.mailbox_key, now=now)
-    owner_id, account_id = owner.id, owner.account_id
+    account_id = owner.account_id
     audit.act_as(owner_id, owner.name)
     audit.record(audit.Activity.PASSWORD_RESET, account_of(owner_id))
     db.session.commit()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import time_machine
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 
 from portal.accounts import password_reset
-from portal.accounts.models import PasswordReset
+from portal.accounts.models import Owner, PasswordReset
 from portal.accounts.tokens import InvalidLink, hash_token
 from portal.clock import utcnow
-from portal.db import db
+from portal.db import close_connections, db
 from portal.outbox.models import OutboxMessage
 from tests.accounts.conftest import ADA, link_in, mask_page, path_in, portal_emails
 from tests.accounts.test_login import WRONG, log_in
@@ -253,3 +254,31 @@ class TestWithoutMailServer:
 
     def test_an_unknown_mailbox_has_no_link(self, app):
         assert password_reset.create_reset_token("eve@x.example", now=utcnow()) is None
+
+
+@pytest.mark.only_postgresql
+def test_a_reset_that_meets_a_change_of_the_mailbox_waits_and_its_link_has_ended(app, ada):
+    """Both lock the person before the link. A mailbox that is brought back ends the links of before."""
+    ada_id = db.session.scalars(select(Owner.id).where(Owner.mailbox == ADA)).one()
+    token = password_reset.create_reset_token(ADA, now=utcnow())
+
+    def reset():
+        with app.app_context():
+            return password_reset.set_password(token, NEW, reset_link="", now=utcnow())
+
+    with ThreadPoolExecutor(1) as pool:
+        db.session.get_one(Owner, ada_id, with_for_update={"of": Owner})  # as the change begins
+        other = pool.submit(reset)
+        blocked = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        until = time.monotonic() + 60
+        with db.engine.connect() as connection:
+            while not connection.scalar(blocked) and time.monotonic() < until and not other.done():
+                connection.rollback()
+        assert not other.done()
+        db.session.execute(update(PasswordReset).values(used_at=utcnow()))
+        db.session.commit()
+        with pytest.raises(InvalidLink):
+            other.result(60)
+    close_connections()
