@@ -259,6 +259,19 @@ def test_a_log_in_waits_five_minutes_and_not_beyond_a_new_password(app, owner):
         assert apps.second_step(visitor, phone.code()) == 303
 
 
+def test_wrong_codes_are_reported_also_where_no_log_in_had_five(app, owner):
+    """Who knows the password begins anew after four."""
+    phone, _codes = set_up(owner)
+    with later(hours=1):
+        for expected in (False, True):
+            browser = app.test_client()
+            first_step(browser, ADA)
+            assert [apps.second_step(browser, phone.wrong()) for _ in range(4)] == [422] * 4
+            assert (
+                any("several wrong codes" in one for _to, one in portal_emails("second-factor")) is expected
+            )
+
+
 def test_codes_are_limited_for_a_person_and_for_a_network(app, owner):
     phone, codes = set_up(owner)
     with later(hours=1):

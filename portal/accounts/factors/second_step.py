@@ -1,7 +1,7 @@
 """The second step of a log-in: a code of the authenticator app, or a recovery code.
 
 Codes are limited for each person, for each person from one network, and for each network; both kinds share the limits.
-Five attempts end the pending log-in, and the person is informed, because the password was right.
+Five attempts end the pending log-in. Of five wrong codes in a day the person is informed, because the password was right.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 CODES_PER_NETWORK = RateLimit("codes by network", 50, timedelta(minutes=15))
 CODES_PER_PERSON_AND_NETWORK = RateLimit("codes by person and network", 10, timedelta(minutes=15))
 CODES_PER_PERSON = RateLimit("codes by person", 50, timedelta(days=1))
+# Wrong codes of a person, in however many log-ins, until the person is informed.
+_UNREPORTED = RateLimit("wrong codes without an email", challenges.MAX_ATTEMPTS - 1, timedelta(days=1))
 _EMAILS = RateLimit("emails about wrong codes", 1, timedelta(days=1))
 
 
@@ -136,9 +138,10 @@ def _count(token: str, network: str, now: datetime) -> int:
 
 
 def _refuse(token: str, owner_id: int, visitor: Visitor, now: datetime) -> None:
-    """Record a wrong code. After the last attempt, inform the person and raise PendingEnded."""
+    """Record a wrong code. After several, inform the person; after the last attempt, raise PendingEnded."""
     is_over = challenges.find(token, ChallengePurpose.LOG_IN, now=now) is None
-    if is_over and rate_limit.consume(_EMAILS, owner_id, now=now):
+    is_quiet = rate_limit.consume(_UNREPORTED, owner_id, now=now)
+    if not is_quiet and rate_limit.consume(_EMAILS, owner_id, now=now):
         emails.wrong_codes(owner_id, now=now)
     owner = db.session.get_one(Owner, owner_id)
     audit.record(
