@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import time_machine
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from portal.accounts.mailbox import changes
 from portal.accounts.models import MailboxChange, Owner
 from portal.accounts.tokens import hash_token
 from portal.clock import utcnow
-from portal.db import db
+from portal.db import close_connections, db
 from portal.jobs.registry import job_registry
 from portal.state import get_state
 from tests.accounts.conftest import ADA, path_in, portal_emails
@@ -20,6 +22,7 @@ from tests.accounts.test_login import log_in
 from tests.accounts.test_proof import make_stale, prove
 from tests.accounts.test_sessions import is_logged_in, second_device
 from tests.conftest import prove_again
+from tests.pages import csrf_token
 
 PAGE = "/account/email-address"
 NEW = "ada@greenleaf.example"
@@ -220,3 +223,28 @@ def test_a_portal_without_a_mail_server_says_that_it_cannot(owner, app):
     state.config = replace(state.config, platform=replace(state.config.platform, server=""))
     assert "cannot send emails of its own" in owner.get(PAGE).get_data(as_text=True)
     assert owner.submit(PAGE, {"mailbox": NEW}, page="/account").status_code == 409
+
+
+@pytest.mark.only_postgresql
+def test_a_request_that_meets_the_use_of_an_earlier_link_waits(app, owner):
+    """Both lock the person before the links."""
+    ask(owner)
+    owner_id = db.session.scalars(select(Owner.id).where(Owner.mailbox == ADA)).one()
+    db.session.commit()
+    page = owner.get(PAGE)
+    fields = {"csrf_token": csrf_token(page.get_data(as_text=True)), "mailbox": "other@greenleaf.example"}
+    with ThreadPoolExecutor(1) as pool:
+        db.session.get_one(Owner, owner_id, with_for_update={"of": Owner})  # as the use begins
+        other = pool.submit(owner.post, PAGE, data=fields)
+        blocked = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        until = time.monotonic() + 60
+        with db.engine.connect() as connection:
+            while not connection.scalar(blocked) and time.monotonic() < until and not other.done():
+                connection.rollback()
+        assert not other.done()
+        db.session.execute(update(MailboxChange).values(used_at=utcnow()))
+        db.session.commit()
+        assert other.result(60).status_code == 303
+    close_connections()

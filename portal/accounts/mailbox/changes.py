@@ -23,6 +23,7 @@ from ...smtp.mailbox import MailboxError, parse_mailbox
 from .. import emails, password_reset, sessions
 from ..factors import challenges
 from ..factors.changing import delete_all
+from ..factors.state import lock
 from ..identifiers import mailbox_key
 from ..models import MailboxChange, Owner, OwnerSession, PasswordReset, PendingRegistration
 from ..passwords import hasher
@@ -86,6 +87,7 @@ def request_change(user: LoggedIn, mailbox: str, *, link: Callable[[str], str], 
     if rate_limit.consume_or_wait(PER_PERSON, user.id, now=now):
         db.session.rollback()
         raise TooManyMailboxChanges(_("You asked for five changes within a day. Try again tomorrow."))
+    lock(user.id)  # before the links, as their use does
     _end_requests(user.id, now)
     token = new_token()
     if recipient_limits.consume(recipient_limits.FURTHER_MAILBOX, key, now=now):
