@@ -102,6 +102,14 @@ def write_moment(moment: datetime, language: Language) -> str:
     return f"{day}, {format_datetime(moment, 'HH:mm', tzinfo=zone, locale=locale)}"
 
 
+def write_short_day(day: date, language: Language, *, with_year: bool = False) -> str:
+    """Return a day as charts and filters show it: ``2 Mar``, or ``2 Mar 2026``."""
+    locale = _locale(language.locale)
+    if with_year:
+        return format_date(day, "medium", locale)
+    return str(format_skeleton("MMMd", day, locale=locale))
+
+
 def write_time(moment: datetime, language: Language, *, with_seconds: bool = False) -> str:
     """Return a time with its date, in its own time zone: ``3 Nov 2026, 09:12``."""
     if language is ENGLISH:  # pages have hundreds of them, and it needs no look-up

@@ -114,5 +114,6 @@ VALUE_LABELS: Mapping[str, str] = {
     "viewer": _("viewer"),
     "app": _("authenticator app"),
     "passkey": _("passkey"),
+    "password": _("password"),
     "code": _("password and code"),
 }

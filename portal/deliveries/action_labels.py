@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from ..bounces.labels import MEANING_TAGS
+from ..languages import write_short_day
 from ..notices.catalogue import CATALOGUE
 from ..web.labels import STATUS_LABELS
+from ..web.translations import current_language
 from .filters import Filters, SearchField
 from .models import Action
+
+if TYPE_CHECKING:
+    from datetime import date
 
 SPAN_LABELS = {"day": (lazy_gettext("24 hours"), "hour"), "month": (lazy_gettext("30 days"), "day")}
 _SEARCHED = {
@@ -38,8 +44,8 @@ def filter_chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
     return [(name, labels[name], filters.without(name).query()) for name in filters.active]
 
 
-def _day(day: object) -> str:
-    return f"{day:%d %b %Y}".lstrip("0") if day else ""
+def _day(day: date | None) -> str:
+    return write_short_day(day, current_language(), with_year=True) if day else ""
 
 
 def duration(seconds: float | None) -> str:

@@ -15,10 +15,12 @@ from ..db import db
 from ..money import balances
 from ..programme import counts
 from ..web.csv import Number, csv_header, csv_lines
+from ..web.translations import speaking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from ..affiliates.consent import AgreementWay
     from ..config import Config
     from ..money.balances import Balance
     from ..shop_links import LinkedAccount
@@ -38,11 +40,14 @@ def stream_csv(account: LinkedAccount, config: Config) -> Iterator[str]:
     Visits have a column where they are counted. Without a shop address the links are left out.
     """
     has_visits, last_id = counts.are_counted(account.id), 0
+    with speaking(None):  # a file has the same words for everyone, like its headers
+        ways = {way: str(label) for way, label in WAY_LABELS.items()}
     yield csv_header([*_HEADERS, _VISITS] if has_visits else _HEADERS)
     while rows := _next_batch(account.id, last_id):
         money = balances.balances_by_affiliate(account.id, [row.id for row in rows])
         lines: list[tuple[object, ...]] = [
-            (*_cells(row, account, config), *_money(money.get(row.id, [])), *_proof(row)) for row in rows
+            (*_cells(row, account, config), *_money(money.get(row.id, [])), *_proof(row, ways))
+            for row in rows
         ]
         if has_visits:
             visits = counts.totals_by_affiliate([row.id for row in rows], now=utcnow())
@@ -64,9 +69,9 @@ def _cells(row: Affiliate, account: LinkedAccount, config: Config) -> tuple[obje
     return (row.name, row.mailbox, row.state.value, row.code, link, *times)
 
 
-def _proof(row: Affiliate) -> tuple[object, ...]:
+def _proof(row: Affiliate, ways: Mapping[AgreementWay, str]) -> tuple[object, ...]:
     """Return the proof of consent, and what the owner has noted."""
-    how = WAY_LABELS[row.consent_way] if row.consented_at else ""
+    how = ways[row.consent_way] if row.consented_at else ""
     words = (row.consent_words, version_of(row.consent_words))
     return (
         how,

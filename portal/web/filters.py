@@ -10,7 +10,7 @@ from flask_babel import ngettext
 
 from ..amounts import format_count
 from ..clock import utcnow
-from ..languages import write_time
+from ..languages import write_moment, write_short_day, write_time
 from ..smtp.mailbox import readable_mailbox
 from .translations import current_language
 
@@ -76,9 +76,16 @@ def format_time(time: datetime | None, seconds: bool = False) -> str:  # noqa: F
     return f"{write_time(time, current_language(), with_seconds=seconds)} UTC" if time else ""
 
 
+def format_bucket(time: datetime, *, with_clock: bool) -> str:
+    """Format the beginning of an hour or a day of a chart in the language of the page, as 3 Nov, 09:00 or 3 Nov."""
+    language = current_language()
+    return write_moment(time, language) if with_clock else write_short_day(time, language)
+
+
 def install(app: Flask) -> None:
     """Register the filters with Jinja."""
     app.jinja_env.filters["ago"] = ago
+    app.jinja_env.filters["bucket"] = format_bucket
     app.jinja_env.filters["moment"] = format_time
     app.jinja_env.filters["number"] = format_integer
     app.jinja_env.filters["readable_mailbox"] = readable_mailbox

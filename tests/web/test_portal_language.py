@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from portal.accounts import invitations
-from portal.accounts.models import Owner
+from portal.accounts.models import Account, Owner
 from portal.clock import utcnow
 from portal.db import db
+from portal.deliveries.action_labels import filter_chips
+from portal.deliveries.filters import Filters
 from portal.languages import ENGLISH, portal_language
 from portal.web.diagnosis_words import cause_and_fixes
+from portal.web.filters import format_bucket
 from portal.web.translations import speaking
 from tests.conftest import PASSWORD
 
@@ -73,6 +78,32 @@ def test_a_fix_beside_one_that_is_a_value_alone_is_translated(app):
     assert fixes[0] == "Open it."
     assert fixes[1] == cause
     assert fixes[1].startswith("Prüfe, ob ada@brightleaf.example")
+
+
+def test_a_file_has_the_same_words_in_every_language(owner, client):
+    owner.submit("/account/language", {"language": "de"}, page="/account")
+    db.session.execute(update(Account).values(shop_url="https://shop.brightleaf.example/"))
+    db.session.commit()
+    fields = {"name": "Mae", "mailbox": "mae@visitors.example", "consent": "y"}
+    assert client.submit("/join/brightleaf", fields).status_code == 303
+    shown = page(owner, "/affiliates")
+    assert "von Mae" in shown
+    assert "of Mae" not in shown
+    sheet = owner.submit("/affiliates.csv", {}, page="/affiliates").get_data(as_text=True)
+    assert "On your sign-up page" in sheet
+
+
+def test_days_of_filters_and_charts_are_written_in_the_language_of_the_page(app):
+    filters = Filters.read({"since": "2026-03-02"})
+    hour = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    for language, day, bucket in (
+        ("en", "From 2 Mar 2026", "2 Mar, 09:00"),
+        ("de", "Ab 02.03.2026", "2. März, 09:00"),
+    ):
+        with app.test_request_context(), speaking(language):
+            assert filter_chips(filters)[0][1] == day
+            assert format_bucket(hour, with_clock=True) == bucket
+            assert format_bucket(hour, with_clock=False) == bucket.partition(",")[0]
 
 
 def test_strangers_see_the_language_of_their_browser(client, owner):
