@@ -351,7 +351,7 @@ def test_a_chosen_role_is_not_said_to_be_kept(app):
     assert "What you typed is kept" not in page
 
 
-def test_a_stolen_session_of_an_operator_lets_nobody_in(app, owner, stranger):
+def test_a_stolen_session_of_an_operator_admits_no_account(app, owner, stranger):
     """It would approve, invite or resume the thief's own account."""
     accounts = "/operator/accounts"
     assert set_operator("ada@brightleaf.example", operator=True)
