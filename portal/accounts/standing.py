@@ -181,7 +181,9 @@ def resume(account_id: int) -> bool:
 
 
 def _lock(account_id: int) -> Account | None:
-    return db.session.get(Account, account_id, with_for_update=True, populate_existing=True)
+    # Rows that refer to the account may be added meanwhile: a log-in locks its person before its session does.
+    locked = {"key_share": True, "of": Account}
+    return db.session.get(Account, account_id, with_for_update=locked, populate_existing=True)
 
 
 def _restart(account_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from argon2 import PasswordHasher, extract_parameters
 from sqlalchemy import select
 
 from portal import demo
-from portal.accounts import known_browsers
+from portal.accounts import known_browsers, standing
 from portal.accounts.login import (
     LOGINS_PER_BROWSER,
     LOGINS_PER_MAILBOX,
@@ -20,11 +21,11 @@ from portal.accounts.login import (
     LOGINS_PER_MAILBOX_AND_NETWORK_DAILY,
     LOGINS_PER_NETWORK,
 )
-from portal.accounts.models import Owner, OwnerSession
+from portal.accounts.models import Account, Owner, OwnerSession
 from portal.accounts.passwords import Hasher
 from portal.accounts.tokens import hash_token
 from portal.clock import utcnow
-from portal.db import db
+from portal.db import close_connections, db
 from portal.state import get_state
 from tests.accounts.conftest import ADA, mask_page
 from tests.conftest import PASSWORD
@@ -400,3 +401,18 @@ def test_the_demo_password_opens_nothing_outside_a_rehearsal(app, client):
     assert demo.replace_published_password(utcnow())
     assert not demo.has_published_password()
     assert client.get("/account").status_code == 303, "its sessions have ended"
+
+
+@pytest.mark.only_postgresql
+def test_a_log_in_does_not_wait_for_a_decision_about_the_account(app, ada):
+    """It has locked its person, whom an approval changes next: each would wait for the other."""
+    account_id = db.session.scalars(select(Account.id)).one()
+    db.session.commit()
+    with ThreadPoolExecutor(1) as pool:
+        standing._lock(account_id)
+        other = pool.submit(log_in, app.test_client())
+        try:
+            assert other.result(20).status_code == 303
+        finally:
+            db.session.rollback()
+    close_connections()
