@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flask import g
 from flask_login import current_user
 
 from ..state import get_state
@@ -29,6 +30,8 @@ def install(app: Flask, *, secure: bool) -> None:
         account = getattr(current_user, "account", None)
         return {
             "current_account": account,
-            "portal_banners": banners.collect_banners(app, account.id) if account else [],
+            "portal_banners": banners.collect_banners(app, account.id)
+            if account and "is_error" not in g
+            else [],
             "config_flags": get_state(app).config,
         }

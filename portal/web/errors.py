@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Flask, render_template, request, session
+from flask import Flask, g, render_template, request, session
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_login import current_user
@@ -119,6 +119,7 @@ def error_page(code: int, *, page: ErrorPage | None = None, **more: object) -> A
         return renderer(code, detail, {})
     page = page or PAGES.get(code) or PAGES[500 if code >= 500 else 400]
     offer_language()
+    g.is_error = True  # its template needs no banners, and their queries would fail again
     html = render_template(
         "errors/error.html",
         code=code,

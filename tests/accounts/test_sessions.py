@@ -223,3 +223,12 @@ def test_a_database_error_is_shown_on_a_page_without_another_query(owner):
     answer = owner.get("/account")
     assert answer.status_code == 503
     assert "<h1>" in answer.get_data(as_text=True)
+
+
+def test_a_database_error_within_a_page_is_shown_in_the_language_of_the_person(owner):
+    owner.submit("/account/language", {"language": "de"}, page="/account")
+    db.session.execute(text("ALTER TABLE affiliate RENAME TO gone"))
+    db.session.commit()
+    answer = owner.get("/affiliates")
+    assert answer.status_code == 503
+    assert "Das Portal ist ausgelastet" in answer.get_data(as_text=True)
