@@ -2,7 +2,10 @@
 import { all, one } from "./dom.js";
 
 const supported = window.PublicKeyCredential?.parseCreationOptionsFromJSON && PublicKeyCredential.prototype.toJSON;
-if (supported) all("[data-passkey]").forEach((form) => { form.hidden = false; });
+if (supported) {
+  all("[data-passkey]").forEach((form) => { form.hidden = false; });
+  all("[data-without-passkeys]").forEach((hint) => { hint.hidden = true; });
+}
 
 const ask = async (form) => {
   const answer = await fetch(form.dataset.passkeyOptions, { method: "POST", body: new FormData(form) });

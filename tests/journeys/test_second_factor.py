@@ -38,6 +38,7 @@ def test_a_passkey_logs_in_without_name_and_password(portal: RunningPortal, log_
     page = log_in
     session, authenticator = add_authenticator(page)
     page.goto(portal.base + PAGE)
+    expect(page.get_by_text("Passkeys need JavaScript")).to_be_hidden()
     page.get_by_label("Name of the passkey").fill("Laptop")
     page.get_by_role("button", name="Add a passkey").click()
     page.get_by_role("heading", name="Your recovery codes").wait_for()
@@ -83,6 +84,7 @@ def test_an_app_works_without_script_where_no_passkey_is_offered(
     page = log_in_as_owner(portal, context.new_page())
     page.goto(portal.base + PAGE)
     expect(page.get_by_role("button", name="Add a passkey")).to_be_hidden()
+    expect(page.get_by_text("Passkeys need JavaScript and a current browser")).to_be_visible()
     page.get_by_role("link", name="Set up an authenticator app").click()
     phone = App(page.locator("#app-key").inner_text().replace(" ", ""))
     page.get_by_label("Code of the app").fill(phone.code())
