@@ -56,11 +56,11 @@ sbom: $(VENV)/.development
 
 # Write the template of translations, bring the catalogues of all languages up to date with it, and compile them.
 messages: $(VENV)/.development
-	$(BIN)/pybabel -q extract -F babel.cfg -k _ -k lazy_gettext -k ngettext:1,2 --no-location --sort-output --omit-header -o portal/translations/messages.pot .
+	$(BIN)/python -m babel.messages.frontend -q extract -F babel.cfg -k _ -k lazy_gettext -k ngettext:1,2 --no-location --sort-output --omit-header -o portal/translations/messages.pot .
 	for catalogue in portal/translations/*/LC_MESSAGES; do \
-	  test ! -d $$catalogue || $(BIN)/pybabel -q update -N --ignore-obsolete --width 120 -i portal/translations/messages.pot -d portal/translations || exit 1; break; \
+	  test ! -d $$catalogue || $(BIN)/python -m babel.messages.frontend -q update -N --ignore-obsolete --width 120 -i portal/translations/messages.pot -d portal/translations || exit 1; break; \
 	done
-	$(BIN)/pybabel -q compile -d portal/translations
+	$(BIN)/python -m babel.messages.frontend -q compile -d portal/translations
 
 # $(call require_python,PROGRAM): stop with one sentence unless this Python can run Signet.
 require_python = @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
