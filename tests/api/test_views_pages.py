@@ -196,7 +196,7 @@ def test_an_event_is_simulated_with_the_values_in_the_form(owner, affiliate, sto
     events, messages = stored()
     assert [one.source for one in events] == ["played"]
     result = owner.get(response.location.partition("#")[0])
-    assert f"caused {len(messages)} email" in text_of(result)
+    assert f": {len(messages)} email" in text_of(result)
     for message in messages:
         assert f'href="/deliveries/{message.id}"' in result.get_data(as_text=True)
 
@@ -212,7 +212,7 @@ def test_the_result_shows_why_there_is_no_email(owner, affiliate):
     affiliate(state=AffiliateState.SUSPENDED)
     recipients.set_enabled(account_of().id, CATALOGUE["owner-new-purchase"], enabled=False)
     text = text_of(owner.get(owner.submit(PLAY, FILLED).location.partition("#")[0]))
-    assert "caused no email" in text
+    assert ": no email" in text
     assert "This affiliate is suspended." in text
     assert "This email is switched off." in text
 
@@ -278,9 +278,9 @@ def test_an_event_of_another_account_is_not_shown(owner, stranger, affiliate, st
     affiliate()
     owner.submit(PLAY, FILLED)
     event_id = stored()[0][0].id
-    assert "caused" in text_of(owner.get(f"{PLAY}?played={event_id}"))
+    assert 'id="result"' in owner.get(f"{PLAY}?played={event_id}").text
     for played in (event_id, event_id + 1, "x", "9" * 30, ""):
-        assert "caused" not in text_of(stranger.get(f"{PLAY}?played={played}"))
+        assert 'id="result"' not in stranger.get(f"{PLAY}?played={played}").text
 
 
 @pytest.mark.parametrize("event", ["sale", "", "signed_up", "%00"])

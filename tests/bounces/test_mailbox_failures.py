@@ -22,6 +22,7 @@ from tests.bounces.test_mailbox import config as config
 from tests.bounces.test_mailbox import other as other
 from tests.bounces.test_mailbox import script as script
 from tests.bounces.test_mailbox import server as server
+from tests.conftest import PASSWORD
 from tests.incidents.conftest import clock as clock
 from tests.incidents.conftest import incidents
 from tests.smtp.badserver import Peer
@@ -160,6 +161,7 @@ def test_a_refused_log_in_is_an_incident_until_the_mailbox_is_read(brightleaf, c
     assert "refused the username or the password" in page
     assert "Mailbox for bounces" in page
     assert owner.get("/incidents").status_code == 200
+    assert owner.submit("/account/is-it-you", {"password": PASSWORD}).status_code == 303
     connect(owner, server)
     assert read_when_due(brightleaf, clock).problem == ""
     row = the_incident(brightleaf)

@@ -28,6 +28,7 @@ from portal.outbox.models import Status
 from portal.outbox.sending.drain import drain_queue
 from portal.smtp.failure import SubmissionFailure
 from portal.state import get_state
+from tests.conftest import PASSWORD
 from tests.oauth.conftest import CLIENT, MAILBOX, SECRET, Provider, grants, use_up_the_checks
 from tests.oauth.issuer import Issuer
 from tests.outbox.support import enqueue_message, message, queue, run_together
@@ -188,6 +189,7 @@ def test_a_dead_refresh_token_is_sent_once_and_connecting_again_releases_the_mai
     with pytest.raises(SubmissionFailure):
         GrantTokens(grants()[0].id).fetch()
     assert len(provider.issuer.requests) == before, "it is not sent again by itself"
+    assert owner.submit("/account/is-it-you", {"password": PASSWORD}).status_code == 303
     again = consent(owner, provider)
     assert come_back(owner, again).status_code == 303
     work()

@@ -153,7 +153,7 @@ def test_the_faults_page_explains_every_listener_and_fault(owner):
     for fault in FAULTS:
         assert str(fault.name) in page
         assert str(fault.sentence) in page
-        assert fault.reply in page
+        assert str(fault.reply) in page
     for listener in LISTENERS:
         assert str(listener.sentence) in page
 

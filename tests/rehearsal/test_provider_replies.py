@@ -165,7 +165,7 @@ def test_pages_name_the_simulated_providers(app, owner):
         assert "also plays" not in owner.get(url).text
     names = config_in(config.instance, SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org, smtp.gmail.com")
     get_state(app).config = dataclasses.replace(config, policy=names.policy)
-    assert "which also plays smtp.mailgun.org, smtp.gmail.com." in owner.get("/rehearsal/inbox").text
+    assert "It also plays smtp.mailgun.org, smtp.gmail.com." in owner.get("/rehearsal/inbox").text
     page = owner.get("/rehearsal/faults").text
     assert "Providers played here" in page
     assert APP_PASSWORD in page

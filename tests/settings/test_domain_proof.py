@@ -260,7 +260,7 @@ def test_accounts_that_share_a_domain_at_the_upgrade_go_on(tmp_path):
             _fill(connection)
             for sql in (
                 "UPDATE smtp_settings SET state = 'live', domain = 'shop.example', host = 'smtp.relay.example',"
-                " credential_warnings = '[]'",
+                " credential_warnings = '[]', headers = '[]'",
                 "UPDATE affiliate SET state = 'active'",
                 "UPDATE oauth_grant SET ended_at = NULL",
             ):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _AHEAD = 2  # messages built before their turn
 # How templates/mail/layout.html begins, with the language of the text.
-_LANGUAGE = re.compile(r'\s*<!DOCTYPE html>\s*<html lang="([A-Za-z-]{2,20})"')
+_LANGUAGE = re.compile(r'<!DOCTYPE html>\s{0,100}<html lang="([A-Za-z-]{2,20})"')
 
 
 class AccountMessage(Message):
@@ -54,7 +54,7 @@ class AccountMessage(Message):
         self.cc, self.bcc, self.attachments = [], [], []
         self.mail_options, self.rcpt_options = [], []
         self.headers = _headers(row, route, self.reference, now)
-        if found := _LANGUAGE.match(html):  # RFC 3282, for mail programs that offer a translation
+        if found := _LANGUAGE.match(html.lstrip()):  # RFC 3282, for mail programs that offer a translation
             self.headers["Content-Language"] = found[1]
         self._bytes: bytes | None = None
         self._outgoing: OutgoingMessage | None = None
