@@ -359,7 +359,7 @@ def test_a_log_in_that_meets_a_change_of_the_password_ends_and_nothing_deadlocks
 
 def test_only_one_function_makes_sessions_and_only_the_second_step_passes_it_by():
     """A door that inserts a session itself would let a person in without the second factor."""
-    inserts, starts, completes = set(), set(), set()
+    inserts, starts, completes, checks = set(), set(), set(), set()
     for source in sources():
         for node in ast.walk(source.tree):
             if not isinstance(node, ast.Call):
@@ -371,13 +371,16 @@ def test_only_one_function_makes_sessions_and_only_the_second_step_passes_it_by(
                 starts.add(source.module)
             if name in {"entry.complete", "complete"} and source.module.startswith("portal.accounts"):
                 completes.add(source.module)
+            if name.endswith("complete_log_in"):
+                checks.add(source.module)
         for node in ast.walk(source.tree):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.endswith("sessions"):
                 assert "start" not in {one.name for one in node.names}, source.module
     assert inserts == {"portal.accounts.sessions"}
     assert starts == {"portal.accounts.factors.entry"}
-    parts = ("entry", "passkeys", "second_step")
-    assert completes == {f"portal.accounts.factors.{part}" for part in parts}
+    room = "portal.accounts.factors"
+    assert completes == {f"{room}.entry", f"{room}.completing"}
+    assert checks == {f"{room}.passkeys", f"{room}.second_step"}
     raw = [
         path
         for path in (ROOT / "portal").rglob("*.py")

@@ -29,16 +29,15 @@ from ...db import db
 from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
 from ...state import current_config
-from ..login import TooManyAttempts, warn_of_new_device
-from ..models import Owner, ProvedBy
-from ..team.programmes import first_account
-from . import challenges, emails, entry
+from ..login import TooManyAttempts
+from ..models import ProvedBy
+from . import challenges, emails
 from .changing import end_removal, first_codes
+from .completing import complete_log_in
 from .models import ChallengePurpose, Passkey
 from .state import lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from webauthn.authentication.verify_authentication_response import VerifiedAuthentication
@@ -189,34 +188,19 @@ def options_to_use(network: str, *, now: datetime) -> tuple[str, str]:
     return token, webauthn.options_to_json(options)
 
 
-def log_in(
-    token: str, answer: str, visitor: Visitor, *, now: datetime, joining: Callable[[int], int] | None = None
-) -> str:
-    """Log in the person of a passkey; return the session's token. Commits. ``joining`` as in ``login.log_in``.
+def log_in(token: str, answer: str, visitor: Visitor, *, now: datetime, invitation: str = "") -> str:
+    """Log in the person of a passkey; return the session's token. Commits. ``invitation`` as in ``complete_log_in``.
 
-    Raises NotAccepted, NoProgramme, and what ``joining`` raises.
+    Raises NotAccepted, and as ``complete_log_in``.
     """
     owner_id, passkey_id = _find(token, answer, now=now)
-    try:
-        account_id = joining(owner_id) if joining else None
-        lock(owner_id)
-        _require_present(passkey_id)
-        if account_id is None:
-            account_id = db.session.scalar(select(first_account()).where(Owner.id == owner_id))
-        warn_of_new_device(db.session.get_one(Owner, owner_id), visitor, now)
-        entered = entry.complete(owner_id, account_id, device=visitor.device, by=ProvedBy.PASSKEY, now=now)
-    except BaseException:
-        db.session.rollback()
-        raise
-    db.session.commit()
-    record(SecurityEvent.LOG_IN, owner=owner_id, account=account_id, factor="passkey")
-    return entered.token
 
+    def check() -> tuple[ProvedBy, str]:
+        if db.session.scalar(select(Passkey.id).where(Passkey.id == passkey_id)) is None:
+            raise NotAccepted  # it was removed since it was checked
+        return ProvedBy.PASSKEY, "passkey"
 
-def _require_present(passkey_id: int) -> None:
-    """Raise NotAccepted for a passkey that was removed since it was checked."""
-    if db.session.scalar(select(Passkey.id).where(Passkey.id == passkey_id)) is None:
-        raise NotAccepted
+    return complete_log_in(owner_id, visitor, check=check, now=now, invitation=invitation)
 
 
 def require(user: LoggedIn, token: str, answer: str, *, now: datetime) -> None:

@@ -10,21 +10,19 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-
 from ... import audit, rate_limit
 from ...db import db
 from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
-from ..login import TooManyAttempts, record_lock_out, warn_of_new_device
+from ..login import TooManyAttempts, record_lock_out
 from ..models import Owner, ProvedBy
-from ..team.programmes import account_of, first_account
-from . import challenges, emails, entry, recovery, totp
+from ..team.programmes import account_of
+from . import challenges, emails, recovery, totp
+from .completing import complete_log_in
 from .models import ChallengePurpose
-from .state import codes_left, lock
+from .state import codes_left
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from ..login import Visitor
@@ -57,38 +55,24 @@ def is_waiting(token: str, *, now: datetime) -> bool:
     return challenges.find(token, ChallengePurpose.LOG_IN, now=now) is not None
 
 
-def complete(
-    token: str, code: str, visitor: Visitor, *, now: datetime, joining: Callable[[int], int] | None = None
-) -> str:
-    """Complete a pending log-in by a code; return the session's token. Commits. ``joining`` as in ``login.log_in``.
+def complete(token: str, code: str, visitor: Visitor, *, now: datetime, invitation: str = "") -> str:
+    """Complete a pending log-in by a code; return the session's token. Commits. ``invitation`` as in ``complete_log_in``.
 
-    Raises PendingEnded, WrongCode, TooManyAttempts, NoProgramme, and what ``joining`` raises; then the code still counts.
+    Raises PendingEnded, WrongCode, TooManyAttempts, and as ``complete_log_in``; then the code still counts.
     """
     owner_id = _count(token, visitor.network, now)
-    try:
-        account_id = joining(owner_id) if joining else None  # first, because it locks the account
-        lock(owner_id)  # before the challenge, as a change of the password does
+
+    def check() -> tuple[ProvedBy, str]:
         factor = prove(owner_id, code, visitor.network, now=now)
-        _end(token)
-        if account_id is None:
-            account_id = db.session.scalar(select(first_account()).where(Owner.id == owner_id))
-        warn_of_new_device(db.session.get_one(Owner, owner_id), visitor, now)
-        entered = entry.complete(owner_id, account_id, device=visitor.device, by=ProvedBy.CODE, now=now)
+        if not challenges.use(token, ChallengePurpose.LOG_IN):
+            raise PendingEnded
+        return ProvedBy.CODE, factor.value
+
+    try:
+        return complete_log_in(owner_id, visitor, check=check, now=now, invitation=invitation)
     except WrongCode:
-        db.session.rollback()
         _refuse(token, owner_id, visitor, now)
         raise
-    except BaseException:
-        db.session.rollback()
-        raise
-    db.session.commit()
-    record(SecurityEvent.LOG_IN, owner=owner_id, account=account_id, factor=factor.value)
-    return entered.token
-
-
-def _end(token: str) -> None:
-    if not challenges.use(token, ChallengePurpose.LOG_IN):
-        raise PendingEnded
 
 
 def prove(owner_id: int, code: str, network: str, *, now: datetime) -> Factor:

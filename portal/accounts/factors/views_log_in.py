@@ -19,7 +19,7 @@ from ..access import (
 )
 from ..forms import add_error
 from ..login import TooManyAttempts, Visitor
-from ..team.accepting import Joining, OtherMailbox
+from ..team.accepting import OtherMailbox
 from ..tokens import InvalidLink
 from ..views import for_logged_out, render_errors, render_rate_limited
 from . import second_step as steps
@@ -72,11 +72,7 @@ def _complete(code: str) -> str:
     """Complete the log-in that waits in this browser; return the token of its session."""
     token, invitation = pending_log_in()
     visitor = Visitor(this_device(), known_browser())
-    join = Joining(invitation, utcnow()) if invitation else None
-    session = steps.complete(token, code, visitor, now=utcnow(), joining=join)
-    if join:
-        join.record()
-    return session
+    return steps.complete(token, code, visitor, now=utcnow(), invitation=invitation)
 
 
 def _ended(target: str) -> ResponseReturnValue:

@@ -26,7 +26,7 @@ from ..proof import proving
 from ..proof.forms import ProveForm
 from ..proof.views import go_on
 from ..proof.views_asking import question
-from ..team.accepting import Joining, OtherMailbox
+from ..team.accepting import OtherMailbox
 from ..tokens import InvalidLink
 from ..views import for_logged_out, render_errors
 from . import passkeys
@@ -91,11 +91,7 @@ def log_in_by_passkey() -> ResponseReturnValue:
 def _log_in(token: str, answer: str) -> str:
     _pending, invitation = pending_log_in()
     visitor = Visitor(this_device(), known_browser())
-    join = Joining(invitation, utcnow()) if invitation else None
-    found = passkeys.log_in(token, answer, visitor, now=utcnow(), joining=join)
-    if join:
-        join.record()
-    return found
+    return passkeys.log_in(token, answer, visitor, now=utcnow(), invitation=invitation)
 
 
 @blueprint.post(f"{_PATH}/options")
