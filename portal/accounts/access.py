@@ -20,19 +20,16 @@ from flask import (
     session,
     url_for,
 )
-from flask.globals import request_ctx
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
 
 from ..audit import Activity, AuditTarget, record_refusal
 from ..clock import utcnow
 from ..state import current_config, get_state
 from ..web.errors import PROGRAMME_CHANGED, ErrorPage, error_page, submitted_values
-from ..web.requests import network_of, same_site_path
+from ..web.requests import endpoint_of, network_of, path_of, same_site_path
 from . import known_browsers, sessions
 from .proof import kept, views_asking
 from .team import members
@@ -198,7 +195,7 @@ def asks_proof(url: str) -> bool:
     """Return whether a form to this address would be interrupted by the question for a proof. For templates."""
     if not current_user.is_authenticated or current_user.is_proved(utcnow()):
         return False
-    return page_to_prove(_endpoint_of(url, "POST"), "POST") is not None
+    return page_to_prove(endpoint_of(url, "POST"), "POST") is not None
 
 
 def kept_form(endpoint: str) -> MultiDict[str, str] | None:
@@ -213,16 +210,7 @@ def kept_form(endpoint: str) -> MultiDict[str, str] | None:
 
 
 def _right_of(url: str, method: str) -> Right | None:
-    return needed(_endpoint_of(url, method), method)
-
-
-def _endpoint_of(url: str, method: str) -> str:
-    """Return the endpoint of an address of the portal; empty for another one."""
-    try:
-        endpoint, _values = request_ctx.url_adapter.match(url.partition("?")[0], method)  # type: ignore[union-attr]
-    except (HTTPException, RequestRedirect):
-        return ""
-    return str(endpoint)
+    return needed(endpoint_of(url, method), method)
 
 
 def is_operator() -> bool:
@@ -319,6 +307,4 @@ def _redirect_to_log_in() -> Response:
         flash(_LOGGED_OUT_MEANWHILE, "info")
         return redirect(url_for("accounts.log_in"), 303)
     flash(_LOG_IN_FIRST, "info")
-    # Only the path: the full address contains the Host header.
-    target = request.full_path if request.query_string else request.path
-    return redirect(url_for("accounts.log_in", next=same_site_path(target)), 303)
+    return redirect(url_for("accounts.log_in", next=same_site_path(path_of(request))), 303)

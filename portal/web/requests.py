@@ -1,9 +1,13 @@
-"""Two values of a request: the client's network, for rate limits, and a safe redirect target."""
+"""What views read of a request: the client's network, its own path, the endpoint of an address, a safe redirect target."""
 
 from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING
+
+from flask.globals import request_ctx
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
 
 if TYPE_CHECKING:
     from flask import Request
@@ -26,6 +30,20 @@ def network_of(request: Request) -> str:
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def path_of(request: Request) -> str:
+    """Return path and query of a request, as a redirect target; the full address contains the Host header."""
+    return request.full_path if request.query_string else request.path
+
+
+def endpoint_of(url: str, method: str) -> str:
+    """Return the endpoint of an address of the portal, given without its host; empty for another one."""
+    try:
+        endpoint, _values = request_ctx.url_adapter.match(url.partition("?")[0], method)  # type: ignore[union-attr]
+    except (HTTPException, RequestRedirect):
+        return ""
+    return str(endpoint)
 
 
 def same_site_path(target: str | None) -> str | None:

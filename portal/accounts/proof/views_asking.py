@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import current_app, redirect, render_template, request, url_for
-from flask.globals import request_ctx
 from flask_login import current_user
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
 
 from ...web.errors import submitted_values
-from ...web.requests import same_site_path
+from ...web.requests import endpoint_of, path_of, same_site_path
 from . import kept
 from .forms import ProveForm
 
@@ -24,9 +21,7 @@ PAGE = "accounts/prove.html"
 
 def ask_first() -> Response:
     """Lead from a page that needs a proof to the question, and from there back."""
-    # Only the path: the full address contains the Host header.
-    path = request.full_path if request.query_string else request.path
-    return redirect(url_for("accounts.prove", next=same_site_path(path)), 303)
+    return redirect(url_for("accounts.prove", next=same_site_path(path_of(request))), 303)
 
 
 def ask_again(page: str) -> Any:
@@ -55,16 +50,12 @@ def _path_of(page: str) -> str:
     except ValueError:  # no address
         came_from = urlsplit("")
     path = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
-    if came_from.netloc == request.host and same_site_path(path) and _endpoint_of(came_from.path) == page:
+    if (
+        came_from.netloc == request.host
+        and same_site_path(path)
+        and endpoint_of(came_from.path, "GET") == page
+    ):
         return path
     arguments = next(current_app.url_map.iter_rules(page)).arguments
     known = {name: value for name, value in (request.view_args or {}).items() if name in arguments}
     return url_for(page, **known)
-
-
-def _endpoint_of(path: str) -> str:
-    try:
-        endpoint, _values = request_ctx.url_adapter.match(path, "GET")  # type: ignore[union-attr]
-    except (HTTPException, RequestRedirect):
-        return ""
-    return str(endpoint)
