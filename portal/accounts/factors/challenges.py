@@ -22,7 +22,7 @@ MAX_ATTEMPTS = 5
 
 def add(purpose: ChallengePurpose, owner_id: int | None, *, challenge: str = "", now: datetime) -> str:
     """Insert a challenge and return its token. The caller commits."""
-    db.session.execute(delete(LoginChallenge).where(LoginChallenge.created_at <= now - LIFETIME))
+    _delete_old(now)
     token = new_token()
     row = LoginChallenge(token_hash=hash_token(token), purpose=purpose, owner_id=owner_id, created_at=now)
     row.challenge, row.attempts = challenge, 0
@@ -53,8 +53,12 @@ def end_all(owner_id: int) -> None:
 
 def delete_old(now: datetime) -> None:
     """Delete challenges that have ended. Commits."""
-    db.session.execute(delete(LoginChallenge).where(LoginChallenge.created_at <= now - LIFETIME))
+    _delete_old(now)
     db.session.commit()
+
+
+def _delete_old(now: datetime) -> None:
+    db.session.execute(delete(LoginChallenge).where(LoginChallenge.created_at <= now - LIFETIME))
 
 
 def _is(token: str, purpose: ChallengePurpose) -> tuple[ColumnElement[bool], ...]:

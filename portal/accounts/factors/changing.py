@@ -39,9 +39,7 @@ def confirm_app(user: LoggedIn, app: NewApp, code: str, network: str, *, now: da
     totp.store(user.id, app.secret, step, now=now)
     codes = first_codes(user.id, now=now)
     emails.app_added(user.id, now=now)
-    audit.record(audit.Activity.FACTOR_ADDED, user.account_id, after={"factor": "app"})
-    db.session.commit()
-    record(SecurityEvent.FACTOR_CHANGED, factor="app", change="added")
+    commit_added(user, factor="app")
     return codes
 
 
@@ -55,6 +53,13 @@ def remove_app(user: LoggedIn, *, now: datetime) -> None:
         audit.record(audit.Activity.FACTOR_REMOVED, user.account_id, before={"factor": "app"})
     db.session.commit()
     record(SecurityEvent.FACTOR_CHANGED, factor="app", change="removed")
+
+
+def commit_added(user: LoggedIn, **what: str) -> None:
+    """Record a factor that was added, and commit. ``what`` is its kind as ``factor``, and a passkey's name."""
+    audit.record(audit.Activity.FACTOR_ADDED, user.account_id, after=what)
+    db.session.commit()
+    record(SecurityEvent.FACTOR_CHANGED, factor=what["factor"], change="added")
 
 
 def end_removal(owner_id: int) -> None:

@@ -32,7 +32,7 @@ from ...state import current_config
 from ..login import TooManyAttempts
 from ..models import ProvedBy
 from . import challenges, emails
-from .changing import end_removal, first_codes
+from .changing import commit_added, end_removal, first_codes
 from .completing import complete_log_in
 from .models import ChallengePurpose, Passkey
 from .state import lock
@@ -144,10 +144,7 @@ def add(user: LoggedIn, token: str, answer: str, name: str, *, now: datetime) ->
         raise NotAccepted from None
     codes = first_codes(user.id, now=now)
     emails.passkey_added(user.id, name, now=now)
-    added = {"factor": "passkey", "name": name}
-    audit.record(audit.Activity.FACTOR_ADDED, user.account_id, after=added)
-    db.session.commit()
-    record(SecurityEvent.FACTOR_CHANGED, factor="passkey", change="added")
+    commit_added(user, factor="passkey", name=name)
     return codes
 
 

@@ -52,7 +52,9 @@ class NewApp:
 
 def new_app(user: LoggedIn, *, now: datetime) -> NewApp:
     """Return a new secret. Nothing is stored before its first code is right."""
-    return _new_app(user, pyotp.random_base32(), now)
+    secret = pyotp.random_base32()
+    sealed = vault().seal(f"{int(now.timestamp())} {secret}", _set_up_binding(user))
+    return NewApp(_qr_code(user, secret), secret, base64.b64encode(sealed).decode("ascii"))
 
 
 def reopen(user: LoggedIn, sealed: str, *, now: datetime) -> NewApp | None:
@@ -115,11 +117,6 @@ def binding(row: Totp) -> dict[str, str | int]:
 def binding_of(owner_id: int) -> dict[str, str | int]:
     """Return what the secret of a person's app is sealed for."""
     return {"kind": "totp", "owner": owner_id}
-
-
-def _new_app(user: LoggedIn, secret: str, now: datetime) -> NewApp:
-    sealed = vault().seal(f"{int(now.timestamp())} {secret}", _set_up_binding(user))
-    return NewApp(_qr_code(user, secret), secret, base64.b64encode(sealed).decode("ascii"))
 
 
 def _qr_code(user: LoggedIn, secret: str) -> str:
