@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from flask_babel import gettext as _
 from sqlalchemy import select
 
 from ..db import db
@@ -13,6 +14,18 @@ from .models import Account
 
 _READ_LIMIT_CHARS = 200  # of a programme's name; Unicode normalisation can take quadratic time
 _SLUG_LIMIT_CHARS = 48  # leaves room for a number within the column
+
+
+def login_mailbox(text: str) -> str:
+    """Return a mailbox that a person may log in with, in its canonical spelling.
+
+    Raises:
+        MailboxError: it is not valid, or has other than ASCII characters before its @. The message is one sentence.
+    """
+    parsed = parse_mailbox(text)
+    if not parsed.is_ascii:
+        raise MailboxError(_("Before its @, the email address may have only plain letters (a–z) and digits."))
+    return str(parsed)
 
 
 def mailbox_key(text: str) -> str:

@@ -16,11 +16,11 @@ from sqlalchemy import ColumnElement, delete, select, update
 from .. import audit
 from ..db import db
 from ..security_log import SecurityEvent, record
-from ..smtp.mailbox import MailboxError, parse_mailbox
+from ..smtp.mailbox import MailboxError
 from ..state import current_config
 from ..web.pagination import Page, newest_first
 from . import registration
-from .identifiers import mailbox_key
+from .identifiers import login_mailbox, mailbox_key
 from .models import Owner, RegistrationInvitation
 from .registration import MailboxTaken, RegistrationInput, RegistrationRefused
 from .tokens import InvalidLink, hash_token, new_token
@@ -47,15 +47,13 @@ def invite(mailbox: str, *, link: Callable[[str], str], now: datetime) -> str:
         RegistrationRefused: the mailbox is invalid; MailboxTaken if it is registered already.
     """
     try:
-        parsed = parse_mailbox(mailbox)
+        parsed = login_mailbox(mailbox)
     except MailboxError as error:
         raise RegistrationRefused(str(error)) from None
-    if not parsed.is_ascii:
-        raise RegistrationRefused(registration.NOT_ASCII)
-    if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == mailbox_key(str(parsed)))) is not None:
+    if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == mailbox_key(parsed))) is not None:
         db.session.rollback()
         raise MailboxTaken(_("An owner with this email address is registered already."))
-    return _add(str(parsed), link, now, makes_operator=False)
+    return _add(parsed, link, now, makes_operator=False)
 
 
 def invite_first_owner(*, link: Callable[[str], str], now: datetime) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from flask_babel import gettext, lazy_gettext
+from flask_babel import gettext
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
@@ -18,10 +18,10 @@ from ..db import db
 from ..outbox.queue import enqueue_row
 from ..rate_limit import RateLimit
 from ..security_log import SecurityEvent, record
-from ..smtp.mailbox import MailboxError, parse_mailbox
+from ..smtp.mailbox import MailboxError
 from ..state import current_config
 from . import emails, names
-from .identifiers import mailbox_key, unique_slug
+from .identifiers import login_mailbox, mailbox_key, unique_slug
 from .login import LOGINS_PER_NETWORK, TooManyAttempts
 from .models import Account, Membership, Owner, PendingRegistration
 from .passwords import check_password, hasher
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
 LINK_LIFETIME = timedelta(hours=24)
-NOT_ASCII = lazy_gettext("Before its @, the email address may have only plain letters (a–z) and digits.")
 
 
 class RegistrationRefused(ValueError):
@@ -243,14 +242,12 @@ def _validate(entered: RegistrationInput) -> _ValidRegistration:
         if why := names.why_refused(value):
             raise NameRefused(field, why)
     try:
-        parsed = parse_mailbox(entered.mailbox)
+        mailbox = login_mailbox(entered.mailbox)
     except MailboxError as error:
         raise RegistrationRefused(str(error)) from None
-    if not parsed.is_ascii:
-        raise RegistrationRefused(NOT_ASCII)
-    check_password(entered.password, programme, name, str(parsed))
+    check_password(entered.password, programme, name, mailbox)
     db.session.rollback()  # ends the transaction of what the caller read
-    return _ValidRegistration(programme, name, str(parsed), hasher().hash(entered.password))
+    return _ValidRegistration(programme, name, mailbox, hasher().hash(entered.password))
 
 
 def _create(

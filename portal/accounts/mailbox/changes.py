@@ -19,15 +19,14 @@ from ...db import db
 from ...outbox.queue import enqueue_row
 from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
-from ...smtp.mailbox import MailboxError, parse_mailbox
+from ...smtp.mailbox import MailboxError
 from .. import emails, password_reset, sessions
 from ..factors import challenges
 from ..factors.changing import delete_all
 from ..factors.state import lock
-from ..identifiers import mailbox_key
+from ..identifiers import login_mailbox, mailbox_key
 from ..models import MailboxChange, Owner, OwnerSession, PasswordReset, PendingRegistration
 from ..passwords import hasher
-from ..registration import NOT_ASCII
 from ..team.programmes import account_of
 from ..tokens import InvalidLink, hash_token, new_token
 
@@ -74,12 +73,10 @@ def request_change(user: LoggedIn, mailbox: str, *, link: Callable[[str], str], 
         CannotChange: the mailbox is not valid, or the present one; TooManyMailboxChanges after five requests in a day.
     """
     try:
-        parsed = parse_mailbox(mailbox)
+        new = login_mailbox(mailbox)
     except MailboxError as error:
         raise CannotChange(str(error)) from None
-    if not parsed.is_ascii:
-        raise CannotChange(NOT_ASCII)
-    new, key = str(parsed), mailbox_key(str(parsed))
+    key = mailbox_key(new)
     owner = db.session.get_one(Owner, user.id)
     if new == owner.mailbox:
         db.session.rollback()

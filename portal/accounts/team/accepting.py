@@ -56,8 +56,7 @@ class OfferedRole:
     @property
     def masked(self) -> str:
         """The mailbox with most of its local part hidden: enough for its reader to recognise it."""
-        local, _at, domain = self.mailbox.rpartition("@")
-        return f"{local[:1]}•••@{domain}"
+        return audit.hint_of_mailbox(self.mailbox)
 
 
 def find(token: str, *, now: datetime) -> OfferedRole:

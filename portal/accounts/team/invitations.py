@@ -18,12 +18,11 @@ from ...db import db
 from ...outbox.queue import enqueue_row
 from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
-from ...smtp.mailbox import MailboxError, parse_mailbox
+from ...smtp.mailbox import MailboxError
 from ...state import current_config
 from .. import emails, standing
-from ..identifiers import mailbox_key
+from ..identifiers import login_mailbox, mailbox_key
 from ..models import Account, Membership, Owner, TeamInvitation
-from ..registration import NOT_ASCII
 from ..tokens import hash_token, new_token
 from . import members
 from .rights import Role, is_lower
@@ -159,12 +158,9 @@ def _record(action: audit.Activity, row: TeamInvitation) -> None:
 
 def _parse(mailbox: str) -> str:
     try:
-        parsed = parse_mailbox(mailbox)
+        return login_mailbox(mailbox)
     except MailboxError as error:
         raise CannotInvite(str(error)) from None
-    if not parsed.is_ascii:
-        raise CannotInvite(NOT_ASCII)
-    return str(parsed)
 
 
 def _require_role(user: LoggedIn, role: Role) -> None:
