@@ -98,10 +98,11 @@ def record_refusal(
 
     The session must have no pending changes: its transaction ends.
     """
+    details.setdefault("outcome", AuditOutcome.REFUSED)
     db.session.rollback()
     with read_write():
         if rate_limit.consume(limit, action.value, key, now=utcnow()):
-            record(action, account_id, **_refused(details))
+            record(action, account_id, **details)
         db.session.commit()
 
 
@@ -118,10 +119,6 @@ def hint_of_mailbox(mailbox: str) -> str:
     """Return a mailbox with most of its local part hidden: enough for a person who knows it."""
     local, _at, domain = mailbox.rpartition("@")
     return f"{local[:1]}•••@{domain}"
-
-
-def _refused(details: Details) -> Details:
-    return {"outcome": AuditOutcome.REFUSED, **details}
 
 
 def _differing(

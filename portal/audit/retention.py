@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, select, update
 
 from ..db import db
 from ..db.transaction import db_now
@@ -47,7 +47,7 @@ def forget_person(person_id: int) -> int:
     is_target = and_(AuditEntry.target_id == person_id, AuditEntry.target_kind == PERSON)
     found = 0
     for condition, name in ((is_actor, "actor_name"), (is_target, "target_name")):
-        statement = update(AuditEntry).where(or_(condition)).values({name: ""})
+        statement = update(AuditEntry).where(condition).values({name: ""})
         result: Any = db.session.execute(statement.execution_options(synchronize_session=False))
         found += int(result.rowcount)
     db.session.commit()
