@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from ..bounces.meaning import RANKS
+from ..clock import parse_day, start_of
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
 
@@ -61,8 +62,8 @@ class Filters:
             kind=kind if kind in CATALOGUE else "",
             code=_number(args.get("code", ""), 200, 599),
             version=_number(args.get("version", ""), 1, 10**9),
-            since=_day(args.get("since", "")),
-            until=_day(args.get("until", "")),
+            since=parse_day(args.get("since", "")),
+            until=parse_day(args.get("until", "")),
         )
 
     def misread(self, args: Mapping[str, str]) -> dict[str, str]:
@@ -97,12 +98,12 @@ class Filters:
 
     @property
     def start(self) -> datetime | None:
-        return _midnight(self.since) if self.since else None
+        return start_of(self.since) if self.since else None
 
     @property
     def end(self) -> datetime | None:
         """The first moment after the last day."""
-        return _midnight(self.until) + timedelta(days=1) if self.until else None
+        return start_of(self.until + timedelta(days=1)) if self.until else None
 
 
 def _clean(typed: str) -> str:
@@ -115,16 +116,3 @@ def _number(typed: str, low: int, high: int) -> int | None:
     if not (typed.isascii() and typed.isdigit() and len(typed) < 11):
         return None
     return int(typed) if low <= int(typed) <= high else None
-
-
-def _day(typed: str) -> date | None:
-    """Return a day, if its year leaves room for date arithmetic."""
-    try:
-        found = date.fromisoformat(typed.strip())
-    except ValueError:
-        return None
-    return found if 2000 <= found.year <= 2999 else None
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

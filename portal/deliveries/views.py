@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, stream_with_context, url_for
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from flask_login import current_user
 
 from .. import audit
@@ -18,6 +18,7 @@ from ..clock import utcnow
 from ..events import digests
 from ..notices.catalogue import CATALOGUE
 from ..outbox.queue import find_queue
+from ..web.csv import csv_download
 from ..web.headers import mail_page
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
@@ -80,10 +81,7 @@ def table() -> Response:
     # What was searched for may be a person's address.
     chosen = filters.query() | ({"q": "set"} if filters.q else {})
     audit.record_alone(audit.Activity.DELIVERIES_EXPORTED, account.id, after=chosen)
-    name = export.file_name(account.slug, utcnow())
-    lines = stream_with_context(export.csv_chunks(account.id, filters))
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(lines, mimetype="text/csv", headers=headers)
+    return csv_download(export.file_name(account.slug, utcnow()), export.csv_chunks(account.id, filters))
 
 
 @blueprint.route("/keep", methods=["GET", "POST"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flask import Response, abort, flash, redirect, render_template, request, stream_with_context, url_for
+from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_login import current_user
@@ -26,6 +26,7 @@ from ..notices.catalogue import NEW_SIGN_UP
 from ..programme import counts
 from ..smtp.mailbox import parse_mailbox
 from ..state import current_config
+from ..web.csv import csv_download
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
 from . import csv_export, history, invitations, listing, moderation, signup_rules
@@ -72,9 +73,7 @@ def index() -> Any:
 def export() -> Any:
     audit.record_alone(audit.Activity.AFFILIATES_EXPORTED, current_user.account_id)
     lines = csv_export.stream_csv(current_user.account, current_config())
-    response = Response(stream_with_context(lines), mimetype="text/csv")
-    response.headers["Content-Disposition"] = f'attachment; filename="affiliates-{utcnow():%Y-%m-%d}.csv"'
-    return response
+    return csv_download(f"affiliates-{utcnow():%Y-%m-%d}.csv", lines)
 
 
 @blueprint.get(f"/affiliates/{_ID}")

@@ -16,6 +16,7 @@ from sqlalchemy import func, or_, select, update
 
 from ..accounts.models import Account
 from ..affiliates.models import Affiliate, EmailPace, mailbox_digest
+from ..clock import zone_of
 from ..db import db
 from ..languages import write_moment
 from ..notices import recipients, rendering
@@ -23,7 +24,7 @@ from ..notices.catalogue import CATALOGUE, Audience, Notice
 from ..outbox.queue import NewMessage, enqueue
 from ..state import current_config
 from ..web.translations import current_language, speaking
-from . import dispatch, email_limits, weeks
+from . import dispatch, email_limits
 from .models import EmailDecision, Event, EventMail
 from .pace import JOB, WAITING
 from .presenter import event_details
@@ -203,7 +204,7 @@ def _render(
 
 
 def _lines(kept: Sequence[_Collected], time_zone: str, *, with_names: bool) -> list[str]:
-    zone, language = weeks.time_zone(time_zone), current_language()
+    zone, language = zone_of(time_zone), current_language()
     lines = []
     for one in kept[:MAX_LINES]:
         at = one.event.created_at.astimezone(zone)

@@ -13,10 +13,10 @@ from sqlalchemy import select, text, update
 
 from ..affiliates import preferences
 from ..affiliates.models import EmailPace
+from ..clock import zone_of
 from ..db import db
 from ..jobs import notify
 from ..notices.catalogue import CATALOGUE, Audience
-from . import weeks
 from .models import Event, EventMail
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def next_digest(pace: EmailPace | None, now: datetime, zone_name: str) -> dateti
     """Return when the next digest of this pace is due, None for emails that leave at once."""
     if pace not in (EmailPace.DAILY, EmailPace.WEEKLY):
         return None
-    zone = weeks.time_zone(zone_name)
+    zone = zone_of(zone_name)
     day = now.astimezone(zone).date()
     if pace is EmailPace.WEEKLY:
         day += timedelta(days=-day.weekday() % _WEEK_DAYS)

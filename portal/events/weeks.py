@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ..clock import zone_of
 
 _DUE_AT = time(9)
 
@@ -24,14 +25,6 @@ class WeekSpan:
         return self.first + timedelta(days=6)
 
 
-def time_zone(name: str) -> tzinfo:
-    """Return a time zone by its name, or UTC if this machine does not know the name."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
-
-
 def days_of(name: str) -> tuple[date, date]:
     """Return the first and the last day of a week by its name, such as 2026-W47."""
     first = date.fromisocalendar(int(name[:4]), int(name[6:]), 1)
@@ -40,7 +33,7 @@ def days_of(name: str) -> tuple[date, date]:
 
 def latest_due_week(now: datetime, zone_name: str) -> WeekSpan:
     """Return the newest week whose summary is due."""
-    zone = time_zone(zone_name)
+    zone = zone_of(zone_name)
     local = now.astimezone(zone)
     monday = local.date() - timedelta(days=local.weekday())
     if now < _utc(monday, _DUE_AT, zone):

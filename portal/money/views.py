@@ -6,13 +6,11 @@ from typing import Any
 
 from flask import (
     Blueprint,
-    Response,
     abort,
     flash,
     redirect,
     render_template,
     request,
-    stream_with_context,
     url_for,
 )
 from flask_babel import gettext as _
@@ -23,6 +21,7 @@ from .. import audit
 from ..clock import utcnow
 from ..events import weeks
 from ..events.types import Source
+from ..web.csv import csv_download
 from ..web.pagination import key_argument
 from . import approval_rule, balances, csv_export, decisions, listing, weekly_summary
 from .decisions import Decision
@@ -73,10 +72,7 @@ def save_rule() -> Any:
 def export() -> Any:
     audit.record_alone(audit.Activity.COMMISSIONS_EXPORTED, current_user.account_id)
     lines = csv_export.stream_csv(current_user.account_id)
-    response = Response(stream_with_context(lines), mimetype="text/csv")
-    name = f"{current_user.account.slug}-commissions-{utcnow():%Y-%m-%d}.csv"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    return csv_download(f"{current_user.account.slug}-commissions-{utcnow():%Y-%m-%d}.csv", lines)
 
 
 @blueprint.get("/skipped-week")

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 
 from ..affiliates.models import Affiliate, AffiliateState
 from ..amounts import format_money, from_units
+from ..clock import zone_of
 from ..db import db
-from ..events import weeks
 from ..events.types import EVENT_LABELS, EventType
 from ..languages import write_day_of_year
 from ..outbox.models import OutboxMessage, Status
@@ -156,7 +156,7 @@ def _entries(account_id: int, week: str, *, with_names: bool = False) -> Any:
 
 def _late_line(entry: Row[Any], amount: Decimal, zone: str) -> str:
     """Return a line such as ``9 November: Purchase, order A-1042, 12.00 EUR``."""
-    day = entry.occurred_at.astimezone(weeks.time_zone(zone))
+    day = entry.occurred_at.astimezone(zone_of(zone))
     language = current_language()
     parts = [str(EVENT_LABELS[entry.type]), getattr(entry, "name", "")]
     parts += [gettext("order %(order)s", order=entry.order_ref) if entry.order_ref else ""]

@@ -8,6 +8,8 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from flask import Response, stream_with_context
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -21,6 +23,12 @@ class Number(str):
     """The text of a number. Its cell gets no apostrophe, so that a negative one stays a number."""
 
     __slots__ = ()
+
+
+def csv_download(name: str, lines: Iterable[str]) -> Response:
+    """Answer with a CSV file, which is made while it is sent."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(stream_with_context(iter(lines)), mimetype="text/csv", headers=headers)
 
 
 def csv_header(names: Sequence[str]) -> str:

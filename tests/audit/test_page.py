@@ -13,14 +13,14 @@ import pytest
 import sqlalchemy as sa
 
 from portal import audit
-from portal.accounts.activity.filters import ActivityFilters, zone_of
+from portal.accounts.activity.filters import ActivityFilters
 from portal.accounts.activity.log import ActivityView, _read_key, read_page
 from portal.accounts.models import Account
 from portal.accounts.profile import set_operator
 from portal.accounts.team.rights import Role
 from portal.audit import Activity, ActivityKind, Actor, AuditOutcome, AuditTarget, Way
 from portal.audit.models import AuditEntry
-from portal.clock import utcnow
+from portal.clock import utcnow, zone_of
 from portal.db import db
 from portal.settings.models import SmtpSettings
 from tests.accounts.people import id_of, mailbox_of, make_team

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask_babel import gettext as _
 
 from ...audit import ActivityKind
+from ...clock import parse_day, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import tzinfo
+    from datetime import date, datetime, tzinfo
 
 _MAX_ID_DIGITS = 12
 
@@ -35,8 +35,8 @@ class ActivityFilters:
         return cls(
             person=int(person) if is_id else None,
             kind=ActivityKind(kind) if kind in set(ActivityKind) else None,
-            since=_day(args.get("since", "")),
-            until=_day(args.get("until", "")),
+            since=parse_day(args.get("since", "")),
+            until=parse_day(args.get("until", "")),
         )
 
     def misread(self, args: Mapping[str, str]) -> dict[str, str]:
@@ -58,29 +58,8 @@ class ActivityFilters:
 
     def start(self, zone: tzinfo) -> datetime | None:
         """Return the first moment of the first day."""
-        return _midnight(self.since, zone) if self.since else None
+        return start_of(self.since, zone) if self.since else None
 
     def end(self, zone: tzinfo) -> datetime | None:
         """Return the first moment after the last day."""
-        return _midnight(self.until + timedelta(days=1), zone) if self.until else None
-
-
-def zone_of(name: str) -> tzinfo:
-    """Return a time zone by name; UTC where this machine does not have it."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
-
-
-def _midnight(day: date, zone: tzinfo) -> datetime:
-    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
-
-
-def _day(typed: str) -> date | None:
-    """Return a day, if its year leaves room for date arithmetic."""
-    try:
-        found = date.fromisoformat(typed.strip())
-    except ValueError:
-        return None
-    return found if 2000 <= found.year <= 2999 else None
+        return start_of(self.until + timedelta(days=1), zone) if self.until else None

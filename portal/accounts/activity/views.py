@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, render_template, request, stream_with_context
+from flask import Blueprint, render_template, request
 from flask_login import current_user
 
 from ...audit import Activity, record_alone
-from ...clock import utcnow
+from ...clock import utcnow, zone_of
 from ...state import current_config
+from ...web.csv import csv_download
 from ..team.members import members_of
 from ..team.rights import Right
 from . import log, presenter
-from .filters import ActivityFilters, zone_of
+from .filters import ActivityFilters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +35,7 @@ def table() -> ResponseReturnValue:
     view = _view(request.args.to_dict())
     record_alone(Activity.ACTIVITY_EXPORTED, view.account_id, after=view.filters.query())
     name = f"{current_user.account.slug}-activity-{utcnow():%Y-%m-%d}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(stream_with_context(presenter.csv_chunks(view)), mimetype="text/csv", headers=headers)
+    return csv_download(name, presenter.csv_chunks(view))
 
 
 @blueprint.get("/operator/activity")
