@@ -79,7 +79,7 @@ Signet
 
 
 def confirm_new_mailbox(mailbox: str, token_hash: str, link: str) -> NewMessage:
-    """Ask the reader of a mailbox whether it shall be the one of a log-in."""
+    """Ask the reader of a mailbox to confirm it as the one of a log-in."""
     text = f"""Hello,
 
 this email address was entered for a log-in to Signet.

@@ -181,7 +181,7 @@ def resume(account_id: int) -> bool:
 
 
 def _lock(account_id: int) -> Account | None:
-    # Rows that refer to the account may be added meanwhile: a log-in locks its person before its session does.
+    # Not FOR UPDATE: other transactions can still insert rows that refer to the account, such as a log-in's session.
     locked = {"key_share": True, "of": Account}
     return db.session.get(Account, account_id, with_for_update=locked, populate_existing=True)
 

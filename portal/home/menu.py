@@ -26,7 +26,7 @@ class MenuPage:
 
 @dataclass(frozen=True)
 class Section:
-    """An entry of a group: one page, or several that stand side by side as tabs. ``about`` is for the overview of settings."""
+    """An entry of a group: one page, or several shown as tabs. ``about`` is for the overview of settings."""
 
     label: str
     pages: tuple[MenuPage, ...]
@@ -61,7 +61,7 @@ class Place:
 
     @property
     def way(self) -> list[tuple[str, str]]:
-        """The labels from the group to the page, with their endpoints. Equal labels stand once."""
+        """The labels from the group to the page, with their endpoints. A label equal to the one before is left out."""
         steps = [(one.label, one.endpoint) for one in (self.group, self.section, self.page)]
         return [step for at, step in enumerate(steps) if at == 0 or str(step[0]) != str(steps[at - 1][0])]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SHOP_SCRIPT = "shop/signet-1.js"
 _SHOP_FOLDER = "shop"
-# Browsers and readers of link previews ask for these without being told.
+# Browsers and readers of link previews request these addresses by default.
 _AT_THE_ROOT = {
     "/favicon.ico": "img/favicon.ico",
     "/apple-touch-icon.png": "img/apple-touch-icon.png",

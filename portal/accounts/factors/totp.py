@@ -1,4 +1,4 @@
-"""Codes of authenticator apps: TOTP (RFC 6238) with SHA-1, six digits and 30 seconds, which every app knows.
+"""Codes of authenticator apps: TOTP (RFC 6238) with SHA-1, six digits and 30 seconds, which every app supports.
 
 A code counts once: its time step must be later than that of the last code that counted. One step before and one after
 the present one count as well, for clocks that differ.

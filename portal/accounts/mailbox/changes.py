@@ -66,7 +66,7 @@ def can_change() -> bool:
 def request_change(user: LoggedIn, mailbox: str, *, link: Callable[[str], str], now: datetime) -> str:
     """Email a link to the new mailbox; return the mailbox. An earlier link of the person no longer works. Commits.
 
-    A mailbox of another log-in gets an email that says so, and the answer is the same. A mailbox that got enough emails
+    A mailbox of another log-in gets an email about the attempt, and the answer is the same. A mailbox that got enough emails
     today gets none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""when and how the person of a log-in session proved who they are, from which network, and what a form held meanwhile"""
+"""proof of person of a log-in session: time, method, network, and the values of the form that it interrupted"""
 
 import sqlalchemy as sa
 from alembic import op

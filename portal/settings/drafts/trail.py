@@ -18,7 +18,7 @@ _FIELDS = (
 
 
 def values_of(version: SmtpSettings | None) -> dict[str, Any]:
-    """Return what a version says, without what is empty."""
+    """Return the values of a version that are not empty."""
     if version is None:
         return {}
     found = {name: getattr(version, name) for name in _FIELDS}
