@@ -22,9 +22,9 @@ _WITHDRAWN = "The new address was withdrawn while it waited."
 _OPTED_OUT = "Its recipient chose not to get such emails while it waited."
 _SUPPRESSED: Mapping[SuppressionReason, str] = {
     SuppressionReason.UNSUBSCRIBED: "Its recipient unsubscribed from such emails while it waited.",
-    SuppressionReason.BOUNCED: "A server said that there is no such mailbox while it waited.",
-    SuppressionReason.COMPLAINED: "Its recipient called an earlier email spam while it waited.",
-    SuppressionReason.BY_OWNER: "Its recipient was put on the list of those not written to while it waited.",
+    SuppressionReason.BOUNCED: "A server answered that there is no such mailbox while it waited.",
+    SuppressionReason.COMPLAINED: "Its recipient reported an earlier email as spam while it waited.",
+    SuppressionReason.BY_OWNER: "Its recipient was put on the list of blocked addresses while it waited.",
     SuppressionReason.ERASED: "The person was erased while it waited.",
 }
 

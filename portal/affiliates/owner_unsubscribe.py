@@ -85,7 +85,7 @@ def restrictions(account: Account) -> dict[str, str]:
     return {
         mailbox: gettext("Unsubscribed from the weekly summary")
         if row.reason is SuppressionReason.UNSUBSCRIBED
-        else gettext("Gets none of them: it is on your list of those not written to")
+        else gettext("Gets no emails: it is on your list of blocked addresses")
         for mailbox, row in found.items()
         if row is not None
     }

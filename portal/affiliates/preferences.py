@@ -24,13 +24,13 @@ ESSENTIAL = frozenset(
 _INVITATION = "invited"
 # Descriptions that address the affiliate; those of the catalogue address the owner.
 _WHEN = {
-    "new-lead": _("When somebody comes through your link and shows interest."),
-    "new-purchase": _("When somebody buys through your link."),
+    "new-lead": _("When someone comes through your link and shows interest."),
+    "new-purchase": _("When someone buys through your link."),
     "commission-approved": _("When your commission is approved for payout."),
-    "commission-declined": _("When your commission is declined, or its purchase is refunded."),
-    "balance-corrected": _("When your balance is corrected outside of any order."),
-    "weekly-summary": _("Once a week, with what came of your link."),
-    _INVITATION: _("When you are invited to take part."),
+    "commission-declined": _("When your commission is declined or the purchase is refunded."),
+    "balance-corrected": _("When your balance is corrected for a reason other than an order."),
+    "weekly-summary": _("Once a week, with the results of your link."),
+    _INVITATION: _("When you are invited to join the programme."),
 }
 _PER_AFFILIATE = rate_limit.RateLimit("preferences", 60, timedelta(hours=1))
 

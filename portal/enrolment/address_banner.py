@@ -22,8 +22,8 @@ def banners(account_id: int) -> list[Banner]:
     if not _has_active_affiliate(account_id):
         return []
     text = _(
-        "Many laws ask for the postal address of the sender in such emails. Enter it, or choose to send without one; "
-        "until then your affiliates get no summaries."
+        "Many laws require the sender’s postal address in such emails. Enter it, or choose to send "
+        "without one. Until then, your affiliates get no summaries."
     )
     return [
         Banner(

@@ -61,11 +61,12 @@ def _sentence_of(question: address_questions.Question) -> str:
             )
         case Doubt.ROLE:
             text = gettext(
-                "Addresses like this one are often read by no person. If you read it, send the form again."
+                "Often, no one reads emails to addresses like this one. If you read them, send the form again."
             )
         case Doubt.TEXT_MESSAGES:
             text = gettext(
-                "This address turns emails into text messages without links. If you want that, send the form again."
+                "This address turns emails into text messages without links. If that is what you want, send the "
+                "form again."
             )
     return str(text)
 
@@ -114,7 +115,9 @@ class JoinForm(PortalForm):
 
     def validate_consent(self, field: Any) -> None:
         if not field.data:
-            raise StopValidation(_("Tick this box to sign up: the programme writes to you by email."))
+            raise StopValidation(
+                _("Tick this box to sign up. The programme needs your consent to email you.")
+            )
 
 
 class ResendConfirmationForm(PortalForm):
@@ -137,7 +140,7 @@ class AgreeForm(PortalForm):
 
     def validate_consent(self, field: Any) -> None:
         if not field.data:
-            raise StopValidation(_("Tick this box to join: the programme writes to you by email."))
+            raise StopValidation(_("Tick this box to join. The programme needs your consent to email you."))
 
 
 def reject_invisible(_form: Form, field: Any) -> None:
@@ -149,7 +152,10 @@ def reject_invisible(_form: Form, field: Any) -> None:
     if kept != entered:
         field.data = kept
         raise ValidationError(
-            _("This held invisible characters, which are now removed. Check it and send it again.")
+            _(
+                "This field contained invisible characters. We have removed them. Check it and send the form "
+                "again."
+            )
         )
 
 
@@ -169,9 +175,7 @@ class InviteForm(PortalForm):
     mailbox = mailbox_field(_("Their email address"), required(_("Enter the email address.")))
     message = TextAreaField(
         _("Your personal message"),
-        description=_(
-            "It stands in the email in your own words. A sentence on how you know each other is enough."
-        ),
+        description=_("It appears in the email. One sentence about how you know each other is enough."),
         validators=[reject_invisible, max_length(_MESSAGE_MAX_CHARS)],
         filters=[normalize_newlines],
     )
@@ -210,8 +214,8 @@ class EditForm(PortalForm):
         _("Email address"),
         required(_("Enter the email address.")),
         description=_(
-            "A new address gets an email that asks for confirmation, and the present one a notice. Until it is "
-            "confirmed, emails go to the present one."
+            "If you change it, we ask the new address to confirm and notify the current one. Until it is "
+            "confirmed, emails go to the current one."
         ),
     )
     code = text_field(
@@ -220,20 +224,20 @@ class EditForm(PortalForm):
         validate_code,
         limit=32,
         description=_(
-            "It is part of the link. Links with the code before go on working and count for this affiliate, and no "
-            "other affiliate can get it."
+            "It is part of the link. Links with the old code keep working and count for this affiliate. No "
+            "other affiliate can get the old code."
         ),
     )
     external_id = text_field(
-        _("Your own id"),
+        _("Your own ID"),
         limit=EXTERNAL_ID_LIMIT_CHARS,
         description=_(
-            "How your shop or another system knows this person. Events may name the affiliate by it."
+            "The ID of this person in your shop or another system. Events can use it to name the affiliate."
         ),
     )
     notes = TextAreaField(
         _("Notes"),
-        description=_("Only you and the other owners see them. They are in the CSV file."),
+        description=_("Only your team sees them. The CSV file contains them."),
         validators=[reject_invisible, max_length(NOTES_LIMIT_CHARS)],
         filters=[normalize_newlines],
     )
@@ -276,13 +280,13 @@ class RulesForm(PortalForm):
     confirm = BooleanField(
         _("Ask new affiliates to confirm their email address"),
         description=_(
-            "An email with a link goes out first. Nobody can sign up a stranger, and misspelt addresses never "
-            "reach your list."
+            "They get an email with a link first. This keeps out misspelt addresses and people who were "
+            "signed up by someone else."
         ),
     )
     auto_approve = BooleanField(
         _("Approve new affiliates at once"),
-        description=_("Without this, each application waits in your list until you approve or decline it."),
+        description=_("If this is off, each application waits in your list until you approve or decline it."),
     )
 
 
@@ -299,6 +303,4 @@ class SuppressForm(PortalForm):
 class LiftForm(PortalForm):
     """The reason for ending a suppression."""
 
-    why = text_field(
-        _("Why may it be written to again?"), required(_("Enter why it may be written to again.")), limit=200
-    )
+    why = text_field(_("Reason for unblocking"), required(_("Enter a reason for unblocking.")), limit=200)

@@ -32,30 +32,30 @@ _MAX_LINKS = 20
 SUPPRESSION_LABELS: Mapping[SuppressionReason, str] = {
     SuppressionReason.UNSUBSCRIBED: lazy_gettext("Unsubscribed from summaries and invitations"),
     SuppressionReason.BOUNCED: lazy_gettext("There is no such mailbox, or emails to it come back"),
-    SuppressionReason.COMPLAINED: lazy_gettext("Called one of your emails spam"),
-    SuppressionReason.BY_OWNER: lazy_gettext("Put on the list by you"),
-    SuppressionReason.ERASED: lazy_gettext("Was erased, and gets nothing"),
+    SuppressionReason.COMPLAINED: lazy_gettext("Reported one of your emails as spam"),
+    SuppressionReason.BY_OWNER: lazy_gettext("Blocked by you"),
+    SuppressionReason.ERASED: lazy_gettext("Erased: gets no emails"),
 }
 _STATE_SENTENCES: Mapping[AffiliateState, str] = {
     AffiliateState.UNCONFIRMED: (
         lazy_gettext(
-            "They have not followed the link in the confirmation email yet. Until then they get nothing else."
+            "This person has not confirmed the email address yet. Until then, they get no other emails."
         )
     ),
-    AffiliateState.PENDING: lazy_gettext("They wait for your decision."),
-    AffiliateState.ACTIVE: lazy_gettext("They take part in your programme."),
+    AffiliateState.PENDING: lazy_gettext("This application is waiting for your decision."),
+    AffiliateState.ACTIVE: lazy_gettext("This affiliate is active."),
     AffiliateState.DECLINED: lazy_gettext("You declined this application. You can still approve it."),
-    AffiliateState.SUSPENDED: lazy_gettext("They get no email until you let them go on."),
-    AffiliateState.INVITED: lazy_gettext("You invited them; they have not joined yet."),
+    AffiliateState.SUSPENDED: lazy_gettext("This affiliate gets no emails until you reactivate them."),
+    AffiliateState.INVITED: lazy_gettext("You invited this person. They have not joined yet."),
     AffiliateState.ERASED: lazy_gettext(
-        "This person was erased. The amounts of their orders are kept, without anything that describes them."
+        "This person was erased. The amounts of their orders are kept, without personal data."
     ),
 }
 _PURPOSE_LABELS: Mapping[TokenPurpose, str] = {
-    TokenPurpose.CONFIRM: lazy_gettext("Confirmation asked for"),
+    TokenPurpose.CONFIRM: lazy_gettext("Confirmation of the address"),
     TokenPurpose.JOIN: lazy_gettext("Invitation"),
-    TokenPurpose.MAILBOX: lazy_gettext("New address asked for"),
-    TokenPurpose.WITHDRAWN: lazy_gettext("New address asked for, and withdrawn"),
+    TokenPurpose.MAILBOX: lazy_gettext("Confirmation of a new address"),
+    TokenPurpose.WITHDRAWN: lazy_gettext("Confirmation of a new address, withdrawn"),
 }
 
 

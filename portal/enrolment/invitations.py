@@ -50,8 +50,8 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
     if is_limited(account):
         raise InvitationRefused(
             _(
-                "Your account is not approved yet, so the platform’s sender sends no invitations. "
-                "Use your own SMTP server, or wait until the operator of this portal has approved the account."
+                "Your account is not approved yet, so the platform’s sender sends no invitations. Use your own "
+                "SMTP server, or wait until the operator of this portal approves your account."
             )
         )
     if not branding.is_address_settled(account.id):
@@ -65,7 +65,7 @@ def invite(account: Account, invitation: Invitation, *, now: datetime) -> EmailD
         db.session.commit()  # keep the count
         raise TooManyInvitations(
             _(
-                "You have sent %(amount)s invitations today, or this address was written to three times today. "
+                "You have sent %(amount)s invitations today, or this address has already got three emails today. "
                 "Try again tomorrow.",
                 amount=PER_ACCOUNT.amount,
             )
@@ -91,11 +91,13 @@ def _find_invited(account: Account, new: Affiliate) -> Affiliate | None:
     known = db.session.scalar(query.with_for_update())
     if known is not None and known.state is not AffiliateState.INVITED:
         db.session.rollback()
-        raise InvitationRefused(_("Somebody with this address has signed up already; look into your list."))
+        raise InvitationRefused(
+            _("Someone with this address has already signed up. Search for it in your list.")
+        )
     if find_suppression(account.id, new.mailbox) is not None:
         db.session.rollback()
         raise InvitationRefused(
-            _("This address is on your list of people who are not written to, so it gets no invitation.")
+            _("This address is on your list of blocked addresses, so it gets no invitation.")
         )
     return known
 

@@ -45,7 +45,7 @@ TABS = (
 )
 STATE_LABELS: Mapping[AffiliateState, str] = {
     AffiliateState.ACTIVE: _("Active"),
-    AffiliateState.PENDING: _("Waits for you"),
+    AffiliateState.PENDING: _("Waiting for you"),
     AffiliateState.UNCONFIRMED: _("Unconfirmed"),
     AffiliateState.INVITED: _("Invited"),
     AffiliateState.DECLINED: _("Declined"),

@@ -46,11 +46,12 @@ from .forms import AgreeForm, JoinForm, ResendConfirmationForm
 blueprint = Blueprint("affiliates", __name__)
 
 _TOO_MANY = lazy_gettext(
-    "There were too many sign-ups from your network, or too many emails to this address. "
-    "What you typed is kept below; send it again later, at the latest tomorrow."
+    "There were too many sign-ups from your network, or too many emails to this address. Your "
+    "entries are kept below. Send them again later, or tomorrow at the latest."
 )
 _TOO_FAST = lazy_gettext(
-    "That was quicker than most people type, so we ask once more. Nothing is lost: press Sign up again."
+    "You filled in the form faster than most people type. To show that you are a person, press Sign "
+    "up again. Your entries are kept."
 )
 # Shown above the button to people who have not agreed yet, because their owner brought them along.
 _AGREED_BY_CONFIRMING = lazy_gettext(
@@ -132,7 +133,7 @@ def send_again(slug: str) -> Any:
         return _thanks_page(slug, form)
     except signup.TooManySignUps:
         return _thanks_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
-    sentence = _("If a sign-up with this address waits to be confirmed, another email is on its way.")
+    sentence = _("If there is an unconfirmed sign-up with this address, another email is on its way.")
     flash(sentence, "success")
     return redirect(url_for(".thanks", slug=account.slug), 303)
 
@@ -277,17 +278,17 @@ def _slowed(wait: timedelta) -> str:
     if seconds <= 60:
         return str(
             ngettext(
-                "Very many people sign up here at the moment, so each of them waits a little. What you typed is kept below: "
-                "press Sign up again in %(num)d second.",
-                "Very many people sign up here at the moment, so each of them waits a little. What you typed is kept below: "
-                "press Sign up again in %(num)d seconds.",
+                "Many people are signing up at the moment. Your entries are kept below. Press Sign up again in "
+                "%(num)d second.",
+                "Many people are signing up at the moment. Your entries are kept below. Press Sign up again in "
+                "%(num)d seconds.",
                 seconds,
             )
         )
     return str(
         _(
-            "Very many people sign up here at the moment. What you typed is kept below: leave this page open and press "
-            "Sign up again in %(minutes)d minutes.",
+            "Many people are signing up at the moment. Your entries are kept below. Leave this page open and "
+            "press Sign up again in %(minutes)d minutes.",
             minutes=-(-seconds // 60),
         )
     )

@@ -67,7 +67,7 @@ def find_pages() -> Any:
 def _sent(form: FindPageForm) -> str:
     return str(
         _(
-            "If %(mailbox)s belongs to an affiliate, an email is on its way. Look into the spam folder, too.",
+            "If %(mailbox)s belongs to an affiliate, an email is on its way. Check your spam folder, too.",
             mailbox=form.mailbox.data,
         )
     )
@@ -76,7 +76,7 @@ def _sent(form: FindPageForm) -> str:
 def _too_many() -> str:
     return str(
         _(
-            "Too many people asked from your network, or too many emails went to this address. Try again later, at the "
-            "latest tomorrow."
+            "There were too many requests from your network, or too many emails to this address. Try again "
+            "later, or tomorrow at the latest."
         )
     )

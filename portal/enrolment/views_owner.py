@@ -37,11 +37,11 @@ from .views import blueprint
 
 _ID = "<int(max=999999999999):id_>"
 _SEARCH_MAX_CHARS = 100
-# The function of each decision, and the end of the sentence that reports it.
+# The function of each decision, and the sentence that reports it.
 _DECISIONS = {
-    "approve": (moderation.approve, lazy_gettext("is approved")),
-    "suspend": (moderation.suspend, lazy_gettext("is suspended")),
-    "unsuspend": (moderation.unsuspend, lazy_gettext("takes part again")),
+    "approve": (moderation.approve, lazy_gettext("%(name)s is approved.")),
+    "suspend": (moderation.suspend, lazy_gettext("%(name)s is suspended.")),
+    "unsuspend": (moderation.unsuspend, lazy_gettext("%(name)s is active again.")),
 }
 
 
@@ -100,7 +100,7 @@ def decline(id_: int) -> Any:
     if not form.validate():
         return _affiliate_page(affiliate, form=form, form_errors=True), 422
     change = moderation.decline(current_user.account, id_, form.reason.data or "", now=utcnow())
-    return _report_change(change, _("is declined"))
+    return _report_change(change, lazy_gettext("%(name)s is declined."))
 
 
 @blueprint.route("/affiliates/invite", methods=["GET", "POST"])
@@ -159,7 +159,7 @@ def sign_up_rules() -> Any:
     form.validate()
     rules = signup_rules.Rules(auto_approve=bool(form.auto_approve.data), confirm=bool(form.confirm.data))
     signup_rules.save_rules(current_user.account_id, rules)
-    flash(_("The sign-up rules are saved. They hold for everybody who signs up from now on."), "success")
+    flash(_("The sign-up rules are saved. They apply to all new sign-ups."), "success")
     return redirect(url_for(".sign_up_rules"), 303)
 
 
@@ -175,7 +175,7 @@ def suppress() -> Any:
         return _suppressions_page(form, form_errors=True), 422
     mailbox = str(parse_mailbox(form.mailbox.data))  # as affiliates' are stored: the domain in A-labels
     suppression_list.add(current_user.account_id, mailbox, form.note.data or "", now=utcnow())
-    flash(_("%(data)s is not written to from now on.", data=form.mailbox.data), "success")
+    flash(_("%(mailbox)s is blocked and gets no more emails.", mailbox=form.mailbox.data), "success")
     return redirect(url_for(".suppressions"), 303)
 
 
@@ -194,7 +194,7 @@ def unsuppress(id_: int) -> Any:
         return page, 422
     why, by = form.why.data or "", current_user.name
     mailbox = suppression_list.lift(current_user.account_id, id_, why=why, by=by, now=utcnow()) or abort(404)
-    flash(_("%(mailbox)s may be written to again.", mailbox=mailbox), "success")
+    flash(_("%(mailbox)s is unblocked and gets emails again.", mailbox=mailbox), "success")
     affiliate_id = key_argument(request.args.get("back"))
     return redirect(url_for(".show", id_=affiliate_id) if affiliate_id else url_for(".suppressions"), 303)
 
@@ -204,15 +204,15 @@ def _affiliate_or_404(affiliate_id: int) -> Affiliate:
 
 
 def _report_change(change: moderation.StateChange | None, result: str) -> Any:
-    """Redirect to the affiliate with the result of a decision. A second click shows the present state instead."""
+    """Redirect to the affiliate with ``result``, whose ``name`` is filled in. A second click shows the present state instead."""
     if change is None:
         abort(404)
     name = change.affiliate.name
-    state = listing.STATE_LABELS[change.affiliate.state].lower()
+    state = listing.STATE_LABELS[change.affiliate.state]
     flash(
-        f"{name} {result}."
+        str(result) % {"name": name}
         if change.changed
-        else _("Nothing was changed: %(name)s is %(state)s.", name=name, state=state),
+        else _("Nothing was changed. The status of %(name)s is “%(state)s”.", name=name, state=state),
         "success",
     )
     return redirect(url_for(".show", id_=change.affiliate.id), 303)

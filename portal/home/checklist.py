@@ -56,7 +56,7 @@ def _sending(status: SendingStatus) -> list[Step]:
         Step(
             CONNECT,
             _("Connect your provider"),
-            _("Your emails then leave from your own domain."),
+            _("Your emails then come from your own domain."),
             connected,
             _("Choose a provider"),
             "guided.providers",

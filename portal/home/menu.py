@@ -81,7 +81,7 @@ MENU = (
             _single(_("Commissions"), "money.index", "money.*"),
             _single(_("Events"), "events.index", "events.*"),
             _single(
-                _("Not written to"),
+                _("Blocked addresses"),
                 "affiliates.suppressions",
                 "affiliates.suppress affiliates.unsuppress privacy.take_part_again",
             ),
@@ -156,9 +156,9 @@ MENU = (
             Section(
                 "API",
                 (
-                    MenuPage(_("Tokens"), "api_pages.index", "api_pages.*"),
+                    MenuPage(_("API tokens"), "api_pages.index", "api_pages.*"),
                     MenuPage(_("Play an event"), "api_pages.simulator", "api_pages.simulate"),
-                    MenuPage(_("Reference"), "api_pages.reference"),
+                    MenuPage(_("API reference"), "api_pages.reference"),
                 ),
                 _("How your shop reports purchases and payouts."),
             ),
@@ -168,7 +168,7 @@ MENU = (
                     MenuPage(_("Team"), "team.index", "team.*"),
                     MenuPage(_("Activity"), "activity.index", "activity.*"),
                 ),
-                _("Who works on this programme, as what, and who changed what."),
+                _("Who works on this programme, in which roles, and what they changed."),
             ),
             Section(
                 _("Account"),

@@ -62,7 +62,9 @@ def _affiliates(account_id: int) -> Iterator[WaitingItem]:
     pending = (Affiliate.account_id == account_id, Affiliate.state == AffiliateState.PENDING)
     if count := _count(Affiliate.id, *pending):
         sentence = ngettext(
-            "1 affiliate waits for your approval.", "%(num)d affiliates wait for your approval.", count
+            "1 affiliate is waiting for your approval.",
+            "%(num)d affiliates are waiting for your approval.",
+            count,
         )
         values = (("status", AffiliateState.PENDING.value),)
         yield WaitingItem(_or_more(count, sentence), _("See applications"), "affiliates.index", values)
@@ -73,7 +75,9 @@ def _commissions(account_id: int) -> Iterator[WaitingItem]:
         return  # they are approved by themselves
     if count := _count(Commission.id, Commission.account_id == account_id, CAN_BE_APPROVED):
         sentence = ngettext(
-            "1 commission waits for your approval.", "%(num)d commissions wait for your approval.", count
+            "1 commission is waiting for your approval.",
+            "%(num)d commissions are waiting for your approval.",
+            count,
         )
         yield WaitingItem(_or_more(count, sentence), _("See commissions"), "money.index")
 

@@ -15,9 +15,7 @@ class TakePartAgainForm(PortalForm):
     """The address of a person who was erased and asks to come back. Their mailbox is stored as a hash only."""
 
     mailbox = mailbox_field(_("Email address"), required(_("Enter the email address.")))
-    why = text_field(
-        _("Why may it be written to again?"), required(_("Enter why it may be written to again.")), limit=200
-    )
+    why = text_field(_("Reason for unblocking"), required(_("Enter a reason for unblocking.")), limit=200)
 
     def validate_mailbox(self, field: Any) -> None:
         try:

@@ -96,7 +96,10 @@ def one_line(_form: Form, field: Field) -> None:
     if visible != entered:
         field.data = visible
         raise ValidationError(
-            _("This held invisible characters, which are now removed. Check it and send it again.")
+            _(
+                "This field contained invisible characters. We have removed them. Check it and send the form "
+                "again."
+            )
         )
 
 

@@ -142,7 +142,7 @@ def test_what_was_typed_waits_in_the_form_after_the_proof_and_no_secret_does(app
     team = make_team(app)
     make_stale()
     page = team.owner.get(SETTINGS).get_data(as_text=True)
-    assert "Signet asks for your password first." in page
+    assert "Signet asks for your password." in page
     asked = team.owner.submit(SETTINGS, {**SMTP, "password": "smtp-secret-7"}, page=SETTINGS)
     assert asked.status_code == 403
     assert "Nothing is done yet." in asked.get_data(as_text=True)

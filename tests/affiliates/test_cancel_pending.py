@@ -150,7 +150,7 @@ def test_queued_emails_to_a_mailbox_the_owner_suppresses_are_suppressed(owner, a
     assert owner.submit(path, {"mailbox": mailbox}).status_code == 303
     assert _statuses(*message_ids) == [Status.SUPPRESSED] * 3
     assert {cancellations.find_reason(message_id) for message_id in message_ids} == {
-        "Its recipient was put on the list of those not written to while it waited."
+        "Its recipient was put on the list of blocked addresses while it waited."
     }
 
 

@@ -99,7 +99,7 @@ def test_transactional_emails_have_no_unsubscribe_link(record):
 
 
 def test_a_get_asks_and_changes_nothing(client, owner, stranger, record):
-    for mailbox, question in ((ADA, "Switch the weekly summary off?"), (BO, "No more weekly summaries?")):
+    for mailbox, question in ((ADA, "Switch off the weekly summary?"), (BO, "Stop weekly summaries?")):
         path = _path(record()[mailbox])
         for browser in (client, owner, stranger):
             answer = browser.get(path)
@@ -170,7 +170,7 @@ def test_the_link_of_a_removed_mailbox_shows_a_page_and_changes_nothing(client, 
     further_mailboxes.remove(account.id, further_mailboxes.find_all(account.id)[0].id)
     for answer in (client.get(path), client.post(path, data=ONE_CLICK)):
         assert answer.status_code == 200
-        assert "This address gets no more summaries" in answer.get_data(as_text=True)
+        assert "This address no longer gets summaries" in answer.get_data(as_text=True)
     assert suppressions.find_suppression(account.id, BO) is None
     assert recipients.is_enabled(account.id, WEEKLY)
 
@@ -232,6 +232,6 @@ def test_the_preview_shows_the_unsubscribe_link_in_summaries_only(owner):
 def test_the_list_of_notices_shows_that_a_suppressed_mailbox_gets_none(owner, record):
     suppressions.add(account_of().id, BO, "", now=utcnow())
     page = owner.get("/automated-emails").get_data(as_text=True)
-    assert "Gets none of them: it is on your list of those not written to." in page
+    assert "Gets no emails: it is on your list of blocked addresses." in page
     to_account = select(OutboxMessage.id).where(OutboxMessage.account_id.is_not(None))
     assert db.session.scalar(to_account) is None

@@ -23,10 +23,10 @@ def test_one_click_unsubscribes_without_a_cookie_or_csrf_token_and_a_get_does_no
     for unknown in ("/unsubscribe/x/weekly-summary", f"/unsubscribe/{key}/new-sign-up", "/preferences/x"):
         assert client.post(unknown).status_code in (400, 404)
         assert client.get(unknown).status_code == 404
-    assert "not written to" in owner.get("/affiliates/not-written-to").get_data(as_text=True).lower()
+    assert "blocked addresses" in owner.get("/affiliates/not-written-to").get_data(as_text=True).lower()
     preferences = f"/preferences/{key}"
     page = client.get(preferences).get_data(as_text=True)
-    assert "When somebody buys through your link." in page
+    assert "When someone buys through your link." in page
     assert "an affiliate’s link" not in page, "the text addresses the affiliate"
     assert client.submit(preferences, {"kind": ["weekly-summary"]}).status_code == 303
     assert suppressions.find_suppression(account_of().id, "grace@example.org") is None

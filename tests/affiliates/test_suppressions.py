@@ -103,5 +103,5 @@ def test_the_affiliates_page_shows_the_suppression_and_the_owner_can_remove_it(d
     assert stranger.submit(remove, {"why": "x"}, page="/account").status_code == 404
     assert owner.submit(remove, {"why": "It exists by now"}, page=page).location == page
     text = owner.get(page).get_data(as_text=True)
-    assert "Write again" not in text
+    assert "Unblock" not in text
     assert "It exists by now" in text

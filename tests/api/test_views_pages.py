@@ -265,7 +265,7 @@ def test_a_search_finds_affiliates_and_keeps_the_entered_values(owner, affiliate
     assert "Grace Hopper" not in page
     assert 'value="Z-9"' in page
     empty_search = owner.submit(PLAY, FILLED | {"find": "100%", "search": "1"})
-    assert "Nobody was found" in text_of(empty_search)
+    assert "No affiliate found" in text_of(empty_search)
     assert stored() == ([], [])
 
 

@@ -265,7 +265,7 @@ def test_a_lifted_suppression_has_a_reason_and_earlier_messages_do_not_bring_it_
     address = f"/affiliates/not-written-to/{row.id}/remove"
     refused = owner.submit(address, {"why": " "}, page="/affiliates/not-written-to")
     assert refused.status_code == 422
-    assert "Enter why it may be written to again." in refused.get_data(as_text=True)
+    assert "Enter a reason for unblocking." in refused.get_data(as_text=True)
     assert GRACE in suppressed(brightleaf)
     clock.shift(60)
     done = owner.submit(address, {"why": "She has a new mailbox"}, page="/affiliates/not-written-to")

@@ -39,7 +39,7 @@ def test_an_expired_link_shows_a_page_and_an_unknown_one_is_not_found(owner, cli
     with time_machine.travel(utcnow() - timedelta(days=8), tick=False):
         sign_up(client)
     page = client.get(path_in("confirm-sign-up", "confirm-sign-up"))
-    assert "This link is too old" in page.get_data(as_text=True)
+    assert "This link has expired" in page.get_data(as_text=True)
     with pytest.raises(signup.LinkExpired):
         signup.confirm(path_in("confirm-sign-up", "confirm-sign-up").rpartition("/")[2], now=utcnow())
     assert client.get("/confirm-sign-up/nonsense").status_code == 404

@@ -51,8 +51,8 @@ def test_a_sign_up_proves_words_time_networks_and_way(owner, client):
         assert text in shown
     file = downloaded(owner, "/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
     [row] = csv.DictReader(io.StringIO(file))
-    assert row["Agreed how"] == "On your sign-up page"
-    assert (row["Words agreed to"], row["Version of the words"]) == (words, version_of(words))
+    assert row["How they agreed"] == "On your sign-up page"
+    assert (row["Text they agreed to"], row["Version of the words"]) == (words, version_of(words))
     assert (row["Agreed from network"], row["Confirmed from network"]) == ("127.0.0.1", "127.0.0.1")
 
 
@@ -66,7 +66,7 @@ def test_an_invitation_proves_the_way_of_an_invited_person(owner, client):
     assert owner.submit("/affiliates/invite", fields).status_code == 303
     invited = newest_affiliate()
     assert (invited.consented_at, invited.consent_way) == (None, AgreementWay.UNKNOWN)
-    assert "Agreed how" not in owner.get(f"/affiliates/{invited.id}").get_data(as_text=True)
+    assert "How they agreed" not in owner.get(f"/affiliates/{invited.id}").get_data(as_text=True)
     client.submit(path_in("invited", "invitation"), {"consent": "y"})
     joined = newest_affiliate()
     assert (joined.consent_way, joined.consent_words) == (AgreementWay.INVITATION, SENTENCE)

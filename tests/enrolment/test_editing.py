@@ -207,7 +207,7 @@ def test_waiting_emails_follow_the_new_address_and_questions_to_withdrawn_ones_a
     log = db.session.get(LogRow, purchase.id)
     assert (log.recipient, log.domain) == (NEW, "new.example")
     page = owner.get(f"/affiliates/{grace.id}").get_data(as_text=True)
-    assert "New address asked for, and withdrawn" in page
+    assert "Confirmation of a new address, and withdrawn" in page
 
 
 def test_a_suppression_holds_for_what_waits_and_for_the_new_address(owner, client, grace):
@@ -246,7 +246,7 @@ def test_an_address_can_be_kept_expires_and_may_be_taken_meanwhile(owner, client
     path = path_in("confirm-new-address", "confirm-address")
     with time_machine.travel(utcnow() + timedelta(days=8), tick=False):
         client.submit(path, {}, page="/join/brightleaf")
-        assert "too old" in client.get(path).get_data(as_text=True)
+        assert "This link has expired" in client.get(path).get_data(as_text=True)
     assert newest_affiliate().mailbox != NEW
     sign_up(client, mailbox=NEW)
     assert client.submit(path, {}).status_code == 409
@@ -327,8 +327,10 @@ def test_many_are_decided_at_once_and_counted_beforehand(owner, stranger, waitin
     query = {"decision": "decline", "id": [*ids, 999_999]}
     page = owner.get("/affiliates/decide", query_string=query).get_data(as_text=True)
     assert "Decline 2 applications" in page
-    assert "One of the chosen is decided already" in page
-    assert "Nobody was chosen" in owner.get("/affiliates/decide?decision=approve").get_data(as_text=True)
+    assert "One of the selected applications has already been decided" in page
+    assert "You have not selected anyone" in owner.get("/affiliates/decide?decision=approve").get_data(
+        as_text=True
+    )
     assert owner.get("/affiliates/decide?decision=erase").status_code == 404
     hidden = stranger.get("/affiliates/decide", query_string=query).get_data(as_text=True)
     assert "Ben" not in hidden
@@ -379,6 +381,6 @@ def test_a_decision_about_all_is_not_about_those_who_came_or_were_decided_after_
     after = press(owner, page)
     assert states() == {"Ann": "active", "Ben": "declined", "Cleo": "active", "Dora": "pending"}
     assert "2 affiliates are approved." in after
-    assert "One more waits for you. Your decision was not about them." in after
+    assert "One more application is waiting. Your decision did not include it." in after
     owner.submit("/affiliates/decide", query, page="/affiliates")  # no preview came before it
     assert states()["Dora"] == "pending"

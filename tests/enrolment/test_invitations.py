@@ -103,4 +103,4 @@ def test_an_invited_person_joins_by_the_link_and_a_suppressed_mailbox_is_not_inv
     suppressions.add(account_of().id, "bob@example.org", "", now=utcnow())
     refused = owner.submit("/affiliates/invite", form | {"mailbox": "bob@example.org"})
     assert refused.status_code == 422
-    assert "not written to" in refused.get_data(as_text=True)
+    assert "list of blocked addresses" in refused.get_data(as_text=True)

@@ -13,6 +13,6 @@ def test_a_form_that_is_sent_too_fast_is_shown_again_with_its_input(app, owner, 
     answer = client.submit("/join/brightleaf", GRACE)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
-    assert "quicker than most people type" in page
+    assert "faster than most people type" in page
     assert 'value="grace@example.org"' in page
     assert not messages("confirm-sign-up")

@@ -51,7 +51,7 @@ def test_many_strangers_from_many_networks_slow_the_form_for_all(owner, client):
     assert _post(client, 101, opened_s=3 * 3600).status_code == 429, "a form of this morning is served anew"
     quick = [_post(client, number, opened_s=40).status_code for number in range(102, 102 + 3 * LIMIT)]
     assert quick == [303] * (3 * LIMIT - 1) + [429]
-    assert "leave this page open" in _post(client, 300, opened_s=40).get_data(as_text=True)
+    assert "Leave this page open" in _post(client, 300, opened_s=40).get_data(as_text=True)
     assert _post(client, 300, opened_s=601).status_code == 303, "robots do not shut out a person who waits"
     fields = {"shop_url": "", "link_form": "short", "visit_days": "30", "sign_ups_per_network": "20"}
     assert owner.submit("/programme", fields | {"sign_ups_at_once": "500"}).status_code == 303

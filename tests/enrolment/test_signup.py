@@ -80,12 +80,12 @@ def test_with_the_welcome_email_off_the_affiliate_is_stored_without_an_email(joi
     assert stored().messages == []
     page = client.get("/join/brightleaf/thanks").get_data(as_text=True)
     assert "inbox" not in page
-    assert "on its list now" in page
+    assert "now on its list" in page
 
 
 def test_with_the_welcome_email_on_the_thanks_page_points_to_the_inbox(client, programme):
     page = client.get("/join/brightleaf/thanks").get_data(as_text=True)
-    assert "If this address is new to the programme, an email is on its way: look into your inbox." in page
+    assert "If this address is new to the programme, an email is on its way. Check your inbox." in page
 
 
 def test_when_the_email_cannot_be_queued_no_affiliate_is_stored(app, programme, stored):

@@ -181,7 +181,7 @@ def test_a_question_that_names_the_programme_does_not_change_over_to_the_platfor
 
 def test_without_the_rule_to_confirm_the_thanks_page_still_asks_for_it(app, spammer):
     signup_rules.save_rules(account().id, signup_rules.Rules(confirm=False))
-    assert "One step is left" in app.test_client().get("/join/dovetail/thanks").get_data(as_text=True)
+    assert "One last step" in app.test_client().get("/join/dovetail/thanks").get_data(as_text=True)
 
 
 def test_an_affiliate_who_confirmed_gets_the_default_text(app, spammer, servers):
@@ -325,7 +325,9 @@ def test_the_pages_state_the_limits(spammer):
     assert "Your account is not approved yet" in spammer.get("/deliveries").get_data(as_text=True)
     assert "Your own texts wait" in spammer.get("/automated-emails").get_data(as_text=True)
     assert "Your own text waits" in spammer.get("/automated-emails/new-sign-up").get_data(as_text=True)
-    assert "Every sign-up is confirmed for now" in spammer.get("/affiliates/rules").get_data(as_text=True)
+    assert "Every sign-up needs a confirmation for now" in spammer.get("/affiliates/rules").get_data(
+        as_text=True
+    )
 
 
 def test_an_account_made_by_command_has_no_limits(owner):

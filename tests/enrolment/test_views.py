@@ -116,7 +116,7 @@ def test_an_anonymous_visitor_is_redirected_to_log_in(client):
 
 def test_an_empty_list_shows_what_to_do(owner):
     page = owner.get("/affiliates").get_data(as_text=True)
-    assert "Nobody has signed up yet" in page
+    assert "No one has signed up yet" in page
     assert "http://127.0.0.1/join/brightleaf" in page
 
 
@@ -178,7 +178,7 @@ def test_a_malformed_page_key_shows_the_first_page(owner, query):
 def test_a_page_after_the_last_one_links_back_to_the_first(owner):
     _people(1)
     page = owner.get("/affiliates?before=1").get_data(as_text=True)
-    assert "Nobody further" in page
+    assert "No more affiliates" in page
     assert 'href="/affiliates"' in page
 
 

@@ -20,7 +20,7 @@ def test_the_list_can_be_searched_and_exported(owner, stranger, client):
     for query in ("éLOÏSE", "ångström", "GRACE@", "%25", "_", "'"):
         assert owner.get(f"/affiliates?q={query}").status_code == 200
     assert "grace@example.org" in owner.get("/affiliates?q=ÉLOÏSE").get_data(as_text=True)
-    assert "Nobody was found" in owner.get("/affiliates?q=%25").get_data(as_text=True)
+    assert "No affiliate found" in owner.get("/affiliates?q=%25").get_data(as_text=True)
     answer = downloaded(owner, "/affiliates.csv")
     assert answer.mimetype == "text/csv"
     assert "Éloïse Ångström,grace@example.org,active" in answer.get_data(as_text=True)

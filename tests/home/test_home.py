@@ -88,11 +88,11 @@ def test_the_checklist_goes_away_when_all_is_done(app, owner, client):
 
 def test_the_sign_up_page_is_offered_while_it_answers(app, owner, client):
     sign_up(client, "Mae")
-    assert "People sign up there as your affiliates." in home(owner)
+    assert "People use it to sign up as your affiliates." in home(owner)
     db.session.execute(update(Account).values(suspended_at=utcnow()))
     db.session.commit()
     assert client.get("/join/brightleaf").status_code == 503
-    assert "People sign up there as your affiliates." not in home(owner)
+    assert "People use it to sign up as your affiliates." not in home(owner)
 
 
 def test_what_waits_and_the_figures_of_the_week(app, owner, client):
@@ -120,7 +120,7 @@ def test_what_waits_and_the_figures_of_the_week(app, owner, client):
     get_queue(id_).held_at = now
     db.session.commit()
     html = home(owner)
-    assert "2 affiliates wait for your approval." in html
+    assert "2 affiliates are waiting for your approval." in html
     assert 'href="/affiliates?status=pending"' in html
     assert "on hold" in html
     assert "See the incident" in html

@@ -110,12 +110,12 @@ def test_affiliates_are_imported_sell_find_their_page_and_are_erased_for_good(
     tab.get_by_role("heading", name="Thank you for your order").wait_for()
     assert shop.orders == [("T-1", "grace-tea")]
     assert "80.00" in text_of(mail_about(portal, "T-1"))
-    portal.wait_for(lambda: tab.goto(dashboard) and "1 in the last 30 days, 1 in all" in tab.content())
+    portal.wait_for(lambda: tab.goto(dashboard) and "1 in the last 30 days, 1 in total" in tab.content())
     expect(tab.get_by_role("table", name="Your orders").get_by_role("row", name="T-1")).to_be_visible()
 
     # She has lost the address of the page. A stranger gets the same answer.
     tab.goto(f"{portal.base}/join/brightleaf")
-    tab.get_by_role("link", name="Find your private page").click()
+    tab.get_by_role("link", name="Find your dashboard").click()
     for mailbox in ("stranger@visitors.example", GRACE):
         tab.get_by_label("Your email address").fill(mailbox)
         tab.get_by_role("button", name="Send me the address").click()

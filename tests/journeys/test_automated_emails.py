@@ -20,7 +20,7 @@ def approve_by_hand(page: Page, portal: RunningPortal) -> None:
     """Switch the automatic approval of sign-ups off."""
     page.goto(f"{portal.base}/affiliates/rules")
     page.locator("[name=auto_approve]").uncheck()
-    page.get_by_role("button", name="Save the rules").click()
+    page.get_by_role("button", name="Save rules").click()
     expect(page.locator("[name=auto_approve]")).not_to_be_checked()
 
 

@@ -33,12 +33,12 @@ def test_a_mailbox_that_bounces_later_is_suppressed_until_the_owner_lifts_it(
 
     page.goto(f"{portal.base}/affiliates?q={GONE}")
     page.get_by_role("link", name="Gil Gone").first.click()
-    expect(page.get_by_text("This address is not written to")).to_be_visible()
-    page.locator("summary", has_text="Write again").click()
-    page.get_by_label("Why may it be written to again?").fill("The mailbox was made yesterday")
-    page.get_by_role("button", name=f"Yes, write to {GONE} again").click()
+    expect(page.get_by_text("This address is blocked")).to_be_visible()
+    page.locator("summary", has_text="Unblock").click()
+    page.get_by_label("Reason for unblocking").fill("The mailbox was made yesterday")
+    page.get_by_role("button", name=f"Yes, unblock {GONE}").click()
     expect(page.get_by_text("The mailbox was made yesterday")).to_be_visible()
-    expect(page.get_by_text("This address is not written to")).to_have_count(0)
+    expect(page.get_by_text("This address is blocked")).to_have_count(0)
 
 
 def _log(page: Page, portal: RunningPortal, outcome_or_status: str) -> int:

@@ -178,6 +178,6 @@ def test_a_text_from_right_to_left_arrives_right_and_the_dashboard_fits_a_phone(
     _expect_no_wider_than_a_phone(page)
     page.get_by_role("link", name="Choose which emails you get").click()
     page.get_by_label("Once a day").check()
-    page.get_by_role("button", name="Save my choice").click()
+    page.get_by_role("button", name="Save choice").click()
     expect(page.locator("body")).to_contain_text("Your choice is saved.")
     _expect_no_wider_than_a_phone(page)

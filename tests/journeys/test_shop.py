@@ -85,10 +85,10 @@ def test_a_visit_a_purchase_an_email_and_the_dashboard(
 
     assert "80.00" in text_of(mail_about(portal, "T-1"))
     mail_about(portal, "T-2")
-    portal.wait_for(lambda: page.goto(dashboard) and "1 in the last 30 days, 1 in all" in page.content())
+    portal.wait_for(lambda: page.goto(dashboard) and "1 in the last 30 days, 1 in total" in page.content())
     expect(page.get_by_role("table").filter(has_text="T-1").first).to_be_visible()
     expect(page.locator("#link")).to_have_text(shop.affiliate_link)
-    page.get_by_text("Show it as a QR code").click()
+    page.get_by_text("Show QR code").click()
     picture = page.get_by_alt_text("QR code of your link")
     assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
 
@@ -101,9 +101,9 @@ def test_a_visit_a_purchase_an_email_and_the_dashboard(
     tab.goto(shop.blog)
     tab.locator("#buy").click()
     tab.wait_for_url(shop.affiliate_link)
-    portal.wait_for(lambda: page.goto(dashboard) and "2 in the last 30 days, 2 in all" in page.content())
+    portal.wait_for(lambda: page.goto(dashboard) and "2 in the last 30 days, 2 in total" in page.content())
     tab.goto(f"{portal.base}/r/{code}")
     tab.wait_for_url(f"{shop.address}?ref={code}&ref_counted=1")
-    portal.wait_for(lambda: page.goto(dashboard) and "3 in the last 30 days, 3 in all" in page.content())
+    portal.wait_for(lambda: page.goto(dashboard) and "3 in the last 30 days, 3 in total" in page.content())
     assert not faults, faults
     visitor.close()

@@ -49,7 +49,7 @@ def test_an_owner_hands_over_to_an_editor_and_the_activity_lists_it_all(
         owner.goto(f"{portal.base}/team")
         owner.get_by_label("Email address").fill(EVE)
         owner.get_by_label("Editor: also texts").check()
-        owner.get_by_role("button", name="Send the invitation").click()
+        owner.get_by_role("button", name="Send invitation").click()
         editor.goto(link_sent(portal, 1))
         expect(editor.get_by_role("heading", name="Join Brightleaf")).to_be_visible()
         editor.get_by_label("Your name").fill("Eve Quill")
@@ -63,7 +63,7 @@ def test_an_owner_hands_over_to_an_editor_and_the_activity_lists_it_all(
         refused = editor.request.post(f"{portal.base}/settings/email-preferences", form={"host": "x.example"})
         assert refused.status in {400, 403}
         editor.goto(f"{portal.base}/team")
-        expect(editor.get_by_role("button", name="Send the invitation")).to_have_count(0)
+        expect(editor.get_by_role("button", name="Send invitation")).to_have_count(0)
 
         owner.goto(f"{portal.base}/account/second-factor")
         set_up_app(owner)
@@ -97,6 +97,6 @@ def test_an_owner_hands_over_to_an_editor_and_the_activity_lists_it_all(
             expect(activity.locator("th", has_text=action).first).to_be_visible()
         editor.goto(f"{portal.base}/team")
         expect(editor.get_by_role("row", name=re.compile("Eve Quill"))).to_contain_text("Owner")
-        expect(editor.get_by_role("button", name="Send the invitation")).to_be_visible()
+        expect(editor.get_by_role("button", name="Send invitation")).to_be_visible()
         owner.goto(f"{portal.base}/settings/email-preferences")
         expect(owner.get_by_role("button", name="Save SMTP Settings")).to_have_count(0)

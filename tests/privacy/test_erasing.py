@@ -201,7 +201,7 @@ def test_no_table_holds_an_erased_person_and_no_way_in_writes_to_them(owner, str
     fields = {"name": "A Stranger", "mailbox": FORMER, "message": "", "address": "1 Quay"}
     refused = owner.submit("/affiliates/invite", fields)
     assert refused.status_code == 422
-    assert "not written to" in refused.get_data(as_text=True)
+    assert "list of blocked addresses" in refused.get_data(as_text=True)
     assert (
         db.session.scalar(sa.select(sa.func.count()).select_from(OutboxMessage)) <= messages + 1
     )  # to the owner
@@ -256,7 +256,7 @@ def test_an_affiliate_downloads_what_is_stored_and_asks_to_be_erased(owner, clie
     client.submit(f"{dashboard}/erasure", {})
     assert newest_affiliate().erasure_asked_at == first
     assert "An affiliate asks to be erased" in owner.get("/affiliates").get_data(as_text=True)
-    assert "They ask to be erased" in owner.get(f"/affiliates/{person.id}").get_data(as_text=True)
+    assert "This person asks to be erased" in owner.get(f"/affiliates/{person.id}").get_data(as_text=True)
     client.submit(f"{dashboard}/erasure/withdraw", {}, page=f"{dashboard}/erasure")
     assert newest_affiliate().erasure_asked_at is None
     assert "asks to be erased" not in owner.get("/affiliates").get_data(as_text=True)
@@ -341,7 +341,7 @@ def test_an_address_of_before_is_erased_although_its_emails_followed_the_new_one
     db.session.commit()
     client.submit(path_in("confirm-new-address", "confirm-address"), {})
     page = owner.get(f"/affiliates/{grace.id}").get_data(as_text=True)
-    assert page.count("New address asked for") == 1
+    assert page.count("Confirmation of a new address") == 1
     recipients_left = sa.select(OutboxMessage.recipient).distinct()
     assert old in db.session.scalars(recipients_left).all()
     erase(newest_affiliate())

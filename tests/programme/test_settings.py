@@ -100,7 +100,7 @@ def test_without_a_shop_address_the_pages_say_what_to_set(owner, grace, client):
     assert "no shop address" in page
     assert f"/r/{grace.code}" not in page
     shown = _dashboard(client, grace)
-    assert "Your link is not ready yet" in shown
+    assert "has entered the address of its shop" in shown
     assert f"/r/{grace.code}" not in shown
     assert _export(owner)[0]["Link"] == ""
 

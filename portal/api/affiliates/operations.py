@@ -225,9 +225,9 @@ def _conflicts(account: Account, entered: Mapping[str, Any]) -> list[FieldError]
         errors.append(FieldError("#/email", "Another affiliate has this address."))
     external_id = entered.get("external_id")
     if external_id and directory.find_by_external_id(account.id, external_id) is not None:
-        errors.append(FieldError("#/external_id", "Another affiliate has this id."))
+        errors.append(FieldError("#/external_id", "Another affiliate has this ID."))
     if "code" in entered and codes.is_taken(entered["code"]):
-        errors.append(FieldError("#/code", "Another affiliate has this code, or had it before."))
+        errors.append(FieldError("#/code", "Another affiliate has or had this code."))
     return errors
 
 

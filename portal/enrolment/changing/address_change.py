@@ -225,7 +225,7 @@ def _why_refused(account: Account, affiliate: Affiliate, new: str) -> str:
     if directory.find_by_mailbox(account.id, new.casefold()) is not None:
         return str(_("Another affiliate has this address."))
     if suppressions.find_suppression(account.id, new) is not None:
-        return str(_("This address is on your list of people who are not written to."))
+        return str(_("This address is on your list of blocked addresses."))
     return ""
 
 

@@ -99,7 +99,7 @@ def _apply(affiliate: Affiliate, changes: Changes, now: datetime) -> None:
         and changes.code != affiliate.code
         and not _change_code(affiliate, changes.code, now)
     ):
-        raise InvalidChange({"code": _("Another affiliate has this code, or had it before.")})
+        raise InvalidChange({"code": _("Another affiliate has or had this code.")})
     if changes.name is not None:
         affiliate.name = changes.name
     if changes.notes is not None:
@@ -127,4 +127,4 @@ def _change_code(affiliate: Affiliate, code: str, now: datetime) -> bool:
 
 
 def _taken_id() -> str:
-    return str(_("Another affiliate has this id."))
+    return str(_("Another affiliate has this ID."))

@@ -43,7 +43,7 @@ def send_again(
         case AffiliateState.UNCONFIRMED:
             return _confirm_again(account, affiliate, now)
     db.session.rollback()
-    raise InvitationRefused(_("They have followed their link already, so there is nothing to send again."))
+    raise InvitationRefused(_("This person has already used the link, so there is nothing to send again."))
 
 
 def _confirm_again(account: Account, affiliate: Affiliate, now: datetime) -> EmailDecision:
@@ -54,7 +54,7 @@ def _confirm_again(account: Account, affiliate: Affiliate, now: datetime) -> Ema
         )
     if find_suppression(account.id, affiliate.mailbox) is not None:
         db.session.rollback()
-        raise InvitationRefused(_("This address is on your list of people who are not written to."))
+        raise InvitationRefused(_("This address is on your list of blocked addresses."))
     allowed = rate_limit.consume(invitations.PER_ACCOUNT, account.id, now=now)
     allowed = allowed and recipient_limits.consume(
         recipient_limits.INVITATIONS, affiliate.mailbox_key, now=now
@@ -67,7 +67,10 @@ def _confirm_again(account: Account, affiliate: Affiliate, now: datetime) -> Ema
     db.session.commit()  # keeps the count, too
     if not allowed:
         raise TooManyInvitations(
-            _("You have sent too many such emails today, or this address got three. Try again tomorrow.")
+            _(
+                "You have reached today’s limit for such emails, or this address has already got three today. "
+                "Try again tomorrow."
+            )
         )
     return EmailDecision.QUEUED
 

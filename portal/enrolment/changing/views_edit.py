@@ -47,7 +47,10 @@ def edit(id_: int) -> Any:
         return _edit_page(affiliate, form, form_errors=True), 422
     except address_change.AddressChangeLimit:
         form.mailbox.errors = [
-            _("Too many such emails were sent today, by you or to this person. Try again tomorrow.")
+            _(
+                "You have reached today’s limit for such emails, or this person has already got too many today. "
+                "Try again tomorrow."
+            )
         ]
         return _edit_page(affiliate, form, form_errors=True), 429
     short_links.forget_targets(_app())
@@ -55,7 +58,7 @@ def edit(id_: int) -> Any:
     if edited.asked:
         flash(
             _(
-                "An email to %(mailbox)s asks for confirmation. Until then emails go to the address before.",
+                "We have asked %(mailbox)s to confirm the new address. Until then, emails go to the current one.",
                 mailbox=form.mailbox.data,
             ),
             "info",
@@ -68,7 +71,7 @@ def keep_address(id_: int) -> Any:
     """Withdraw a new address that waits for its confirmation."""
     affiliate = directory.find_affiliate(current_user.account_id, id_) or abort(404)
     address_change.keep_present(affiliate, now=utcnow())
-    flash(_("The address stays as it is; the link in the email to the new one no longer works."), "success")
+    flash(_("The address was not changed. The link in the confirmation email no longer works."), "success")
     return redirect(url_for(".show", id_=id_), 303)
 
 
@@ -85,7 +88,7 @@ def send_link_again(id_: int) -> Any:
         if decision is None:
             abort(404)
         if decision is EmailDecision.QUEUED:
-            flash(_("The email is on its way once more."), "success")
+            flash(_("The email is on its way again."), "success")
         else:
             flash(
                 _("No email was sent. %(reason)s", reason=presenter.NOT_SENT_REASONS[decision].sentence),
@@ -113,13 +116,13 @@ def decide_many() -> Any:
         message = ngettext("One affiliate is approved.", "%(num)s affiliates are approved.", changed)
     else:
         message = ngettext("One application is declined.", "%(num)s applications are declined.", changed)
-    flash(message if changed else _("Nothing was changed: none of them waits any more."), "success")
+    flash(message if changed else _("Nothing was changed: none of them is waiting any more."), "success")
     waiting = bulk_moderation.count_waiting(current_user.account_id, selection.search)
     if selection.is_of_all and waiting:
         flash(
             ngettext(
-                "One more waits for you. Your decision was not about them.",
-                "%(num)s more wait for you. Your decision was not about them.",
+                "One more application is waiting. Your decision did not include it.",
+                "%(num)s more applications are waiting. Your decision did not include them.",
                 waiting,
             ),
             "info",
