@@ -6,10 +6,10 @@ cursor, so a new worker continues where a crashed one stopped; a batch that is r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
 from .. import audit
 from ..clock import utcnow
@@ -56,7 +56,14 @@ def preview(account_id: int, action: Action, scope: Scope) -> Count:
         return Count(len(_changeable(account_id, scope.message_ids, action)))
     if action is Action.RELEASE:
         return search.count_status(account_id, Status.HELD)
-    return search.count(make_plan(account_id, scope.filters))
+    number, more = 0, False
+    for status in _SOURCE_STATUSES[action]:
+        if scope.filters.status in (None, status):
+            plan = make_plan(account_id, replace(scope.filters, status=status))
+            found = search.find(plan, size=search.MAX_COUNT + 1)
+            number += len(_changeable(account_id, found.message_ids, action))
+            more = more or search.counted(found).more
+    return Count(min(number, search.MAX_COUNT), more or number > search.MAX_COUNT)
 
 
 def create(account_id: int, action: Action, scope: Scope, *, key: str, now: datetime) -> BulkAction:
@@ -176,15 +183,22 @@ def _next_batch(row: BulkAction) -> tuple[list[int], int | None]:
 
 def _changeable(account_id: int, message_ids: Sequence[int], action: Action) -> list[int]:
     """Return those of the messages that the action can change and that still have a text, newest first."""
-    row = OutboxMessage
-    query = select(row.id).where(
-        row.id.in_(message_ids[:MAX_SELECTED]),
+    row, found = OutboxMessage, list[int]()
+    conditions = [
         row.account_id == account_id,
         row.status.in_(_SOURCE_STATUSES[action]),
         row.forced_version_id.is_(None),
         row.text != "",
-    )
-    return list(db.session.scalars(query.order_by(row.id.desc())))
+    ]
+    if action is Action.RETRY:  # what is due leaves anyway, and a test is tried once
+        conditions += [
+            row.is_test.is_(False),
+            or_(row.status != Status.QUEUED, row.next_attempt_at > utcnow()),
+        ]
+    for start in range(0, len(message_ids), MAX_SELECTED):
+        batch = row.id.in_(message_ids[start : start + MAX_SELECTED])
+        found += db.session.scalars(select(row.id).where(batch, *conditions))
+    return sorted(found, reverse=True)
 
 
 def _release(row: BulkAction, now: datetime) -> bool:

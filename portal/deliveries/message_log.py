@@ -26,6 +26,7 @@ PAGE_SIZE = 50
 _LISTED_COLUMNS = (
     OutboxMessage.kind,
     OutboxMessage.recipient,
+    OutboxMessage.recipient_name,
     OutboxMessage.subject,
     OutboxMessage.status,
     OutboxMessage.is_test,

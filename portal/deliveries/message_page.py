@@ -135,9 +135,9 @@ def purpose(message: OutboxMessage) -> str:
     return _("Test email") if message.is_test else ""
 
 
-def last_reply(attempt: DeliveryAttempt | None) -> str:
-    """Return one line about the last attempt: the server's reply, else the cause of the failure."""
-    if attempt is None:
+def problem(attempt: DeliveryAttempt | None) -> str:
+    """Return why the last attempt was not accepted, in one line: the server's reply, else the cause of the failure."""
+    if attempt is None or attempt.outcome is Outcome.ACCEPTED:
         return ""
     reply = reply_line(attempt.reply_code, attempt.enhanced_code, attempt.reply_text)
     if reply or attempt.outcome is Outcome.STARTED:

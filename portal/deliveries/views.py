@@ -57,7 +57,7 @@ def index() -> Any:
         outcome_tags=labels.MEANING_TAGS,
         kind_name=message_page.kind_name,
         purpose=message_page.purpose,
-        last_reply=message_page.last_reply,
+        problem=message_page.problem,
         paged=before is not None or after is not None,
         stats=found,
         outcomes=figures.read(account, found.buckets[0].at, accepted=found.sent),

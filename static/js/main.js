@@ -4,6 +4,7 @@ import "./live_region.js";
 import "./passkeys.js";
 import "./password.js";
 import "./copy.js";
+import "./tick_all.js";
 import "./port_hint.js";
 import "./from_preview.js";
 import "./provider_picker.js";

@@ -68,6 +68,17 @@ def test_all_matching_messages_are_counted_then_retried(owner, enqueue):
     assert 'data-live="off"' in page
 
 
+def test_the_preview_counts_what_the_action_changes(owner, enqueue):
+    for status in (Status.SENT, Status.SENT, Status.FAILED, Status.FAILED, Status.QUEUED, Status.HELD):
+        enqueue(status=status)
+    enqueue(status=Status.FAILED, text="")  # its text was removed
+    assert "Cancel: 2 emails" in _preview(owner, "action=cancel&all=1")[0]
+    assert "Cancel: 1 email<" in _preview(owner, "action=cancel&all=1&status=held")[0]
+    assert "Try again: 2 emails" in _preview(owner, "action=retry&all=1")[0], (
+        "a queued one leaves at once anyway"
+    )
+
+
 def test_a_bulk_action_resumes_at_its_cursor_and_skips_newer_messages(owner, enqueue, monkeypatch):
     monkeypatch.setattr(bulk_actions, "BATCH", 2)
     rows = [enqueue() for _ in range(5)]

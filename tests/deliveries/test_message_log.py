@@ -140,14 +140,17 @@ def test_tests_and_checks_are_labelled(owner, enqueue):
     assert page.count("Test email") == page.count("Check email") == 1
 
 
-def test_the_servers_last_reply_is_listed(owner, enqueue, add_attempt):
+def test_the_servers_last_reply_is_listed_unless_it_accepted(owner, enqueue, add_attempt):
     message = enqueue(status=Status.SENT)
+    waiting = enqueue()
+    add_attempt(waiting, Outcome.DEFERRED, 1, reply_code=452, reply_text="Mailbox full")
     add_attempt(message, Outcome.DEFERRED, 1, reply_code=451, reply_text="Greylisted")
     add_attempt(
         message, Outcome.ACCEPTED, 2, reply_code=250, enhanced_code="2.0.0", reply_text="Ok: queued as 4Xyz"
     )
     page = _page(owner)
-    assert "250 2.0.0 Ok: queued as 4Xyz" in page
+    assert "452 Mailbox full" in page
+    assert "queued as 4Xyz" not in page
     assert "Greylisted" not in page
 
 

@@ -1,4 +1,4 @@
-"""Every page at two widths, in light and dark: accessible, and no wider than the window."""
+"""Every page in light and dark: accessible, and no wider than the window at any width, also with longer words."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page
 from tests.journeys.conftest import log_in_as_owner
 from tests.journeys.running import RunningPortal
 from tests.journeys.test_owner import fill_rehearsal, join, save
+from tests.journeys.test_pseudo_languages import LONGER
 
 LOGGED_IN = [
     "/",
@@ -92,6 +93,8 @@ PUBLIC = [
     "/affiliate",
 ]
 
+# Beside those at which the pages are checked: the narrowest, tablets, and both sides of the width at which tables fold.
+WIDTHS = (320, 768, 1024, 1099, 1100)
 _AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
     "resultTypes": [
@@ -160,5 +163,16 @@ def violations_on(page, url: str, width: int) -> list[str]:  # type: ignore[no-u
         f"{url}: {one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['failureSummary'][:300]}"
         for one in result.response["violations"]
     ]
-    page_width = page.evaluate("document.documentElement.scrollWidth")
-    return violations + ([f"{url}: {page_width} px wide at {width}"] if page_width > width else [])
+    return violations + list(too_wide(page, width))
+
+
+def too_wide(page: Page, width: int) -> Iterator[str]:
+    """Yield a sentence for each width of the window at which the page scrolls sideways, also with longer words."""
+    for words in ("as written", "longer"):
+        for each in (width, *WIDTHS):
+            page.set_viewport_size({"width": each, "height": 900})
+            page_width = page.evaluate("document.documentElement.scrollWidth")
+            if page_width > each:
+                yield f"{page.url}: {page_width} px wide at {each}, words {words}"
+        page.evaluate(LONGER)
+    page.set_viewport_size({"width": width, "height": 900})

@@ -16,7 +16,7 @@ from tests.journeys.test_languages import _mails
 WIDTHS = (320, 390)
 # Makes each text of the page longer by 40 %, in letters that are wide in many fonts, as the longest translation would be. The
 # words stay words, as in every language that breaks lines between them.
-_LONGER = """
+LONGER = """
 () => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const texts = [];
@@ -79,7 +79,7 @@ def test_long_sentences_and_those_from_right_to_left_fit_a_phone(
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 800})
                 page.goto(address)
-                page.evaluate(_LONGER)
+                page.evaluate(LONGER)
                 for change in ("() => {}", _RIGHT_TO_LEFT):
                     page.evaluate(change)
                     shown = page.evaluate("document.documentElement.scrollWidth")
