@@ -20,6 +20,7 @@ def install(app: Flask) -> None:
         access,
         banners,
         passwords,
+        sessions,
         standing,
         views,
         views_invited,  # noqa: F401 - importing these registers their routes
@@ -44,6 +45,7 @@ def install(app: Flask) -> None:
     add_cleanup(app, retention.prune)
     add_cleanup(app, challenges.delete_old)
     add_banner_source(app, banners.banners)
+    app.jinja_env.filters["device"] = sessions.device_label
     app.jinja_env.globals["passkeys_possible"] = passkeys.is_possible
     passwords.install(app, fast=config.testing)
     access.install(app)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import select
 
 from .. import audit, rate_limit
 from ..db import db
 from ..rate_limit import RateLimit
 from ..security_log import SecurityEvent, record
+from ..web.filters import format_time
 from . import emails
 from .activity.warnings import warn_person
 from .factors import entry
@@ -21,11 +23,13 @@ from .factors.state import has_factor
 from .identifiers import mailbox_key
 from .models import Owner, OwnerSession
 from .passwords import hasher, is_refused_demo
+from .sessions import device_label
 from .team.programmes import first_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..outbox.queue import NewMessage
     from .known_browsers import KnownBrowser
     from .sessions import Device
 
@@ -216,8 +220,17 @@ def warn_of_new_device(owner: Owner, visitor: Visitor, now: datetime) -> None:
     )
     if has_sessions is None and owner.created_at > now - _NEW_PERSON:
         return
-    where = f"{visitor.device.name}, from the network {visitor.network}, {now:%d %b %Y, %H:%M} UTC"
-    warn_person(owner, lambda mailbox, key, link: emails.new_device(mailbox, key, where, link))
+
+    def mail(mailbox: str, key: str, link: str) -> NewMessage:
+        where = _(
+            "%(device)s, from the network %(network)s, %(time)s",
+            device=device_label(visitor.device.name),
+            network=visitor.network,
+            time=format_time(now),
+        )
+        return emails.new_device(mailbox, key, where, link)
+
+    warn_person(owner, mail)
 
 
 def count_password(session_id: int, *, now: datetime) -> timedelta:

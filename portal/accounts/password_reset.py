@@ -16,6 +16,7 @@ from ..outbox.queue import enqueue_row
 from ..rate_limit import RateLimit
 from ..security_log import SecurityEvent, record
 from ..state import current_config
+from ..web.translations import speaking_to
 from . import emails, sessions
 from .factors import challenges
 from .factors.state import lock
@@ -63,7 +64,9 @@ def request_reset(request: ResetRequest, *, link_for: Callable[[str], str], now:
     is_emailed = bool(owner and allowed and can_send_mail())
     if owner and is_emailed:
         token = add_reset(owner, now)
-        enqueue_row(None, emails.reset_password(owner.mailbox, hash_token(token), link_for(token)), now=now)
+        with speaking_to(owner.language):
+            mail = emails.reset_password(owner.mailbox, hash_token(token), link_for(token))
+        enqueue_row(None, mail, now=now)
         target = audit.AuditTarget(PERSON, owner.id, owner.name)
         audit.record(audit.Activity.RESET_REQUESTED, account_of(owner.id), target=target)
     db.session.commit()
@@ -152,7 +155,8 @@ def replace_password(owner: Owner, hashed: str, *, reset_link: str, now: datetim
         .values(used_at=now)
     )
     if can_send_mail():
-        email = emails.password_changed(owner.mailbox, hash_token(new_token()), reset_link)
+        with speaking_to(owner.language):
+            email = emails.password_changed(owner.mailbox, hash_token(new_token()), reset_link)
         enqueue_row(None, email, now=now)
 
 

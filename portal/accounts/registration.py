@@ -20,6 +20,7 @@ from ..rate_limit import RateLimit
 from ..security_log import SecurityEvent, record
 from ..smtp.mailbox import MailboxError
 from ..state import current_config
+from ..web.translations import speaking_to
 from . import emails, names
 from .identifiers import login_mailbox, mailbox_key, unique_slug
 from .login import LOGINS_PER_NETWORK, TooManyAttempts
@@ -168,8 +169,11 @@ def request_confirmation(
         delete(PendingRegistration).where(PendingRegistration.created_at <= now - LINK_LIFETIME)
     )
     allowed = recipient_limits.consume(recipient_limits.BY_STRANGERS, valid.key, now=now)
-    if allowed and _is_taken(valid.key):
-        enqueue_row(None, emails.already_registered(valid.mailbox, hash_token(token), reset_link), now=now)
+    language = db.session.scalar(select(Owner.language).where(Owner.mailbox_key == valid.key))
+    if allowed and language is not None:
+        with speaking_to(language):
+            mail = emails.already_registered(valid.mailbox, hash_token(token), reset_link)
+        enqueue_row(None, mail, now=now)
     elif allowed:
         db.session.add(_pending(valid, token, browser, now))
         mail = emails.confirm_registration(valid.mailbox, hash_token(token), confirm_link(token))

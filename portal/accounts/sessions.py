@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
 from sqlalchemy import ColumnElement, and_, bindparam, case, delete, func, or_, select, update
 
 from ..audit import Activity, Actor, AuditTarget, Way, current_actor
@@ -22,6 +24,7 @@ from .tokens import hash_token, new_token
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_UNKNOWN, _UNKNOWN_LABEL = "Unknown device", lazy_gettext("Unknown device")  # as stored, and on pages
 _USER_AGENT_LIMIT_CHARS = 1000  # of a user agent that are searched
 PROOF_LIFETIME = timedelta(minutes=15)  # how long a proof of person is enough for what needs one
 NEW_FOR = timedelta(days=1)  # how long the page of devices marks a log-in as new
@@ -309,7 +312,15 @@ def describe_device(user_agent: str) -> str:
     system = _first_match(_SYSTEMS, user_agent)
     if browser and system:
         return f"{browser} on {system}"
-    return browser or system or "Unknown device"
+    return browser or system or _UNKNOWN
+
+
+def device_label(device: str) -> str:
+    """Return a stored description of a device in the language of the page."""
+    browser, on, system = device.partition(" on ")
+    if on:
+        return _("%(browser)s on %(system)s", browser=browser, system=system)
+    return str(_UNKNOWN_LABEL) if device == _UNKNOWN else device
 
 
 def _first_match(table: tuple[tuple[str, str], ...], text: str) -> str:

@@ -100,8 +100,15 @@ def speaking(language: str | None) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def speaking_to(language: str | None) -> Iterator[None]:
+    """Translate within the block into a person's language, or English where the portal does not exist in it."""
+    with force_locale(_locale(portal_language(language).code)):
+        yield
+
+
 def current_language() -> Language:
-    """Return the language of the page, or of the enclosing ``speaking``; it writes amounts and dates."""
+    """Return the language of the page, or of the enclosing ``speaking`` or ``speaking_to``; it writes amounts and dates."""
     return language_of(str(get_locale() or DEFAULT_LOCALE))
 
 

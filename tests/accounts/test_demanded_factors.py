@@ -111,7 +111,7 @@ def test_another_owner_resets_a_lost_factor_and_the_person_is_informed(app):
         assert first_step(half, EDITOR) == "/"
         to, text = portal_emails("second-factor")[-1]
         assert to == EDITOR
-        assert "was removed by Ada Fairweather, an owner of Brightleaf" in text
+        assert "Ada Fairweather, an owner of Brightleaf, removed your second factor." in text
 
 
 def test_a_person_goes_on_in_another_programme_that_demands_nothing(app, owner, stranger):
@@ -153,7 +153,7 @@ def test_the_operators_command_forgets_a_second_factor(app, owner, flask):
     assert answer.exit_code == 0, answer.output
     assert "logs in with the password alone" in answer.output
     assert owner.get("/account").status_code == 303
-    assert "by the operator of the portal" in portal_emails("second-factor")[-1][1]
+    assert "The operator of the portal removed your second factor." in portal_emails("second-factor")[-1][1]
     again = flask("owners", "forget-second-factor", ADA)
     assert again.exit_code == 1
     assert "This person has no second factor." in again.output

@@ -70,7 +70,7 @@ def test_a_passkey_logs_in_alone_and_makes_the_password_need_a_second_step(app, 
     assert NAME in page
     assert "not used yet" in page
     told = portal_emails("second-factor")[-1][1]
-    assert "a passkey was added to your log-in: Blue key." in told
+    assert "A passkey was added to your log-in: Blue key." in told
     assert "remove what is not yours" in told, "a new password would leave it"
 
     browser = app.test_client()

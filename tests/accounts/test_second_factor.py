@@ -107,7 +107,7 @@ def test_an_app_is_set_up_by_its_first_code_and_shows_recovery_codes_once(app, o
     assert not codes_in(page)
     assert "A log-in asks for a code as well." in owner.get("/account").get_data(as_text=True)
     assert subjects() == [
-        "an authenticator app was set up for your log-in. From now on, a log-in asks for one of its codes."
+        "An authenticator app was set up for your log-in. After your password, a log-in now asks for one of its codes."
     ]
     row = db.session.scalars(select(Totp)).one()
     stored = repr([getattr(row, column.name) for column in Totp.__table__.columns])
@@ -171,11 +171,11 @@ def test_changes_need_a_proof_by_password_and_code_and_are_emailed(app, owner):
         assert owner.submit(f"{PAGE}/recovery-codes", {}, page=PAGE).status_code == 303
         assert count(RecoveryCode) == 0, "no codes without a factor"
     assert [subject.split(" for your")[0].split(" from your")[0] for subject in subjects()] == [
-        "an authenticator app was set up",
-        "a recovery code was used",
-        "new recovery codes were made",
-        "an authenticator app was set up",
-        "the authenticator app was removed",
+        "An authenticator app was set up",
+        "A recovery code was used",
+        "New recovery codes were created",
+        "An authenticator app was set up",
+        "The authenticator app was removed",
     ]
 
 
@@ -216,7 +216,7 @@ def test_a_log_in_needs_password_and_code_and_each_code_counts_once(app, owner):
         first_step(again, ADA)
         assert apps.second_step(again, codes[0]) == 422, "a recovery code twice"
         assert apps.second_step(again, phone.code()) == 303
-    assert "a recovery code was used for your log-in. 9 are left." in subjects()
+    assert "A recovery code was used for your log-in. 9 codes are left." in subjects()
 
 
 def test_five_wrong_codes_end_the_log_in_and_the_person_is_informed(app, owner):
@@ -230,7 +230,7 @@ def test_five_wrong_codes_end_the_log_in_and_the_person_is_informed(app, owner):
         assert last.headers["Location"] == "/log-in"
         assert "five wrong codes end it" in browser.get("/log-in").get_data(as_text=True)
         assert browser.get(STEP).status_code == 303
-        assert subjects()[-1].startswith("somebody entered your password and then several wrong codes.")
+        assert subjects()[-1].startswith("Your password was entered, and then several wrong codes.")
         assert not is_in(browser)
         first_step(browser, ADA)
         assert apps.second_step(browser, phone.code()) == 303

@@ -54,7 +54,7 @@ def test_a_team_learns_of_roles_removals_tokens_and_another_server(app):
         assert team.owner.submit(f"/team/{eve}/role", {"role": role}, page="/team").status_code == 303
     ((mailbox, text),) = portal_emails("team-role-changed")
     assert mailbox == mailbox_of(Role.EDITOR)
-    assert "the affiliate programme Brightleaf gave you another role: you are an owner now" in text
+    assert "the affiliate programme Brightleaf gave you another role. You are now an owner." in text
     assert team.owner.submit(f"/team/{vic}/remove", {}, page="/team").status_code == 303
     assert to("team-removed") == [mailbox_of(Role.VIEWER)]
 

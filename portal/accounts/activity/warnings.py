@@ -14,6 +14,7 @@ from ...clock import utcnow
 from ...db import db
 from ...outbox.queue import enqueue_row
 from ...state import current_config
+from ...web.translations import speaking_to
 from ..models import Account, Membership, Owner
 from ..team.rights import Role
 from ..tokens import hash_token, new_token
@@ -60,4 +61,6 @@ def _enqueue(owner: Owner, make: Callable[[str, str], NewMessage]) -> None:
     if not current_config().platform.server:
         return
     if recipient_limits.consume(recipient_limits.SECURITY_NOTICES, owner.mailbox_key, now=now):
-        enqueue_row(None, make(owner.mailbox, hash_token(new_token())), now=now)
+        with speaking_to(owner.language):
+            mail = make(owner.mailbox, hash_token(new_token()))
+        enqueue_row(None, mail, now=now)

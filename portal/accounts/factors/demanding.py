@@ -68,7 +68,7 @@ def reset_member(user: LoggedIn, member_id: int, *, now: datetime) -> None:
             raise NoFactor
         if not _is_only_in_accounts_of(user.id, member_id):
             raise BelongsElsewhere
-        _forget(member_id, f"{user.name}, an owner of {user.account.name}", now)
+        _forget(member_id, (user.name, user.account.name), now)
         audit.record(audit.Activity.FACTOR_RESET, user.account_id, target=members.target_of(member_id))
     record(SecurityEvent.FACTOR_CHANGED, person=member_id, factor="all", change="removed")
 
@@ -86,7 +86,7 @@ def forget(mailbox: str, *, now: datetime) -> str | None:
         if found is None:
             return None
         raise NoFactor
-    _forget(found.id, "the operator of the portal", now)
+    _forget(found.id, None, now)
     audit.record(audit.Activity.FACTOR_RESET, account_of(found.id), target=members.target_of(found.id))
     db.session.commit()
     record(
@@ -100,7 +100,7 @@ def forget(mailbox: str, *, now: datetime) -> str | None:
     return str(found.mailbox)
 
 
-def _forget(owner_id: int, who: str, now: datetime) -> None:
+def _forget(owner_id: int, who: tuple[str, str] | None, now: datetime) -> None:
     delete_all(owner_id)
     sessions.revoke(OwnerSession.owner_id == owner_id, now=now)
     emails.reset_by(owner_id, who, now=now)

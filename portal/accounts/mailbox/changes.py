@@ -20,6 +20,7 @@ from ...outbox.queue import enqueue_row
 from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
 from ...smtp.mailbox import MailboxError
+from ...web.translations import speaking_to
 from .. import emails, password_reset, sessions
 from ..factors import challenges
 from ..factors.changing import delete_all
@@ -88,8 +89,11 @@ def request_change(user: LoggedIn, mailbox: str, *, link: Callable[[str], str], 
     _end_requests(user.id, now)
     token = new_token()
     if recipient_limits.consume(recipient_limits.FURTHER_MAILBOX, key, now=now):
-        if _is_taken(key, user.id):
-            enqueue_row(None, emails.mailbox_in_use(new, hash_token(token)), now=now)
+        other = db.session.scalar(select(Owner.language).where(Owner.mailbox_key == key, Owner.id != user.id))
+        if other is not None:
+            with speaking_to(other):
+                mail = emails.mailbox_in_use(new, hash_token(token))
+            enqueue_row(None, mail, now=now)
         else:
             db.session.add(
                 MailboxChange(owner_id=user.id, new_mailbox=new, token_hash=hash_token(token), asked_at=now)
@@ -222,11 +226,6 @@ def _end_requests(owner_id: int, now: datetime) -> None:
     db.session.execute(
         update(MailboxChange).where(*unused, MailboxChange.ended_at.is_(None)).values(ended_at=now)
     )
-
-
-def _is_taken(key: str, owner_id: int) -> bool:
-    query = select(Owner.id).where(Owner.mailbox_key == key, Owner.id != owner_id)
-    return db.session.scalar(query) is not None
 
 
 def _is_open(token: str, user: LoggedIn, now: datetime) -> tuple[ColumnElement[bool], ...]:

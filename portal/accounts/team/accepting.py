@@ -18,6 +18,7 @@ from ...db import db
 from ...outbox.queue import enqueue_row
 from ...security_log import SecurityEvent, record
 from ...state import current_config
+from ...web.translations import speaking_to
 from .. import emails, login
 from ..identifiers import mailbox_key
 from ..models import Account, Membership, Owner, TeamInvitation
@@ -222,6 +223,7 @@ def _hand_over(row: TeamInvitation, taker: Membership, now: datetime) -> None:
     audit.record(audit.Activity.HANDED_OVER, row.account_id, target=members.target_of(giver))
     if current_config().platform.server:
         for person in (giver, taker.owner_id):
-            mailbox = db.session.get_one(Owner, person).mailbox
-            mail = emails.ownership_moved(mailbox, f"{row.token_hash}:{person}", account.name)
+            owner = db.session.get_one(Owner, person)
+            with speaking_to(owner.language):
+                mail = emails.ownership_moved(owner.mailbox, f"{row.token_hash}:{person}", account.name)
             enqueue_row(None, mail, now=now)

@@ -20,6 +20,7 @@ from ...rate_limit import RateLimit
 from ...security_log import SecurityEvent, record
 from ...smtp.mailbox import MailboxError
 from ...state import current_config
+from ...web.translations import current_language, speaking_to
 from .. import emails, standing
 from ..identifiers import login_mailbox, mailbox_key
 from ..models import Account, Membership, Owner, TeamInvitation
@@ -213,5 +214,8 @@ def _send(row: TeamInvitation, user: LoggedIn, link: Callable[[str], str], now: 
         # The name of a programme that no operator has approved is a visitor's text, which could be spam.
         programme = account.name if approved else ""
         make = emails.offer_ownership if row.is_handover else emails.invite_to_team
-        enqueue_row(None, make(row.mailbox, row.token_hash, link(token), programme), now=now)
+        known = db.session.scalar(select(Owner.language).where(Owner.mailbox_key == row.mailbox_key))
+        with speaking_to(known or current_language().code):
+            mail = make(row.mailbox, row.token_hash, link(token), programme)
+        enqueue_row(None, mail, now=now)
     return None if can_send else link(token)
