@@ -80,7 +80,7 @@ def restrictions(account: Account) -> dict[str, str]:
     """Return the reason why some notices to the owner are not sent, by mailbox, for suppressed mailboxes only."""
     found = {
         mailbox: suppressions.find_suppression(account.id, mailbox)
-        for mailbox, _ in recipients.recipients_of(account)
+        for mailbox, *_ in recipients.recipients_of(account)
     }
     return {
         mailbox: gettext("Unsubscribed from the weekly summary")
@@ -93,7 +93,7 @@ def restrictions(account: Account) -> dict[str, str]:
 
 def _load_subscription(account: Account, notice: Notice, digest: str) -> Subscription:
     contact = contact_mailbox(account.id)
-    mailboxes = {mailbox_digest(mailbox): mailbox for mailbox, _ in recipients.recipients_of(account)}
+    mailboxes = {mailbox_digest(mailbox): mailbox for mailbox, *_ in recipients.recipients_of(account)}
     mailbox = mailboxes.get(digest, "")
     is_off = not recipients.is_enabled(account.id, notice)
     return Subscription(

@@ -23,7 +23,7 @@ from ..notices import recipients, rendering
 from ..notices.catalogue import CATALOGUE, Audience, Notice
 from ..outbox.queue import NewMessage, enqueue
 from ..state import current_config
-from ..web.translations import current_language, speaking
+from ..web.translations import current_language, speaking, speaking_to
 from . import dispatch, email_limits
 from .models import EmailDecision, Event, EventMail
 from .pace import JOB, WAITING
@@ -144,7 +144,7 @@ def _name_of(
     account: Account, mailbox: str, audience: Audience, collected: Sequence[_Collected]
 ) -> str | None:
     if audience is Audience.OWNER:
-        return dict(recipients.recipients_of(account)).get(mailbox)
+        return {one.mailbox: one.name for one in recipients.recipients_of(account)}.get(mailbox)
     return next((one.affiliate.name for one in collected if one.affiliate is not None), None)
 
 
@@ -190,7 +190,8 @@ def _render(
     new = dispatch.NewEvent(account, first.event.type, first.affiliate, {})
     unsubscribe, preferences = dispatch.unsubscribe_urls(new, notice, mailbox)
     is_owner = audience is Audience.OWNER
-    with speaking(None if is_owner else account.language):
+    language = recipients.owner_language(account) if is_owner else account.language
+    with speaking_to(language) if is_owner else speaking(language):
         lines = _lines(kept, account.time_zone, with_names=is_owner)
     pace = EmailPace.AT_ONCE if is_owner or first.affiliate is None else first.affiliate.email_pace
     values = dispatch.common_values(new, name) | {
@@ -199,7 +200,10 @@ def _render(
         "pace": "" if pace is EmailPace.AT_ONCE else pace.value,
         "events_page": f"{current_config().base_url}/events",
     }
-    mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
+    with dispatch.speaking_to_owner(notice, account):
+        mail = rendering.render(
+            notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
+        )
     return mail.to(mailbox, name, kind=notice.kind, key=key, unsubscribe_url=unsubscribe)
 
 

@@ -7,6 +7,7 @@ the second half are prepared statements because a sign-up runs them in a raw tra
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import enqueue, own_server_key
 from ..state import current_config
+from ..web.translations import speaking_to
 from .email_limits import Budget, budget_of, wait_for_digest
 from .models import EmailDecision, Event, EventMail
 from .pace import COLLECTED, next_digest
@@ -125,7 +127,7 @@ def record_event(
 def plan_emails(new: NewEvent) -> EmailPlan:
     """Decide about each email of an event and render it. Only reads; the affiliate may not be stored yet."""
     return tuple(
-        _plan_email(new, notice, *recipient)
+        _plan_email(new, notice, recipient)
         for notice in notices_for(new.type)
         for recipient in _recipients(new, notice)
     )
@@ -145,8 +147,21 @@ def render_again(
     known = NewEvent(account, event.type, affiliate, event.values)
     unsubscribe, preferences = unsubscribe_urls(known, notice, recipient)
     values = {**common_values(known, recipient_name), **event.values}
-    mail = rendering.render(notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences)
+    with speaking_to_owner(notice, account):
+        mail = rendering.render(
+            notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
+        )
     return mail, unsubscribe
+
+
+@contextmanager
+def speaking_to_owner(notice: Notice, account: Account) -> Iterator[None]:
+    """Write a notice to the owner within the block in the owner's language."""
+    if notice.audience is Audience.AFFILIATE:
+        yield
+        return
+    with speaking_to(recipients.owner_language(account)):
+        yield
 
 
 def find_event_id(account_id: int, key: str) -> int | None:
@@ -185,26 +200,29 @@ def _event_insert(_dialect: str) -> PreparedStatement:
     return PreparedStatement(statement.returning(Event.__table__.c.id))
 
 
-def _recipients(new: NewEvent, notice: Notice) -> Iterator[tuple[str, str]]:
-    """Yield mailbox and name of each recipient. An affiliate's week is not reported to the owner."""
+def _recipients(new: NewEvent, notice: Notice) -> Iterator[recipients.Recipient]:
+    """Yield each recipient. An affiliate's week is not reported to the owner."""
     if notice.audience is Audience.AFFILIATE:
         if new.affiliate is not None:
-            yield new.affiliate.mailbox, new.affiliate.name
+            yield recipients.Recipient(new.affiliate.mailbox, new.affiliate.name, new.account.language)
     elif new.type is not EventType.WEEK_ENDED or new.affiliate is None:
         yield from recipients.recipients_of(new.account)
 
 
-def _plan_email(new: NewEvent, notice: Notice, mailbox: str, name: str) -> PlannedEmail:
+def _plan_email(new: NewEvent, notice: Notice, recipient: recipients.Recipient) -> PlannedEmail:
+    mailbox, name, language = recipient
     decision = _decide(new, notice)
     if decision is not EmailDecision.QUEUED:
         return PlannedEmail(notice, mailbox, name, decision)
     unsubscribe, preferences = unsubscribe_urls(new, notice, mailbox)
     blank = {variable.name: "" for variable in notice.variables}  # for optional values that are missing
     values = {**blank, **common_values(new, name), **new.values}
+    to_owner = notice.audience is Audience.OWNER
     try:
-        mail = rendering.render(
-            notice, new.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
-        )
+        with speaking_to(language) if to_owner else nullcontext():
+            mail = rendering.render(
+                notice, new.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
+            )
     except rendering.UnrenderableText:
         return PlannedEmail(notice, mailbox, name, EmailDecision.UNRENDERABLE)
     budget = budget_of(new.type, new.affiliate, notice)

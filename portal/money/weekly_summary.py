@@ -20,7 +20,7 @@ from ..jobs import notify
 from ..notices import recipients
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
-from ..web.translations import speaking
+from ..web.translations import speaking, speaking_to
 from . import weekly_totals
 from .models import LedgerEntry
 from .weekly_totals import Totals
@@ -135,7 +135,8 @@ def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) 
     if len(affiliates) == BATCH_ROWS:
         week.after_id = affiliates[-1].id
         return True
-    _record_for_owner(account, week, span, now)
+    with speaking_to(recipients.owner_language(account)):
+        _record_for_owner(account, week, span, now)
     week.state, week.ended_at = WeekState.DONE, now
     return False
 

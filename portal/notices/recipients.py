@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
@@ -11,6 +11,7 @@ from .. import audit
 from ..accounts.models import Account, Owner
 from ..db import db
 from ..db.transaction import current_connection
+from ..languages import ENGLISH
 from ..state import get_state
 from .models import NoticeMailbox, NoticeSwitch
 
@@ -26,14 +27,22 @@ _OWNER, _ACCOUNT = Owner.__table__.c, Account.__table__.c
 _ENABLED = select(_SWITCH.enabled).where(
     _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
 )
-_CONTACT = select(_OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name, _OWNER.confirmed_at).where(
-    _ACCOUNT.id == bindparam("account_id"), _OWNER.id == _ACCOUNT.contact_id
-)
+_CONTACT = select(
+    _OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name, _OWNER.language, _OWNER.confirmed_at
+).where(_ACCOUNT.id == bindparam("account_id"), _OWNER.id == _ACCOUNT.contact_id)
 _FURTHER = (
     select(_MAILBOX.mailbox_key, _MAILBOX.mailbox)
     .where(_MAILBOX.account_id == bindparam("account_id"), _MAILBOX.confirmed_at.is_not(None))
     .order_by(_MAILBOX.id)
 )
+
+
+class Recipient(NamedTuple):
+    """A recipient of the notices to the owner. ``language``: the code of a language of the portal."""
+
+    mailbox: str
+    name: str
+    language: str
 
 
 class NoticeLocked(Exception):
@@ -84,21 +93,25 @@ def _insert_switch(account_id: int, kind: str) -> NoticeSwitch:
 # -- the recipients of notices to the owner
 
 
-def recipients_of(account: Account, *, confirmed: bool = False) -> list[tuple[str, str]]:
-    """Return mailbox and display name of each recipient of the account's notices to the owner, each once.
+def recipients_of(account: Account, *, confirmed: bool = False) -> list[Recipient]:
+    """Return the recipients of the account's notices to the owner, each once.
 
-    These are the account's contact and its further mailboxes, once confirmed. ``confirmed`` leaves out a contact who never
-    proved to read theirs.
+    These are the account's contact and its further mailboxes, once confirmed, which have the contact's language. ``confirmed``
+    leaves out a contact who never proved to read theirs.
     """
     connection, this = current_connection(), {"account_id": account.id}
-    recipients = {
-        key: (mailbox, name)
-        for key, mailbox, name, confirmed_at in connection.execute(_CONTACT, this)
-        if confirmed_at is not None or not confirmed
-    }
+    recipients, language = {}, ENGLISH.code
+    for key, mailbox, name, language, confirmed_at in connection.execute(_CONTACT, this):
+        if confirmed_at is not None or not confirmed:
+            recipients[key] = Recipient(mailbox, name, language)
     for key, mailbox in connection.execute(_FURTHER, this):
-        recipients.setdefault(key, (mailbox, ""))
+        recipients.setdefault(key, Recipient(mailbox, "", language))
     return list(recipients.values())
+
+
+def owner_language(account: Account) -> str:
+    """Return the code of the language of the account's notices to the owner: that of its contact."""
+    return next((one.language for one in recipients_of(account)), ENGLISH.code)
 
 
 # -- mailboxes that do not get all notices; a higher layer stores which

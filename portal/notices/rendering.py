@@ -111,7 +111,7 @@ def render(
     if text is None and is_limited(account):
         address = branding_of(account.id).address if notice.can_be_unsubscribed else ""
         look = Branding(address=address)
-        default = texts.default_text(notice, account.language)
+        default = texts.default_text(notice, texts.language_for(notice, account))
         return render_with(notice, account.name, values, default, look, **links)
     if text is None:
         text = texts.current_text(account, notice)
@@ -209,7 +209,9 @@ def sample_values(notice: Notice, account: Account) -> dict[str, str]:
     config, join = current_config(), f"{_SAMPLE_BASE_URL}/join"
     samples = {}
     for variable in notice.variables:
-        sample = sample_of(variable, account.language).replace(f"{join}/brightleaf", f"{join}/{account.slug}")
+        sample = sample_of(variable, texts.language_for(notice, account)).replace(
+            f"{join}/brightleaf", f"{join}/{account.slug}"
+        )
         samples[variable.name] = sample.replace(_SAMPLE_BASE_URL, config.base_url, 1)
     if "link" in samples:
         samples["link"] = affiliate_link(account, samples["code"], config)

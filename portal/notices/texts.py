@@ -18,7 +18,8 @@ from ..accounts.models import Account
 from ..db import db
 from ..db.prepared import PreparedStatement
 from ..db.transaction import current_connection
-from ..languages import ENGLISH, language_of, shipped_language
+from ..languages import ENGLISH, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
+from ..web.translations import current_language
 from .catalogue import CONFIRM_SIGN_UP, FOLDER, Audience
 from .models import TextVersion
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..accounts.models import Owner
     from .catalogue import Notice
 
-_INCLUDE = re.compile(r'^\{% include "([a-z_]+\.html)" %\}$', re.MULTILINE)
+_INCLUDE = re.compile(r'^\{% include "([a-z_.]+\.html)" %\}$', re.MULTILINE)
 _ROW = TextVersion.__table__.c
 _CURRENT = (
     select(_ROW.shipped, _ROW.subject, _ROW.html, _ROW.text)
@@ -74,10 +75,13 @@ class EditConflict(Exception):
 def default_text(notice: Notice, language: str | None = None) -> Text:
     """Return the default text from the folder of the notice, where ``text.txt`` is optional.
 
-    It is English where the language is not complete, and for notices to owners, because the portal's pages are English.
+    It is English where Signet's sentences do not exist in the language: those to affiliates exist in the complete languages,
+    those to owners in the languages of the portal.
+
     A line ``{% include "file.html" %}`` stands for a file that several notices share. Editors and senders get its content.
     """
-    code = shipped_language(language).code if notice.audience is Audience.AFFILIATE else ENGLISH.code
+    shipped = shipped_language if notice.audience is Audience.AFFILIATE else portal_language
+    code = shipped(language).code
     folder = FOLDER / notice.kind / ("" if code == ENGLISH.code else code)
     plain = folder / "text.txt"
     return Text(
@@ -92,9 +96,17 @@ def _shared_part(found: re.Match[str]) -> str:
     return (FOLDER / found[1]).read_text(encoding="utf-8").strip()
 
 
+def language_for(notice: Notice, account: Account) -> str:
+    """Return the code of the language of an account's texts: the programme's.
+
+    A notice to the owner is in the language of the page, or of the enclosing ``speaking_to``, which is that of its reader.
+    """
+    return account.language if notice.audience is Audience.AFFILIATE else current_language().code
+
+
 def current_text(account: Account, notice: Notice) -> Text:
     """Return the text that is sent: the account's newest version, or the default. Its Markdown is not read."""
-    default = default_text(notice, account.language)
+    default = default_text(notice, language_for(notice, account))
     if notice.locked:
         return default
     row = current_connection().execute(_CURRENT, {"account_id": account.id, "kind": notice.kind}).first()
@@ -113,15 +125,22 @@ def confirmation_text(account: Account) -> Text:
 
 
 def in_language(text: Text, notice: Notice, account: Account) -> Text:
-    """Return a text with its language: that of the programme, unless it is a default text in English."""
-    default = default_text(notice, account.language)
-    return default if text == default else replace(text, language=language_of(account.language).code)
+    """Return a text with its language: that of the programme, unless it is a default text in another one.
+
+    An owner's own text of a notice to the owner has the language of its reader, if the portal exists in the programme's: a
+    programme in another language has texts in it.
+    """
+    default = default_text(notice, language_for(notice, account))
+    if text == default:
+        return default
+    code = language_for(notice, account) if account.language in PORTAL_LANGUAGES else account.language
+    return replace(text, language=language_of(code).code)
 
 
 def text_of(version: TextVersion, notice: Notice, account: Account) -> Text:
     """Return the text of a version."""
     if version.shipped:
-        return default_text(notice, account.language)
+        return default_text(notice, language_for(notice, account))
     return in_language(Text(version.subject, version.html, version.text, version.markdown), notice, account)
 
 
@@ -167,7 +186,9 @@ def save_version(
     """
     newest = _check_newest(owner, notice, based_on)
     account = owner.account
-    present = text_of(newest, notice, account) if newest else default_text(notice, account.language)
+    present = (
+        text_of(newest, notice, account) if newest else default_text(notice, language_for(notice, account))
+    )
     if text == present:
         db.session.commit()
         return None

@@ -250,7 +250,7 @@ def _fill(form: TextForm, notice: Notice) -> None:
     form.fill(
         texts.text_of(newest, notice, current_user.account)
         if newest
-        else texts.default_text(notice, current_user.account.language)
+        else texts.default_text(notice, texts.language_for(notice, current_user.account))
     )
     form.based_on.data = newest.number if newest else 0
 

@@ -249,7 +249,7 @@ def _is_to_person(scope: Traces) -> list[Any]:
         LogRow.account_id == scope.account_id,
         LogRow.recipient.in_([mailbox.lower() for mailbox in person.mailboxes]),
     ]
-    if any(person.is_mailbox(mailbox) for mailbox, _ in recipients_of(account)):
+    if any(person.is_mailbox(mailbox) for mailbox, *_ in recipients_of(account)):
         kinds = [notice.kind for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
         conditions.append(LogRow.kind.in_(kinds))
     return conditions

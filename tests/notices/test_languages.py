@@ -23,8 +23,11 @@ from portal.notices.catalogue import (
 )
 from portal.notices.liquid import find_tokens
 from portal.notices.texts import Text, default_text
+from portal.web.translations import speaking_to
+from tests.english import is_english
 
 COMPLETE = [code for code, language in LANGUAGES.items() if language.is_complete and code != "en"]
+TO_OWNERS = [notice for notice in CATALOGUE.values() if notice.audience is Audience.OWNER]
 TO_AFFILIATES = [notice for notice in CATALOGUE.values() if notice.audience is Audience.AFFILIATE]
 WEEK, PURCHASE = CATALOGUE["weekly-summary"], CATALOGUE["new-purchase"]
 HEBREW = Text("שלום {{ first_name }}", "<p>שלום {{ first_name }}, {{ amount }} {{ currency }}.</p>")
@@ -189,14 +192,31 @@ def test_the_minus_of_an_amount_stays_before_it_between_words_from_right_to_left
     assert rendering.render_sample(notice, account("de")).subject.endswith("-5,00 EUR")
 
 
-def test_notices_to_the_owner_stay_english_unless_they_are_the_owners_own():
-    notice = CATALOGUE["owner-new-purchase"]
-    mail = rendering.render_sample(notice, account())
-    assert '<html lang="en"' in mail.html
-    assert "80.00 EUR" in mail.text
-    own = rendering.render_sample(notice, account(), text=Text("Neu", "<p>{{ amount }}</p>"))
-    assert '<html lang="de"' in own.html
-    assert "80,00" in own.text
+@pytest.mark.parametrize("notice", TO_OWNERS, ids=lambda notice: notice.kind)
+def test_a_notice_to_the_owner_is_in_the_language_of_its_reader(notice):
+    english, german = default_text(notice, "en"), default_text(notice, "de")
+    assert names_in(german) == names_in(english)
+    assert default_text(notice, "fr") == english, "the portal does not exist in it"
+    for programme in ("en", "de", "fr"):
+        mail = rendering.render_sample(notice, account(programme))
+        assert '<html lang="en"' in mail.html
+        with speaking_to("de"):
+            own = rendering.render_sample(notice, account(programme))
+            assert not validation.validate(notice, account(programme), german).sample.is_custom
+        assert '<html lang="de"' in own.html
+        assert "Du bekommst diese E-Mail, weil " in own.text
+        assert [line for line in (own.subject, *own.text.splitlines()) if is_english(line)] == []
+        assert own.subject != mail.subject or notice.kind == "owner-event-digest"
+
+
+def test_an_own_text_to_the_owner_is_read_in_the_language_of_the_reader():
+    notice, text = CATALOGUE["owner-new-purchase"], Text("Neu", "<p>{{ amount }}</p>")
+    assert "80.00" in rendering.render_sample(notice, account("de"), text=text).text
+    with speaking_to("de"):
+        for programme, language in (("en", "de"), ("de", "de"), ("ar", "ar")):
+            own = rendering.render_sample(notice, account(programme), text=text)
+            assert f'<html lang="{language}"' in own.html
+            assert ("80,00" in own.text) is (language == "de")
 
 
 def test_values_in_samples_follow_the_language():

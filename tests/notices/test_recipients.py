@@ -53,7 +53,7 @@ def test_a_further_mailbox_gets_the_emails_to_the_owner_once_its_reader_presses_
     assert recipients.recipients_of(account_of()) == [ada], "a mail scanner that opens links must not confirm"
     assert client.submit(path, {}).status_code == 303
     assert "The address is confirmed" in client.get(path).get_data(as_text=True)
-    assert recipients.recipients_of(account_of()) == [ada, ("team@brightleaf.example", "")]
+    assert recipients.recipients_of(account_of()) == [ada, ("team@brightleaf.example", "", "en")]
     assert "Not confirmed" not in owner.get(LIST).get_data(as_text=True)
 
 

@@ -352,7 +352,7 @@ def test_an_address_of_before_is_erased_although_its_emails_followed_the_new_one
 def test_an_owner_who_erases_the_trial_affiliate_is_still_told(owner, client):
     account = account_of()
     signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
-    [(mailbox, _name)] = recipients.recipients_of(account)
+    [(mailbox, *_)] = recipients.recipients_of(account)
     sign_up(client, mailbox=mailbox)
     erase(newest_affiliate())
     sign_up(client, name="Lin", mailbox="lin@example.org")
