@@ -1,8 +1,8 @@
 """Alerts to the owner, once when an incident starts and once when it ends, by email and by webhook.
 
-Emails go to every mailbox that gets the notices to the owner; the link in them requires a login. They hold counts and
-causes: no password, no email's text, no affiliate's address. An alert is due by its incident's row, so any worker can
-send it, and it is sent once.
+Emails go to every mailbox that gets the notices to the owner, in the contact's language; the link in them requires a
+login. They hold counts and causes: no password, no email's text, no affiliate's address. An alert is due by its
+incident's row, so any worker can send it, and it is sent once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
+from flask_babel import ngettext
 from sqlalchemy import or_, select
 
 from .. import rate_limit
+from ..accounts.emails import letter
 from ..accounts.models import Account
 from ..clock import utcnow
 from ..db import db
@@ -22,8 +25,9 @@ from ..outbox.overview import count_waiting
 from ..outbox.queue import NewMessage, enqueue_row, get_queue
 from ..state import current_config
 from ..web.filters import format_time
+from ..web.translations import speaking_to
 from . import lifecycle, policy, presenter, webhooks
-from .models import Incident, TimelineKind
+from .models import NO_PLATFORM, SWITCHED_OFF, TOO_MANY, Incident, TimelineKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +35,6 @@ if TYPE_CHECKING:
     from .presenter import IncidentSummary
 
 DAILY_LIMIT = rate_limit.RateLimit("incident-alerts", 20, timedelta(days=1))
-NO_PLATFORM = "The alert could not be mailed: this portal has no sender of its own."
-SWITCHED_OFF = "No alert was sent: alerts are switched off."
-TOO_MANY = "No alert was sent: twenty were sent today."
 _OPENED, _ENDED = "opened", "ended"
 _SUBJECT_CHARS = 200
 
@@ -82,72 +83,63 @@ def _enqueue(incident: Incident, account: Account, event: str, *, by_email: bool
     """Enqueue the emails and the webhook delivery; return why no email could be sent, or an empty text."""
     count = count_waiting(account.id)
     key = f"incident:{incident.id}:{incident.episodes}:{event}"
-    webhooks.enqueue(
-        account.id, key, f"incident.{event}", presenter.payload(incident, account.slug, count), now=now
-    )
-    if not by_email:
-        return ""
-    if not current_config().platform.server:
-        return NO_PLATFORM
-    summary = presenter.summarize(incident, account.name, count)
-    link = f"{current_config().base_url}/incidents/{incident.id}"
-    for mailbox, mailbox_key in _mailboxes(account, key):
-        if event == _OPENED:
-            email = _opened_email(summary, mailbox, mailbox_key, link)
-        else:
-            email = _ended_email(summary, mailbox, mailbox_key, link, now=now)
-        enqueue_row(None, email, now=now)
+    with speaking_to(recipients.owner_language(account)):
+        webhooks.enqueue(
+            account.id, key, f"incident.{event}", presenter.payload(incident, account.slug, count), now=now
+        )
+        if not by_email:
+            return ""
+        if not current_config().platform.server:
+            return NO_PLATFORM
+        summary = presenter.summarize(incident, account.name, count)
+        link = f"{current_config().base_url}/incidents/{incident.id}"
+        for mailbox, mailbox_key in _mailboxes(account, key):
+            if event == _OPENED:
+                email = _opened_email(summary, mailbox, mailbox_key, link)
+            else:
+                email = _ended_email(summary, mailbox, mailbox_key, link, now=now)
+            enqueue_row(None, email, now=now)
     return ""
 
 
 def _mailboxes(account: Account, key: str) -> Iterator[tuple[str, str]]:
     """Yield the owner's mailboxes, each with its own message key, so that each gets an alert once."""
-    for mailbox, _ in recipients.recipients_of(account, confirmed=True):
-        yield mailbox, f"{key}:{sha256(mailbox.casefold().encode()).hexdigest()[:24]}"
+    for one in recipients.recipients_of(account, confirmed=True):
+        yield one.mailbox, f"{key}:{sha256(one.mailbox.casefold().encode()).hexdigest()[:24]}"
 
 
 def _opened_email(summary: IncidentSummary, mailbox: str, key: str, link: str) -> NewMessage:
-    """Return the email about an incident's start: what is wrong, whose move it is, and what to do."""
-    what_to_do = f"\nWhat to do: {summary.fix}\n" if summary.fix else ""
-    text = f"""Hello,
-
-something is wrong with the automated emails of {summary.programme}:
-
-{summary.sentence}
-{_waiting_line(summary)}
-Whose move: {summary.move}
-{what_to_do}
-Since: {format_time(summary.since)}
-Details, for those who can log in: {link}
-
-{summary.meanwhile}
-
-Signet
-"""
-    subject = f"{summary.programme}: {summary.title}"
-    return _email("incident-opened", key, mailbox, subject, text)
+    """Return the email about an incident's start: what is wrong, who can fix it, and what to do."""
+    waiting = ngettext(
+        "%(num)s email waits until this is fixed.",
+        "%(num)s emails wait until this is fixed.",
+        summary.waiting,
+    )
+    text = letter(
+        _("Something is wrong with the automated emails of %(programme)s:", programme=summary.programme),
+        summary.sentence,
+        *((waiting,) if summary.waiting else ()),
+        summary.move,
+        *((_("What to do: %(fix)s", fix=summary.fix),) if summary.fix else ()),
+        _("Since: %(time)s", time=format_time(summary.since)) + "\n" + _details(link),
+        summary.meanwhile,
+    )
+    return _email("incident-opened", key, mailbox, f"{summary.programme}: {summary.title}", text)
 
 
 def _ended_email(summary: IncidentSummary, mailbox: str, key: str, link: str, *, now: datetime) -> NewMessage:
     """Return the email about an incident's end."""
-    text = f"""Hello,
-
-this is over, since {format_time(summary.closed_at or now)}:
-
-{summary.sentence}
-
-{summary.outcome}
-Details, for those who can log in: {link}
-
-Signet
-"""
-    return _email("incident-ended", key, mailbox, f"{summary.programme}: sending works again", text)
+    text = letter(
+        _("This problem ended at %(time)s:", time=format_time(summary.closed_at or now)),
+        summary.sentence,
+        *((summary.outcome,) if summary.outcome else ()),
+        _details(link),
+    )
+    return _email("incident-ended", key, mailbox, f"{summary.programme}: {summary.end_title}", text)
 
 
-def _waiting_line(summary: IncidentSummary) -> str:
-    if not summary.waiting:
-        return ""
-    return f"\n{summary.waiting} {'email waits' if summary.waiting == 1 else 'emails wait'} for it.\n"
+def _details(link: str) -> str:
+    return _("Details, once you are logged in: %(link)s", link=link)
 
 
 def _email(kind: str, key: str, mailbox: str, subject: str, text: str) -> NewMessage:

@@ -11,6 +11,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, enum_column, partial_index
 
+# Why the last alert was not sent, as stored.
+NO_PLATFORM = "The alert could not be mailed: this portal has no sender of its own."
+SWITCHED_OFF = "No alert was sent: alerts are switched off."
+TOO_MANY = "No alert was sent: twenty were sent today."
+
 
 class IncidentKind(StrEnum):
     """The kind of an incident."""

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext, ngettext
 
 from ..web.diagnosis_words import cause_and_fixes
-from ..web.labels import MOVE_LABELS_IN_ALERTS
+from ..web.labels import MOVES_IN_ALERTS
 from .models import EndReason, Incident, IncidentKind
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _WORD = re.compile(r"[^\s<>()\"',;]+")
 _NOTHING_LOST = lazy_gettext(
     "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
 )
+_NO_MOVE = lazy_gettext("It is not clear yet who can fix this.")
 _MEANWHILE = {
     IncidentKind.SENDING: _NOTHING_LOST,
     IncidentKind.RECIPIENTS: lazy_gettext("Each refused email stands in the delivery log with its reason."),
@@ -62,6 +63,7 @@ class IncidentSummary:
 
     programme: str
     title: str
+    end_title: str
     sentence: str
     move: str
     fix: str
@@ -75,12 +77,15 @@ class IncidentSummary:
 def summarize(incident: Incident, programme: str, waiting: int) -> IncidentSummary:
     """Return the content of an alert about an incident."""
     diagnosis = incident.diagnosis
+    is_sending = incident.kind in (IncidentKind.SENDING, IncidentKind.WORKER)
+    fixes = cause_and_fixes(diagnosis)[1] if diagnosis.get("cause") else []
     return IncidentSummary(
         programme=programme,
         title=title(incident, waiting),
+        end_title=_("sending works again") if is_sending else _("the problem is over"),
         sentence=redact_mailboxes(sentence(incident)),
-        move=MOVE_LABELS_IN_ALERTS.get(str(diagnosis.get("whose_move")), "nobody’s yet"),
-        fix=redact_mailboxes(str((diagnosis.get("fixes") or [""])[0])),
+        move=str(MOVES_IN_ALERTS.get(str(diagnosis.get("whose_move")), _NO_MOVE)),
+        fix=redact_mailboxes(fixes[0] if fixes else ""),
         since=incident.episode_started_at,
         closed_at=incident.closed_at,
         waiting=waiting,
@@ -157,7 +162,7 @@ def payload(incident: Incident, slug: str, waiting: int) -> dict[str, Any]:
 
 def redact_mailboxes(text: str) -> str:
     """Replace every email address: a username, or an affiliate's address in a server's reply."""
-    return _WORD.sub(lambda word: "that address" if "@" in word.group()[1:-1] else word.group(), text)
+    return _WORD.sub(lambda word: _("that address") if "@" in word.group()[1:-1] else word.group(), text)
 
 
 def _cause(incident: Incident) -> str:

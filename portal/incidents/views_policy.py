@@ -143,7 +143,7 @@ def _alerts(form: forms.WebhookForm, *, refused: bool = False, secret: str = "")
         policy=policy.get(current_user.account_id),
         deliveries=webhooks.latest(current_user.account_id),
         has_platform=bool(current_config().platform.server),
-        mailboxes=[mailbox for mailbox, _ in recipients.recipients_of(current_user.account)],
+        mailboxes=[one.mailbox for one in recipients.recipients_of(current_user.account)],
         secret=secret,
         form_errors=refused,
     )

@@ -75,18 +75,18 @@ FIELD_LABELS: Mapping[str, str] = {
     "wrapped_user": lazy_gettext("Affiliate Wrapped User"),
     "ehlo_name": lazy_gettext("EHLO name"),
 }
-# Who has to act, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert's line "Whose move: ...".
+# Who has to act, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert.
 MOVE_LABELS: Mapping[str, str] = {
     "owner": lazy_gettext("Yours"),
     "provider": lazy_gettext("Your provider’s"),
     "network_operator": lazy_gettext("Your network operator’s"),
     "operator": lazy_gettext("The portal operator’s"),
 }
-MOVE_LABELS_IN_ALERTS: Mapping[str, str] = {
-    "owner": lazy_gettext("yours"),
-    "provider": lazy_gettext("your provider’s"),
-    "network_operator": lazy_gettext("Your network operator’s"),
-    "operator": lazy_gettext("the portal operator’s"),
+MOVES_IN_ALERTS: Mapping[str, str] = {
+    "owner": lazy_gettext("You can fix this."),
+    "provider": lazy_gettext("Your provider has to fix this."),
+    "network_operator": lazy_gettext("Your network operator has to fix this."),
+    "operator": lazy_gettext("The operator of the portal has to fix this."),
 }
 _REPLY_LIMIT_CHARS = 600  # stored replies are shorter
 

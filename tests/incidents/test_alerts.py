@@ -6,7 +6,9 @@ import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from portal.accounts.models import Account, Membership
+from sqlalchemy import update
+
+from portal.accounts.models import Account, Membership, Owner
 from portal.accounts.registration import create_owner
 from portal.accounts.team.rights import Role
 from portal.clock import utcnow
@@ -15,6 +17,7 @@ from portal.incidents import alerts, policy
 from portal.outbox.models import Outcome
 from portal.outbox.sending.message import bodies
 from portal.state import get_state
+from tests.english import is_english
 from tests.incidents.conftest import (
     DOWN,
     REFUSED,
@@ -50,6 +53,24 @@ def test_a_failure_that_only_the_owner_can_fix_is_announced_at_once_and_its_end_
     run_worker_jobs()
     run_worker_jobs()
     assert [row.kind for row in alert_emails()] == ["incident-opened", "incident-ended"]
+
+
+def test_alerts_are_in_the_language_of_the_contact(brightleaf, clock):
+    db.session.execute(update(Owner).values(language="de"))
+    db.session.commit()
+    enqueue(brightleaf, 1)
+    process_attempt(brightleaf, diagnosis=REFUSED, reply_code=535)
+    run_worker_jobs()
+    process_attempt(brightleaf, Outcome.ACCEPTED)
+    clock.shift(61)
+    run_worker_jobs()
+    found = alert_emails()
+    assert len(found) == 2
+    for alert in found:
+        lines = [alert.subject, *bodies(alert)[0].splitlines()]
+        assert [line for line in lines if is_english(line)] == []
+    assert found[0].subject == "Brightleaf: 1 E-Mail wartet"
+    assert "hat den Benutzernamen und das Passwort nicht angenommen (535)." in bodies(found[0])[0]
 
 
 def test_a_short_server_failure_sends_no_alert(brightleaf, clock):
