@@ -118,12 +118,14 @@ class Case:
     stages: tuple[Stage, ...] = ()
     reply_codes: tuple[str, ...] = ()  # prefixes of the reply code, any of them: "5", "45", "535"
     enhanced_codes: tuple[str, ...] = ()  # any of them: "5.7.8", or "*.7.8" for both classes
+    not_enhanced_codes: tuple[str, ...] = ()  # none of them
     concepts: tuple[tuple[str, ...], ...] = ()  # any group whose concepts all occur in the text
     not_concepts: tuple[str, ...] = ()  # none of them occurs in the text
     phrases: tuple[str, ...] = ()  # any of them occurs in the text
     clues: tuple[Clue, ...] = ()  # all of them
     evidence: tuple[str, ...] = ()  # "key=value" of the failure's evidence, any of them
     numbers: tuple[str, ...] = ()  # Microsoft's AADSTS numbers, any of them
+    is_lasting: bool = False  # matches even if the reply asks for another try
 
 
 def _concept_groups(entry: TomlTable, key: str) -> tuple[tuple[str, ...], ...]:
@@ -149,12 +151,14 @@ def read_case(entry: TomlTable, prefix: str = "") -> Case:
         stages=entry.choices("stages", Stage),
         reply_codes=entry.texts("reply_codes"),
         enhanced_codes=entry.texts("enhanced_codes"),
+        not_enhanced_codes=entry.texts("not_enhanced_codes"),
         concepts=_concept_groups(entry, "concepts"),
         not_concepts=entry.texts("not_concepts"),
         phrases=entry.texts("phrases"),
         clues=entry.choices("clues", Clue),
         evidence=entry.texts("evidence"),
         numbers=entry.texts("numbers"),
+        is_lasting=entry.flag("lasting"),
     )
     entry.reject_unknown_keys()
     unknown = unknown_concepts(

@@ -21,6 +21,9 @@ what to do, the preferred fix first.
 The cases are tried from top to bottom, a provider's own before the general ones: first by the words of the reply, because
 many servers send a code that does not fit, then by the enhanced status code (RFC 3463), then by the reply code and
 the stage, then by the class of the code. Words stand for concepts, which `concepts.toml` lists in many languages.
+Microsoft's codes with details of three digits come before the words, because each has one meaning. Where the reply code,
+the enhanced code or the words ask for another try, no general case gives up the message; and no general case holds the
+account after a 4xx reply whose words ask for another try.
 Errors of OAuth token endpoints are recognised by Microsoft's AADSTS number or by words
 where there is a case for them, else by `error`; all of them that are final have the class **settings**.
 

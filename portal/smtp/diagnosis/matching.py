@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from ..server import Mechanism, Security
-from .cases import Case, Clue, DiagnosisKind, load_cases
+from .cases import Case, Clue, DiagnosisKind, RetryClass, load_cases
 from .phrases import concepts_in, fold, phrase_pattern
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _BEFORE_CREDENTIALS = frozenset({
     DiagnosisKind.ACCOUNT, DiagnosisKind.NETWORK, DiagnosisKind.RATE, DiagnosisKind.APP_PASSWORD,
     DiagnosisKind.LOGIN_DISABLED, DiagnosisKind.SECURITY,
 })  # fmt: skip
+_GIVES_UP = frozenset({RetryClass.RECIPIENT, RetryClass.MESSAGE})
 _STARTTLS_PORTS = frozenset({25, 587, 2525, 2587})
 
 
@@ -75,6 +76,11 @@ class FailureContext:
         """The text of the reply, or the description of a token endpoint's error, as phrases are compared with it."""
         reply, described = self.failure.reply, self.failure.evidence.get("description", "")
         return fold((reply.text if reply else described)[:_MAX_TEXT_CHARS])
+
+    @cached_property
+    def may_pass(self) -> bool:
+        """Whether the reply code, the enhanced status code or the words ask for another try."""
+        return self.code.startswith("4") or self.enhanced.startswith("4") or "come_back" in self.concepts
 
     @cached_property
     def concepts(self) -> frozenset[str]:
@@ -146,6 +152,8 @@ def _reply_matches(case: Case, context: FailureContext) -> bool:
         _enhanced_code_matches(code, context.enhanced) for code in case.enhanced_codes
     ):
         return False
+    if any(_enhanced_code_matches(code, context.enhanced) for code in case.not_enhanced_codes):
+        return False
     if case.phrases and not phrase_pattern(case.phrases).search(context.text):
         return False
     if case.concepts and not any(context.concepts.issuperset(group) for group in case.concepts):
@@ -167,17 +175,30 @@ def _matches(case: Case, context: FailureContext) -> bool:
     return _reply_matches(case, context)
 
 
+def _is_premature(case: Case, context: FailureContext) -> bool:
+    """Return whether a general case gives up the message, or holds the account, although the reply asks for another try."""
+    if case.is_lasting:
+        return False
+    if case.retry is RetryClass.SETTINGS:
+        return context.code.startswith("4") and "come_back" in context.concepts
+    return case.retry in _GIVES_UP and context.may_pass
+
+
 def first_match(context: FailureContext) -> Case:
     """Return the first case that matches, the provider's own cases first.
 
     A provider's case of wrong credentials is recognised by few words, such as "authentication failed", which begin replies
     about an address, a limit or the account as well. A general case that fits more of the words comes before it.
+    No general case gives up a message, or holds the account, where the reply asks for another try.
     The last general case matches every reply, and every reason other than a reply has a case of its own.
     """
     own = next((case for case in _own_cases(context) if _matches(case, context)), None)
     if own is not None and own.kind is not DiagnosisKind.CREDENTIALS:
         return own
-    general = next((case for case in load_cases() if _matches(case, context)), load_cases()[-1])
+    general = next(
+        (case for case in load_cases() if not _is_premature(case, context) and _matches(case, context)),
+        load_cases()[-1],
+    )
     return own if own is not None and general.kind not in _BEFORE_CREDENTIALS else general
 
 

@@ -32,6 +32,11 @@ _URL_PARAMETER = re.compile(
     r"(?<=[?&;])(?:ip=[0-9a-f.:]{2,45}|\w{1,12}=(?:ip|helo|ehlo)\b)|\brelay=\[?[0-9a-f.:]{2,45}",
     re.IGNORECASE,
 )
+# "Mail from 192.0.2.1" is about the address of the client, not about the sender.
+_MAIL_FROM_CLIENT = re.compile(
+    r"\b((?:mail|message|connection)s?) from (?=\W?\d{1,3}(?:\.\d{1,3}){3}\b)", re.IGNORECASE
+)
+_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 # Names of errors, such as SubmissionQuotaExceededException.
 _CAMEL = re.compile(r"(?<![A-Za-z])(?:[A-Z][a-z]{1,20}){2,8}(?:Exception|Error)(?![A-Za-z])")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -43,6 +48,8 @@ def fold(text: str) -> str:
     Parts of an address must not match a phrase: ``<quota@example.com>: user unknown`` is not about a quota.
     """
     text = _URL_PARAMETER.sub(" ", _ADDRESS.sub(" @ ", text))
+    text = _MAIL_FROM_CLIENT.sub(r"\1 of client host ", text)
+    text = _IPV4.sub(" quadaddress ", text)
     text += "".join(f" {_HUMP.sub(' ', name)}" for name in _CAMEL.findall(text))
     # Accents are removed before as well: normalisation takes quadratic time for long runs of them.
     decomposed = unicodedata.normalize("NFKD", _without_accents(text.casefold()))
