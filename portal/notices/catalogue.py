@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,16 @@ class Notice:
     variables: tuple[Variable, ...]
     locked: bool = False
     always_on: bool = False
+
+    @cached_property
+    def variable_names(self) -> frozenset[str]:
+        """The names of the variables."""
+        return frozenset(variable.name for variable in self.variables)
+
+    @cached_property
+    def link_names(self) -> frozenset[str]:
+        """The names of the variables that hold a whole address."""
+        return frozenset(one.name for one in self.variables if one.type is VariableType.LINK)
 
     @property
     def can_be_unsubscribed(self) -> bool:

@@ -6,6 +6,7 @@ text; the limits of the environment are a second safeguard. A text can read the 
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from decimal import Decimal
 from functools import lru_cache, wraps
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _CLOSING = {"{{": "}}", "{%": "%}"}
+_OPENING = re.compile(r"\{[{%]")
+_OTHER_OPENING = {"{{": re.compile(r"\{%"), "{%": re.compile(r"\{\{")}
 SOURCE_LIMIT_CHARS = 20_000
-TOKEN_LIMIT = 500  # outputs and tags of one part; each costs time at every preview
+TOKEN_LIMIT = 200  # outputs and tags of one part that is saved; each costs time at every preview
+FILTER_LIMIT = 200  # of all of them together
+_SENT_TOKEN_LIMIT = 500  # of one that is sent; earlier versions saved so many
 TOKEN_LIMIT_CHARS = 500  # of one output or tag
 _PARENTHESES_LIMIT = 20  # of one output or tag; the library needs quadratic time for them
 _OUTPUT_LIMIT_BYTES = 64 * 1024  # of a body; Gmail cuts off a message, with its layout, at 102 KB
@@ -78,7 +83,7 @@ class UnrenderableText(Exception):
 
 def find_tokens(source: str) -> list[LiquidToken]:
     """Return the outputs and tags of a text."""
-    return [one for one in _scan(source) if isinstance(one, LiquidToken)]
+    return [one for one in _scan(source, with_unclosed=False) if isinstance(one, LiquidToken)]
 
 
 def find_unclosed(source: str) -> list[UnclosedToken]:
@@ -86,29 +91,35 @@ def find_unclosed(source: str) -> list[UnclosedToken]:
     return [one for one in _scan(source) if isinstance(one, UnclosedToken)]
 
 
-def _scan(source: str) -> Iterator[LiquidToken | UnclosedToken]:
+def _scan(source: str, *, with_unclosed: bool = True) -> Iterator[LiquidToken | UnclosedToken]:
     """Find outputs, tags and unclosed braces. Reads each character a bounded number of times.
 
     Once closing braces were not found, they are not searched for again, because there are none further on either.
+    Without the unclosed braces, their opening is not searched for either.
     """
     at, counted, line, reported_to = 0, 0, 1, 0
     unclosable: set[str] = set()
-    while (start := source.find("{", at)) != -1:
-        opening = source[start : start + 2]
+    openings = _OPENING
+    while (found := openings.search(source, at)) is not None:
+        opening, start = found.group(), found.start()
         at = start + 1
-        if opening not in _CLOSING:
-            continue
-        line += source.count("\n", counted, start)
-        counted = start
         end = -1 if opening in unclosable else source.find(_CLOSING[opening], start + 2)
+        if end == -1 and not with_unclosed:
+            unclosable.add(opening)
+            if len(unclosable) == len(_CLOSING):
+                return
+            openings = _OTHER_OPENING[opening]
+            continue
         if end == -1:
             unclosable.add(opening)
-            if start >= reported_to:  # {{{{ are two
-                reported_to = start + 2
-                yield UnclosedToken(opening, line)
+            if start < reported_to:  # {{{{ are two
+                continue
+            reported_to = start + 2
         else:
             at = end + 2
-            yield LiquidToken(source[start:at], start, line)
+        line += source.count("\n", counted, start)
+        counted = start
+        yield UnclosedToken(opening, line) if end == -1 else LiquidToken(source[start:at], start, line)
 
 
 class _FalsyString(str):
@@ -289,7 +300,11 @@ def parse(source: str, *, html: bool) -> BoundTemplate:
                 source_limit_chars=f"{SOURCE_LIMIT_CHARS:,}",
             )
         )
-    for one in _scan(source):  # the library needs quadratic time for what is refused here
+    for number, one in enumerate(
+        _scan(source)
+    ):  # the library needs quadratic time for most of what is refused here
+        if number >= _SENT_TOKEN_LIMIT:
+            raise UnrenderableText(_("It has more than %(limit)s placeholders.", limit=_SENT_TOKEN_LIMIT))
         if isinstance(one, UnclosedToken):
             raise UnrenderableText(_("A %(opening)s is not closed.", opening=one.opening))
         if len(one.text) > TOKEN_LIMIT_CHARS:

@@ -60,8 +60,8 @@ _SCHEMES = {"http", "https", "mailto", "tel"}
 _COLOUR_FUNCTION = re.compile(r"\b(?:rgb|hsl)a?\([0-9 ,.%/]*\)", re.IGNORECASE)
 _PLAIN_STYLE_VALUE = re.compile(r"[\w\s#%.,!'\"/+-]*")
 _MAILBOX_SCHEME = re.compile(r"\A(?:mailto|tel):", re.IGNORECASE)
-ELEMENT_LIMIT = 1_500
-TAG_LIMIT = 2 * ELEMENT_LIMIT  # each element has two
+ELEMENT_LIMIT = 1_000  # of an email; values can add line breaks to those of its source
+SOURCE_ELEMENT_LIMIT = 500  # of a source; the longest one has 40 characters for each
 _URL = re.compile(r"(?i)(?:https?://[^\s/]|mailto:[^\s@]+@|tel:[+(0-9])")
 
 
@@ -86,24 +86,29 @@ def sanitize(html: str) -> SanitizedHtml:
     Raises:
         TooManyElements: the HTML has more elements than ``ELEMENT_LIMIT``, before or after closing those left open.
     """
-    _check_element_count(html)
-    cleaned = _clean(read_tokens(html))
-    _check_element_count(cleaned)
-    return SanitizedHtml(cleaned)
+    _check_element_count(html, ELEMENT_LIMIT)
+    return SanitizedHtml(_clean(read_tokens(html)))
 
 
-def _check_element_count(html: str) -> None:
-    if html.count("<") > TAG_LIMIT:
+def has_many_elements(html: str, limit: int = SOURCE_ELEMENT_LIMIT) -> bool:
+    """Return whether HTML has more tags than ``limit`` elements, which have two each."""
+    return html.count("<") > 2 * limit
+
+
+def _check_element_count(html: str, limit: int) -> None:
+    if has_many_elements(html, limit):
         raise TooManyElements(
-            gettext("It has more than %(element_limit)s elements.", element_limit=f"{ELEMENT_LIMIT:,}")
+            gettext("It has more than %(element_limit)s elements.", element_limit=f"{limit:,}")
         )
 
 
 def _clean(tokens: Iterable[Token], marker: str = "") -> str:
     """Run nh3. A ``marker`` begins the stand-ins for Liquid tokens; comments are kept then, since some stand for tags."""
     writer = WellFormedHtml(_KEPT, dropped_with_content=_DROPPED_WITH_CONTENT, kept_comment=marker)
+    html = writer.write(one._replace(value=RENAMED[one.value]) if _is_renamed(one) else one for one in tokens)
+    _check_element_count(html, SOURCE_ELEMENT_LIMIT if marker else ELEMENT_LIMIT)
     return nh3.clean(
-        writer.write(one._replace(value=RENAMED[one.value]) if _is_renamed(one) else one for one in tokens),
+        html,
         tags=_TAGS,
         clean_content_tags=_DROPPED_WITH_CONTENT,
         attributes=_ATTRIBUTES,
@@ -172,9 +177,9 @@ def sanitize_source(source: str) -> SanitizedSource:
 
     Raises:
         MisplacedTag: sanitising would remove or move a Liquid tag.
-        TooManyElements: the source has more elements than ``ELEMENT_LIMIT``.
+        TooManyElements: the source has more elements than ``SOURCE_ELEMENT_LIMIT``.
     """
-    _check_element_count(source)
+    _check_element_count(source, SOURCE_ELEMENT_LIMIT)
     marker = unused_marker(source)
     masked, tokens = _mask_tokens(source, marker)
     rules = SanitizerRules(
@@ -191,8 +196,10 @@ def sanitize_source(source: str) -> SanitizedSource:
     unmasked = re.sub(rf"<!--({marker}\d+x)-->", r"\1", cleaned)
     _check_tags_kept(tokens, unmasked, marker)
 
+    word = re.compile(rf"{marker}(\d+)x")
+
     def unmask(text: str) -> str:
-        return re.sub(rf"{marker}(\d+)x", lambda match: tokens[int(match.group(1))].text, str(text))
+        return word.sub(lambda match: tokens[int(match.group(1))].text, text) if marker in text else text
 
     def addresses_of(tag: str, attribute: str) -> list[str]:
         starts = (one for one in read if one.kind is Kind.START and one.value == tag)
@@ -200,7 +207,7 @@ def sanitize_source(source: str) -> SanitizedSource:
 
     return SanitizedSource(
         unmask(unmasked),
-        [Removal(unmask(what), why) for what, why in removed],
+        [Removal(what.unmasked(unmask), why) for what, why in removed],
         addresses_of("a", "href"),
         addresses_of("img", "src"),
     )

@@ -19,12 +19,13 @@ from .checks.syntax import (
     describe_element_count,
     describe_length,
     describe_placeholder_count,
+    describe_token_excess,
     find_errors,
     shorten,
 )
 from .liquid import SOURCE_LIMIT_CHARS, TOKEN_LIMIT, UnrenderableText
 from .markup.html_tokens import Kind, read_tokens
-from .markup.markdown import PART_LIMIT, TooManyParts, markdown_to_html
+from .markup.markdown import TooManyParts, markdown_to_html
 from .texts import Text
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Account
     from .catalogue import Notice
-    from .markup.removals import Removal
+    from .markup.removals import Phrase, Removal
 
-SUBJECT_LIMIT_CHARS = 200
 _REMOVED_SHOWN = 10  # of what the sanitiser removed
 _REMOVED_LIMIT_CHARS = 100  # of the description of each
 _ERRORS_SHOWN = 5  # at most, for each field
@@ -134,8 +134,12 @@ def validate(notice: Notice, account: Account, entered: Text, *, with_trials: bo
 def _read_part(name: str, entered: str, notice: Notice) -> _Part:
     if len(entered) > SOURCE_LIMIT_CHARS:  # before anything else reads it
         return _Part(entered, [describe_length(len(entered))])
+    if name == "subject" and len(entered) > subjects.READ_LIMIT_CHARS:
+        return _Part(entered, [subjects.describe_length()])
     html = name == "html"
     source = rendering.clean_lines(entered).strip()
+    if excess := describe_token_excess(source):
+        return _Part(source, [excess])
     source, repaired = braces.repair(source, notice, html=html)
     source, conversions, unknown = leaddyno.convert(source, notice, html=html)
     placeholders = foreign.find_placeholders(source, notice, html=html)
@@ -178,7 +182,9 @@ def _suggest(unknown: str, notice: Notice) -> str:
 
 
 def _validate_subject(subject: str, errors: list[str]) -> None:
-    html = subjects.find_html(subject) if len(subject) <= SOURCE_LIMIT_CHARS else []
+    if len(subject) > subjects.READ_LIMIT_CHARS:
+        return
+    html = subjects.find_html(subject)
     if subjects.is_invisible(subject):
         errors.append(_("Enter a subject."))
     elif "\n" in subject:
@@ -189,13 +195,8 @@ def _validate_subject(subject: str, errors: list[str]) -> None:
                 "Put the link into the text: subjects are shown in lists, and anyone who sees the link can use it."
             )
         )
-    elif len(subject) > SUBJECT_LIMIT_CHARS:
-        errors.append(
-            _(
-                "Shorten the subject to %(limit)s characters; inboxes show about 60.",
-                limit=SUBJECT_LIMIT_CHARS,
-            )
-        )
+    elif len(subject) > subjects.LIMIT_CHARS:
+        errors.append(subjects.describe_length())
     elif html:
         errors.append(
             _("Write the subject without HTML: an inbox shows %(tag)s as it stands.", tag=shorten(html[0]))
@@ -216,12 +217,8 @@ def _sanitize_html(part: _Part, notice: Notice, *, is_markdown: bool) -> tuple[s
     if is_markdown:
         try:
             html = markdown_to_html(html, notice)
-        except TooManyParts:
-            sentence = _(
-                "This has more than %(limit)s lines, links, pictures or emphasised words; remove some.",
-                limit=f"{PART_LIMIT:,}",
-            )
-            errors.append(sentence)
+        except TooManyParts as error:
+            errors.append(formats.describe_excess(error))
             return html, [], []
     if len(html) > SOURCE_LIMIT_CHARS:
         errors.append(describe_length(len(html), as_html=True))
@@ -268,13 +265,15 @@ def _has_words(html: str) -> bool:
 
 def _describe_removals(removed: Sequence[Removal]) -> tuple[str, ...]:
     """Return a sentence for each reason, which names what was removed for it."""
-    by_reason: dict[str, list[str]] = {}
+    by_reason: dict[Phrase, list[Phrase]] = {}
     for one in removed:
-        by_reason.setdefault(one.why, []).append(shorten(one.what, _REMOVED_LIMIT_CHARS))
-    return tuple(
-        _("Signet removes %(parts)s: %(why)s.", parts=", ".join(_limit(parts, _REMOVED_SHOWN)), why=why)
-        for why, parts in by_reason.items()
-    )
+        by_reason.setdefault(one.why, []).append(one.what)
+    sentences = []
+    for why, parts in by_reason.items():
+        shown = [shorten(str(one), _REMOVED_LIMIT_CHARS) for one in parts[:_REMOVED_SHOWN]]
+        listed = ", ".join((*shown, *_more(parts, _REMOVED_SHOWN)))
+        sentences.append(_("Signet removes %(parts)s: %(why)s.", parts=listed, why=str(why)))
+    return tuple(sentences)
 
 
 def _format_errors(errors: list[TextError], name: str, notice: Notice) -> list[str]:
@@ -310,8 +309,13 @@ def _in_line(line: int, sentence: str) -> str:
 
 
 def _limit(sentences: Sequence[str], shown: int) -> tuple[str, ...]:
-    more = len(sentences) - shown
-    return (*sentences[:shown], _("and %(number)s more", number=more)) if more > 0 else tuple(sentences)
+    return (*sentences[:shown], *_more(sentences, shown))
+
+
+def _more(parts: Sequence[object], shown: int) -> tuple[str, ...]:
+    """Return how many parts are not shown, as words, if there are any."""
+    more = len(parts) - shown
+    return (_("and %(number)s more", number=more),) if more > 0 else ()
 
 
 def _line_of(source: str, index: int) -> int:

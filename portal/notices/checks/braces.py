@@ -11,7 +11,6 @@ from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from ..catalogue import VariableType
 from ..liquid import TAGS, TOKEN_LIMIT, TOKEN_LIMIT_CHARS, find_tokens
 from ..markup.html_tokens import Kind, read_tokens
 from .syntax import describe_invalid
@@ -58,12 +57,13 @@ _FALLBACK = re.compile(  # {{ x || "y" }}, {{ x or "y" }}, {{ x, "y" }}, {{ x | 
 _SIGNS_AROUND = re.compile(r"\{\{\s*[.$@=]?\s*(\w{1,40})\s*(?:\(\s*\))?[;.]?\s*\}\}")
 _OUTPUT_AS_TAG = re.compile(r"\{%\s*(\w{1,40})\s*%\}")
 _OPERATORS = {"&&": " and ", "||": " or "}
+_SIGNS_LIMIT = 4_000  # braces, encoded ones and character references; a source with more is left as it is
 _VOID = {"br", "hr", "img", "wbr"}
 
 
 def repair(source: str, notice: Notice, *, html: bool) -> tuple[str, list[tuple[str, str]]]:
     """Return the source with its tokens repaired, and the pairs that were replaced. Takes linear time."""
-    if source.count("{") + source.count("%7") + source.count("&") > 8 * TOKEN_LIMIT:
+    if source.count("{") + source.count("%7") + source.count("&") > _SIGNS_LIMIT:
         return source, []
     pairs: dict[str, str] = {}
     if html:
@@ -73,9 +73,9 @@ def repair(source: str, notice: Notice, *, html: bool) -> tuple[str, list[tuple[
     if len(_APART.findall(source)) <= TOKEN_LIMIT:  # each is parsed
         source = _APART.sub(lambda match: _bring_together(match, pairs), source)
     source = _ENCODED.sub(lambda match: _decode(match, pairs), source)
-    names = {variable.name for variable in notice.variables}
+    names = notice.variable_names
     source = _MISCOUNTED.sub(lambda match: _count_right(match, pairs, names), source)
-    links = {variable.name for variable in notice.variables if variable.type is VariableType.LINK}
+    links = notice.link_names
 
     def drop_scheme(match: re.Match[str]) -> str:
         if match.group(2) not in links:
@@ -96,7 +96,7 @@ def _bring_together(match: re.Match[str], pairs: dict[str, str]) -> str:
     return new
 
 
-def _count_right(match: re.Match[str], pairs: dict[str, str], names: set[str]) -> str:
+def _count_right(match: re.Match[str], pairs: dict[str, str], names: frozenset[str]) -> str:
     """Return two braces on both sides of a variable that has one or three on a side."""
     opening, name, closing = match.groups()
     counts = len(opening), len(closing)
@@ -134,7 +134,7 @@ def _repair_tokens(source: str, pairs: dict[str, str], notice: Notice, *, html: 
     tokens = find_tokens(source)
     if len(tokens) > TOKEN_LIMIT:
         return source
-    known = {variable.name for variable in notice.variables}
+    known = notice.variable_names
     for token in tokens:
         if len(token.text) > TOKEN_LIMIT_CHARS:
             continue
@@ -146,7 +146,7 @@ def _repair_tokens(source: str, pairs: dict[str, str], notice: Notice, *, html: 
     return "".join((*parts, source[at:]))
 
 
-def _repair_token(token: str, known: set[str], *, html: bool) -> str:
+def _repair_token(token: str, known: frozenset[str], *, html: bool) -> str:
     """Return a token as it was meant, or unchanged if that is not certain."""
     quoted = _QUOTED_NAME.match(token)
     if quoted is not None and quoted.group(2) in known:  # quotes would print the name itself
@@ -163,7 +163,7 @@ def _repair_token(token: str, known: set[str], *, html: bool) -> str:
     return token
 
 
-def _meanings(token: str, known: set[str]) -> Iterator[str]:
+def _meanings(token: str, known: frozenset[str]) -> Iterator[str]:
     """Yield what a token can have meant, the most likely one first."""
     straight = token.translate(_STRAIGHT)
     yield straight

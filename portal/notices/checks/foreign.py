@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import islice
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_babel import gettext as _
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _NAME = r"[A-Za-z][A-Za-z0-9_.:-]{0,40}"
 _WORDS = r"[A-Za-z][A-Za-z0-9_.-]{0,30}(?: [A-Za-z0-9_.-]{1,30}){1,2}"
 _FALLBACK = r"(?:\s?\|[^{}<>\n\x01]{0,40}|\s[a-z]{1,20}=[^{}<>\n\x01]{0,40})?"
+# A look-behind follows the sign it is about: a pattern that begins with a character is searched for several times as fast.
+_SINGLE_BRACE = r"\{(?<!\{\{)"
+_SINGLE_PERCENT = r"%(?<![\w%]%)"
 _QUOTE = r"(?:[\"'“”‘’]|&quot;|&#39;)"
 _STRONG = tuple(
     re.compile(pattern)
@@ -42,42 +45,43 @@ _STRONG = tuple(
         rf"[$#][{{\[]\s?({_NAME})\s?[}}\]]\$?",
         rf"\[[$*]({_NAME})\*?\]",
         rf"\{{[$!#]\s?({_NAME}){_FALLBACK}\s?\}}",
-        rf"(?<!\{{)\{{{_QUOTE}({_NAME}){_QUOTE}\}}(?!\}})",
+        rf"{_SINGLE_BRACE}{_QUOTE}({_NAME}){_QUOTE}\}}(?!\}})",
         rf"(?:##|@@)({_NAME})(?:##|@@)",
         r"\$([a-z][a-z0-9_]{1,40})\$",
-        rf"(?<!\{{)\\?\{{\s?({_NAME}|{_WORDS}){_FALLBACK}\s?\\?\}}(?!\}})",
-        rf"(?<!%7[Bb])%7[Bb]({_NAME})%7[Dd](?!%7[Dd])",
-        r"(?<!\{)\{([0-9])\}(?!\})",  # numbered ones, of translations
-        r"(?<![\w%])%(?:\(([A-Za-z]\w{0,40})\)|[1-9]\$)[sd](?!\w)",
-        r"(?<![\w%])%(s)(?![\w%])",
+        rf"[\\{{](?<!\{{[\\{{])(?:(?<=\{{)|(?<=\\)\{{)\s?({_NAME}|{_WORDS}){_FALLBACK}\s?\\?\}}(?!\}})",
+        rf"%7[Bb](?<!%7[Bb]%7[Bb])({_NAME})%7[Dd](?!%7[Dd])",
+        rf"{_SINGLE_BRACE}([0-9])\}}(?!\}})",  # numbered ones, of translations
+        rf"{_SINGLE_PERCENT}(?:\(([A-Za-z]\w{{0,40}})\)|[1-9]\$)[sd](?!\w)",
+        rf"{_SINGLE_PERCENT}(s)(?![\w%])",
     )
 )
-_PERCENT = re.compile(rf"(?<![\w%])%({_NAME})(?:\|[^%<>\n\x01]{{0,40}})?%")
+_PERCENT = re.compile(rf"{_SINGLE_PERCENT}({_NAME})(?:\|[^%<>\n\x01]{{0,40}})?%")
 _WEAK = tuple(  # ordinary text can look like this, so the name decides
     re.compile(pattern)
     for pattern in (
         rf"\[\s?({_NAME}|{_WORDS})(?:,\s?fallback=[^\[\]<>\n\x01]{{0,40}}|\s?\|[^\[\]<>\n\x01]{{0,40}})?\s?\](?![(\[:])",
-        r"(?<![\w-])-([A-Za-z][A-Za-z0-9_]{1,40})-(?![\w-])",
-        rf"(?<![\w#&])#({_NAME})#(?!\w)",
+        r"-(?<![\w-]-)([A-Za-z][A-Za-z0-9_]{1,40})-(?![\w-])",
+        rf"#(?<![\w#&]#)({_NAME})#(?!\w)",
         r"<([A-Za-z][A-Za-z0-9_]{1,40})\s?/?>",
         r"&lt;([A-Za-z][A-Za-z0-9_]{1,40})\s?/?&gt;",
-        r"(?<![\w$])\$([A-Za-z][A-Za-z0-9_]{1,40})(?![\w$])",
+        r"\$(?<![\w$]\$)([A-Za-z][A-Za-z0-9_]{1,40})(?![\w$])",
     )
 )
 _COMPOUND = tuple(  # more ordinary still: only names that no one would write as words, such as first_name
     re.compile(pattern)
     for pattern in (
         rf"[«‹]\s?({_NAME}|{_WORDS})\s?[»›]",
-        r"(?<![\w@./])@\(?([A-Za-z]\w{0,20}(?:[._]\w{1,20}){1,2})\)?",
-        r"(?<![\w%])%([A-Za-z][A-Za-z0-9_]{1,40})(?![\w%])",
+        r"@(?<![\w@./]@)\(?([A-Za-z]\w{0,20}(?:[._]\w{1,20}){1,2})\)?",
+        rf"{_SINGLE_PERCENT}([A-Za-z][A-Za-z0-9_]{{1,40}})(?![\w%])",
         *(
-            rf"(?<![\w{sign}])[{sign}]{{1,3}}({_NAME})[{sign}]{{1,3}}(?![\w{sign}])"
+            rf"[{sign}](?<![\w{sign}][{sign}])[{sign}]{{0,2}}({_NAME})[{sign}]{{1,3}}(?![\w{sign}])"
             for sign in ("~", "!", "|", "_", "*", "\\^")
         ),
         rf"\(({_NAME})\)",
-        r"(?<![\w/?&=.@:#$%-])([A-Za-z][A-Za-z0-9]{0,20}(?:_[A-Za-z0-9]{1,20}){1,3})(?![\w=/])",
+        r"(?=[A-Za-z])(?<![\w/?&=.@:#$%-])([A-Za-z][A-Za-z0-9]{0,20}(?:_[A-Za-z0-9]{1,20}){1,3})(?![\w=/])",
     )
 )
+_BARE_NAME = _COMPOUND[-1]
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _FORMATTING = re.compile(
     r"</?(?:a|b|bdi|bdo|code|em|font|i|mark|o:p|small|span|strong|sub|sup|u|wbr)(?:\s[^<>]{0,300})?/?>"
@@ -133,6 +137,15 @@ class Placeholder:
         return f"{sent} {remedy}"
 
 
+class _Spellings(Enum):
+    """Groups of spellings, in the order in which they are searched for."""
+
+    STRONG = _STRONG
+    PERCENT = (_PERCENT,)
+    WEAK = _WEAK
+    COMPOUND = _COMPOUND
+
+
 class _Found(NamedTuple):
     """A match: where it is in the source, the name in it, what recipients see, and the variable meant."""
 
@@ -153,13 +166,13 @@ def find_placeholders(source: str, notice: Notice, *, html: bool) -> list[Placeh
     """
     masked = mask(source, html=html)
     found: list[_Found] = []
-    for patterns in ((*_STRONG, _PERCENT, *_WEAK), _COMPOUND):
-        found += _find(masked, notice, patterns, html=html)
+    for spellings in ((_Spellings.STRONG, _Spellings.PERCENT, _Spellings.WEAK), (_Spellings.COMPOUND,)):
+        found += _find(masked, notice, spellings, html=html)
         masked = fill(masked, [(one.start, one.end) for one in found])
         view, places = _as_read(masked, html=html)
         if len(view) == len(source):
             continue
-        for one in _find(view, notice, patterns, html=html):
+        for one in _find(view, notice, spellings, html=html):
             # An escape belongs to the sign after it; formatting before the first sign does not belong to the placeholder.
             before = places[one.start - 1] + 1 if one.start else 0
             start = places[one.start] if html else before
@@ -168,27 +181,33 @@ def find_placeholders(source: str, notice: Notice, *, html: bool) -> list[Placeh
     return list(_placed(source, sorted(found), notice))
 
 
-def _find(masked: str, notice: Notice, patterns: Iterable[re.Pattern[str]], *, html: bool) -> list[_Found]:
+def _find(masked: str, notice: Notice, spellings: Iterable[_Spellings], *, html: bool) -> list[_Found]:
     found: list[_Found] = []
-    for pattern in patterns:
-        if pattern is _COMPOUND[-1] and html:  # a name alone: those of attributes are meant
+    patterns: list[tuple[_Spellings, re.Pattern[str]]]
+    patterns = [(one, pattern) for one in spellings for pattern in one.value]
+    for spelling, pattern in patterns:
+        if pattern is _BARE_NAME and html:  # a name alone: those of attributes are meant
             masked = fill(masked, [one.span() for one in _TAG.finditer(masked)])
-        named = (
-            (one, (one[1] or "").strip(), _variable(one, pattern, notice)) for one in pattern.finditer(masked)
-        )
-        matches = list(islice((one for one in named if _is_placeholder(*one, pattern)), TOKEN_LIMIT + 1))
-        found += [_Found(*match.span(), name, match.group(), variable) for match, name, variable in matches]
+        matches: list[_Found] = []
+        for match in pattern.finditer(masked):
+            name = (match[1] or "").strip()
+            variable = _variable(match, name, spelling, notice)
+            if _is_placeholder(match, name, variable, spelling):
+                matches.append(_Found(*match.span(), name, match.group(), variable))
+                if len(matches) > TOKEN_LIMIT:
+                    break
         if matches:
-            masked = fill(masked, [match.span() for match, _, _ in matches])
+            found += matches
+            masked = fill(masked, [(one.start, one.end) for one in matches])
     return found
 
 
-def _is_placeholder(match: re.Match[str], name: str, variable: str, pattern: re.Pattern[str]) -> bool:
-    if pattern in _COMPOUND:
+def _is_placeholder(match: re.Match[str], name: str, variable: str, spelling: _Spellings) -> bool:
+    if spelling is _Spellings.COMPOUND:
         return bool(variable) and is_compound(name)
-    if pattern in _WEAK:
+    if spelling is _Spellings.WEAK:
         return bool(variable) or _is_identifier(match)
-    return pattern is not _PERCENT or bool(variable) or not _is_encoded(name)
+    return spelling is _Spellings.STRONG or bool(variable) or not _is_encoded(name)
 
 
 def _as_read(masked: str, *, html: bool) -> tuple[str, list[int]]:
@@ -245,7 +264,7 @@ def _replace_output(token: str, notice: Notice) -> str:
     if match is None:
         return ""
     name = match.group(1)
-    if name in {variable.name for variable in notice.variables} and not token.startswith("{{{"):
+    if name in notice.variable_names and not token.startswith("{{{"):
         return ""
     variable = variable_meant(name, notice)
     filters = _FILTERS.search(token)
@@ -253,11 +272,11 @@ def _replace_output(token: str, notice: Notice) -> str:
     return f"{{{{ {variable}{rest} }}}}" if variable else ""
 
 
-def _variable(match: re.Match[str], pattern: re.Pattern[str], notice: Notice) -> str:
-    name = (match.group(1) or "").strip()
-    if pattern in _WEAK and "_" not in name and match.group().startswith(("-", "<", "&")):
+def _variable(match: re.Match[str], name: str, spelling: _Spellings, notice: Notice) -> str:
+    if spelling is _Spellings.WEAK and "_" not in name and match.group().startswith(("-", "<", "&")):
         return ""  # a dash around a word, or an element
-    return variable_meant(name, notice) or variable_meant(name.partition(":")[0], notice)
+    found = variable_meant(name, notice)
+    return found or (variable_meant(name.partition(":")[0], notice) if ":" in name else "")
 
 
 def _is_identifier(match: re.Match[str]) -> bool:

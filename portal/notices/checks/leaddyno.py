@@ -54,7 +54,7 @@ def convert(
     source: str, notice: Notice, *, html: bool
 ) -> tuple[str, list[Conversion], list[UnknownPlaceholder]]:
     """Return the text with variables, the conversions, and the placeholders that were left in place."""
-    known = {variable.name for variable in notice.variables}
+    known = notice.variable_names
     converted: dict[str, Conversion] = {}
     unknown: list[UnknownPlaceholder] = []
     position = _Position(source)
@@ -80,9 +80,7 @@ def replace_meant(source: str, notice: Notice) -> str:
 
     def replace(match: re.Match[str]) -> str:
         placeholder = match.group(1)
-        if _VARIABLES.get(placeholder, placeholder.lower()) in {
-            variable.name for variable in notice.variables
-        }:
+        if _VARIABLES.get(placeholder, placeholder.lower()) in notice.variable_names:
             return match.group()
         variable = variable_meant(placeholder, notice)
         return f"{{{{ {variable} }}}}" if variable else match.group()

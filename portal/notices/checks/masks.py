@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from ..liquid import find_tokens
 
 FILLER = "\x01"  # no pattern of a check matches it
 _UNSEEN = {"<!--": "-->", "<style": "</style", "<script": "</script", "<title": "</title"}
+_UNSEEN_START = re.compile("|".join(_UNSEEN))
 
 
 def mask(source: str, *, html: bool, tokens: bool = True) -> str:
@@ -22,7 +25,10 @@ def fill(source: str, spans: list[tuple[int, int]]) -> str:
         if end <= at:
             continue
         inner = source[max(at, start) : end]
-        parts += (source[at:start], "\n".join(FILLER * len(line) for line in inner.split("\n")))
+        filler = FILLER * len(inner)
+        if "\n" in inner:
+            filler = "\n".join(FILLER * len(line) for line in inner.split("\n"))
+        parts += (source[at:start], filler)
         at = end
     return "".join((*parts, source[at:]))
 
@@ -34,11 +40,9 @@ def _unseen_spans(source: str) -> list[tuple[int, int]]:
         lowered = "".join(one if len(one) == 1 else "x" for one in map(str.lower, source))
     spans: list[tuple[int, int]] = []
     at = 0
-    while (start := lowered.find("<", at)) != -1:
-        opening = next((one for one in _UNSEEN if lowered.startswith(one, start)), "")
-        at = start + 1
-        if opening:
-            end = lowered.find(_UNSEEN[opening], start + len(opening))
-            at = len(source) if end == -1 else end + len(_UNSEEN[opening])
-            spans.append((start, at))
+    while (opening := _UNSEEN_START.search(lowered, at)) is not None:
+        closing = _UNSEEN[opening.group()]
+        end = lowered.find(closing, opening.end())
+        at = len(source) if end == -1 else end + len(closing)
+        spans.append((opening.start(), at))
     return spans

@@ -83,7 +83,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 
 def variable_meant(name: str, notice: Notice) -> str:
     """Return the variable of the notice that corresponds to a name of another product, or an empty string."""
-    return _meant(name, frozenset(variable.name for variable in notice.variables))
+    return _meant(name, notice.variable_names)
 
 
 @lru_cache(maxsize=1024)  # a text names the same few variables in each check

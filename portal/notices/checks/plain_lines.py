@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..catalogue import VariableType
-
 if TYPE_CHECKING:
     from ..catalogue import Notice
 
@@ -42,7 +40,7 @@ def separate_tag_lines(source: str) -> str:
 
 def link_addresses(html: str, notice: Notice) -> str:
     """Return HTML with links for the addresses in its text, which are not in a link or in code."""
-    links = {variable.name for variable in notice.variables if variable.type is VariableType.LINK}
+    links = notice.link_names
 
     def link(match: re.Match[str]) -> str:
         text, name = match.group(), match.group(1)

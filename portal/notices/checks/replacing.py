@@ -12,8 +12,8 @@ from .braces import repair
 from .foreign import replace_placeholders
 from .leaddyno import Conversion
 from .names import variable_meant
-from .subjects import find_html, remove_html
-from .syntax import shorten
+from .subjects import READ_LIMIT_CHARS, find_html, remove_html
+from .syntax import describe_token_excess, shorten
 
 if TYPE_CHECKING:
     from ..catalogue import Notice
@@ -28,12 +28,14 @@ class Replaced(NamedTuple):
 
 
 def replace_all(notice: Notice, text: Text) -> Replaced:
-    """Return the text with replacements; one that is too long is returned unchanged."""
+    """Return the text with replacements. A part that is too long or has too many placeholders stays unchanged."""
     pairs: dict[tuple[str, str], None] = {}
     parts: dict[str, str] = {}
     for name in ("subject", "html", "text", "markdown"):
         source = getattr(text, name)
-        if source is None or len(source) > SOURCE_LIMIT_CHARS:
+        if source is None or len(source) > SOURCE_LIMIT_CHARS or describe_token_excess(source):
+            continue
+        if name == "subject" and len(source) > READ_LIMIT_CHARS:
             continue
         html = name == "html"
         new, found = repair(source, notice, html=html)
@@ -47,7 +49,7 @@ def replace_all(notice: Notice, text: Text) -> Replaced:
         if name == "subject":
             tags = find_html(new)
             new = remove_html(new) if tags else new
-            pairs |= dict.fromkeys((one, remove_html(one)) for one in tags)
+            pairs |= {(one, remove_html(one)): None for one in dict.fromkeys(tags)}
         elif name in ("html", "markdown"):
             new, found = complete_addresses(new)
             pairs |= dict.fromkeys(found)

@@ -6,6 +6,10 @@ import re
 import unicodedata
 from html import unescape
 
+from flask_babel import gettext as _
+
+LIMIT_CHARS = 200
+READ_LIMIT_CHARS = 2_000  # a longer subject is refused for its length, and not read
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs without ink
 _ELEMENTS = (
     "a abbr article aside b big blink blockquote body br button caption center cite code dd del div dl dt em font footer form "
@@ -13,12 +17,18 @@ _ELEMENTS = (
     "script section small span strike strong style sub sup svg table tbody td tfoot th thead title tr tt u ul video wbr"
 )
 _TAG = re.compile(
-    rf"</?(?:{_ELEMENTS.replace(' ', '|')})(?:\s[^<>]{{0,300}})?/?>|<!--.{{0,300}}?-->|<!doctype[^<>]{{0,100}}>",
+    rf"<(?=[a-z/!])(?:/?(?:{_ELEMENTS.replace(' ', '|')})(?:\s[^<>]{{0,300}})?/?>"
+    r"|!--(?:(?!<!--|-->).){0,300}+-->|!doctype[^<>]{0,100}>)",
     re.IGNORECASE | re.DOTALL,
 )
 _REFERENCE = re.compile(
     r"&(?:[A-Za-z]{2,30}[0-9]{0,2}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});|&(?:amp|nbsp|quot|copy|reg|lt|gt)(?![\w;])"
 )
+
+
+def describe_length() -> str:
+    """Return the error of a subject that is too long."""
+    return str(_("Shorten the subject to %(limit)s characters; inboxes show about 60.", limit=LIMIT_CHARS))
 
 
 def find_html(subject: str) -> list[str]:

@@ -14,6 +14,7 @@ from liquid.exceptions import LiquidError
 
 from .. import sanitize
 from ..liquid import (
+    FILTER_LIMIT,
     FILTERS,
     SOURCE_LIMIT_CHARS,
     TAGS,
@@ -59,13 +60,11 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
     if len(source) > SOURCE_LIMIT_CHARS:
         yield TextError(1, describe_length(len(source), converted=True))
         return
-    if source.count("<") > sanitize.TAG_LIMIT:
+    if sanitize.has_many_elements(source):
         yield TextError(1, describe_element_count())
         return
-    if any(
-        source.count(output) + source.count(tag) > TOKEN_LIMIT for output, tag in (("{{", "{%"), ("}}", "%}"))
-    ):
-        yield TextError(1, describe_placeholder_count())
+    if excess := describe_token_excess(source):
+        yield TextError(1, excess)
         return
     syntax_errors = [
         *_find_unclosed(source),
@@ -82,6 +81,16 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
         yield TextError(1, _("This holds a placeholder that is not understood."))
         return
     yield from _find_unknown_variables(source, template, notice)
+
+
+def describe_token_excess(source: str) -> str:
+    """Return the error of a text with more placeholders or filters than a part may have; an empty string without one."""
+    braces = (("{{", "{%"), ("}}", "%}"))
+    if any(source.count(output) + source.count(tag) > TOKEN_LIMIT for output, tag in braces):
+        return describe_placeholder_count()
+    if sum(token.text.count("|") for token in find_tokens(source)) > FILTER_LIMIT:
+        return str(_("This has more than %(limit)s filters; remove some.", limit=FILTER_LIMIT))
+    return ""
 
 
 def _find_unclosed(source: str) -> Iterator[TextError]:
@@ -213,7 +222,7 @@ def _as_template(token: str) -> str:
 
 
 def _find_unknown_variables(source: str, template: BoundTemplate, notice: Notice) -> Iterator[TextError]:
-    known = {variable.name for variable in notice.variables}
+    known = notice.variable_names
     line_ends = [index for index, character in enumerate(source) if character == "\n"]
     for name, places in template.analyze().globals.items():
         line = bisect_left(line_ends, places[0].span.index) + 1
@@ -243,7 +252,9 @@ def describe_placeholder_count() -> str:
 
 def describe_element_count() -> str:
     """Return the error of a text with more HTML elements than an email may have."""
-    return str(_("This has more than %(limit)s elements; remove some.", limit=f"{sanitize.ELEMENT_LIMIT:,}"))
+    return str(
+        _("This has more than %(limit)s elements; remove some.", limit=f"{sanitize.SOURCE_ELEMENT_LIMIT:,}")
+    )
 
 
 def describe_length(length: int, *, converted: bool = False, as_html: bool = False) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from functools import lru_cache
 from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PLAIN_TAG = re.compile(
-    r"<(/?)([A-Za-z][A-Za-z0-9]*+)>"
+    r"</?[A-Za-z][A-Za-z0-9]{0,11}+>"
 )  # most tags; the rest of this module reads them as well
+_OPENING = re.compile(r"<(?=[A-Za-z/!?])")  # any other < is text
 _NAME = re.compile(r"[A-Za-z][^ \t\n\f\r/>]*+")
 # One attribute; without a name where the tag ends. ``open`` is a quotation mark that is never closed.
 _ATTRIBUTE = re.compile(
@@ -63,7 +65,8 @@ class Token(NamedTuple):
 def read_tokens(html: str) -> Iterator[Token]:
     """Yield the tokens of ``html``. A tag that is never closed is dropped with all that follows it."""
     at, text_from = 0, 0
-    while (opening := html.find("<", at)) != -1:
+    while (start := _OPENING.search(html, at)) is not None:
+        opening = start.start()
         found = _read_markup(html, opening)
         if found is None:  # the character is text
             at = opening + 1
@@ -89,8 +92,7 @@ def _read_markup(html: str, at: int) -> tuple[Token | None, int] | None:
     """
     plain = _PLAIN_TAG.match(html, at)
     if plain is not None:
-        slash, tag = plain.groups()
-        return Token(Kind.END if slash else Kind.START, tag.lower()), plain.end()
+        return _plain_token(plain.group()), plain.end()
     following = html[at + 1 : at + 2]
     if following == "!" or following == "?":
         return _read_comment(html, at)
@@ -102,6 +104,13 @@ def _read_markup(html: str, at: int) -> tuple[Token | None, int] | None:
     if end == -1:
         return None, len(html)
     return Token(Kind.END if is_end else Kind.START, name.group().lower(), attributes), end
+
+
+@lru_cache(maxsize=256)  # a text repeats few tags
+def _plain_token(tag: str) -> Token:
+    """Return the token of a tag without attributes."""
+    is_end = tag[1] == "/"
+    return Token(Kind.END if is_end else Kind.START, tag[1 + is_end : -1].lower())
 
 
 def _read_attributes(html: str, at: int) -> tuple[dict[str, str], int]:

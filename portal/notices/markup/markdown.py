@@ -19,6 +19,7 @@ from ..sanitize import unused_marker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
 
@@ -31,12 +32,32 @@ _SMALLEST_HEADING = "h3"
 _MAX_CELLS = 2_000  # of all tables; the parser adds those that its lines lack, up to 65,536
 PART_LIMIT = 500  # lines, brackets of links and pictures, emphasised words: each costs time
 _EMPHASIS_MARKS = 4  # of one word: ``**word**``
+SIGN_LIMIT = _EMPHASIS_MARKS * PART_LIMIT  # of the signs that the parser looks at one by one
+_SIGNS = "*_~`\\"
+# Where words can end and a rule of the parser below can begin; its own list has 13 more characters, for unused rules.
+_END_OF_WORDS = re.compile(r"[\n\\`~*_\[\]]|!(?=\[)|<(?=[A-Za-z])|&(?=#?\w{1,31};)")
 _BEGINNING = re.compile(r"\{%-?\s{0,5}(?:if|unless|case)\b")
 _END = re.compile(r"\{%-?\s{0,5}end")
 
 
 class TooManyParts(Exception):
     """The text has more lines, links, pictures or emphasised words than an email needs."""
+
+
+class TooManySigns(TooManyParts):
+    """The text has more than ``SIGN_LIMIT`` of the signs around words."""
+
+
+def _read_words(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - the signature of the parser's rules
+    """Take the words up to the next sign, as the rule "text" of the parser does."""
+    found = _END_OF_WORDS.search(state.src, state.pos, state.posMax)
+    end = found.start() if found else state.posMax
+    if end == state.pos:
+        return False
+    if not silent:
+        state.append_pending(state.src[state.pos : end])
+    state.pos = end
+    return True
 
 
 class _EmailRenderer(RendererHTML):
@@ -58,6 +79,7 @@ class _EmailRenderer(RendererHTML):
 def _make_parser(*, tables: bool) -> MarkdownIt:
     options: dict[str, Any] = {"html": False, "breaks": True, "xhtmlOut": False, "maxNesting": 20}
     parser = MarkdownIt("commonmark", options, renderer_cls=_EmailRenderer)
+    parser.inline.ruler.at("text", _read_words)
     return parser.enable(["table", "strikethrough"] if tables else "strikethrough").disable(
         list(_UNUSED_RULES)
     )
@@ -72,10 +94,14 @@ def markdown_to_html(source: str, notice: Notice) -> str:
     Raises:
         TooManyParts: the text has more than ``PART_LIMIT`` lines that are not empty, links and pictures, or emphasised
             words.
+        TooManySigns: the text has more than ``SIGN_LIMIT`` of the signs ``*``, ``_``, ``~``, a backtick and a backslash.
     """
     emphasised = (source.count("*") + source.count("_")) // _EMPHASIS_MARKS
-    if max(source.count("["), _count_lines(source), emphasised) > PART_LIMIT:
+    brackets = max(source.count("["), source.count("]"))
+    if max(brackets, _count_lines(source), emphasised) > PART_LIMIT:
         raise TooManyParts
+    if sum(map(source.count, _SIGNS)) > SIGN_LIMIT:
+        raise TooManySigns
     source = separate_tag_lines(source)
     marker = unused_marker(source)
     tokens = find_tokens(source)

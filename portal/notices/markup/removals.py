@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from .html_tokens import Kind
@@ -17,28 +17,51 @@ if TYPE_CHECKING:
 
     from .html_tokens import Token
 
-ACTIVE = lazy_gettext("no mail program runs scripts or shows forms, frames and videos")
-STYLE = lazy_gettext("Signet keeps styles for colours, fonts, sizes, borders and spacing only")
-UNSAFE_STYLE = lazy_gettext("the value of a style may hold words, numbers and colours only")
-HIDDEN = "recipients would not see it; the words after the subject come from your first paragraph"
-COMMENT = lazy_gettext("recipients do not see comments")
-CONDITIONAL = lazy_gettext("Signet adds its own layout for Outlook")
-LINK = "a link may begin with https://, http://, mailto: or tel: only"
-PICTURE = "mail programs load pictures from addresses with https:// only"
-HEAD = lazy_gettext("Signet adds its own head and styles")
-OTHER = lazy_gettext("Signet does not keep it")
+
+@dataclass(frozen=True, eq=False)
+class _Words:
+    """Words that are translated when they are shown. Compared by identity: thousands of parts are counted by them."""
+
+    text: object
+
+    def __str__(self) -> str:
+        return str(self.text)
+
+
+ACTIVE = _Words(lazy_gettext("no mail program runs scripts or shows forms, frames and videos"))
+STYLE = _Words(lazy_gettext("Signet keeps styles for colours, fonts, sizes, borders and spacing only"))
+UNSAFE_STYLE = _Words(lazy_gettext("the value of a style may hold words, numbers and colours only"))
+HIDDEN = _Words("recipients would not see it; the words after the subject come from your first paragraph")
+COMMENT = _Words(lazy_gettext("recipients do not see comments"))
+CONDITIONAL = _Words(lazy_gettext("Signet adds its own layout for Outlook"))
+LINK = _Words("a link may begin with https://, http://, mailto: or tel: only")
+PICTURE = _Words("mail programs load pictures from addresses with https:// only")
+HEAD = _Words(lazy_gettext("Signet adds its own head and styles"))
+OTHER = _Words(lazy_gettext("Signet does not keep it"))
+
+_HIDDEN_TEXT = _Words(lazy_gettext("the hidden text “%(shorten)s”"))
+_PICTURE = _Words(lazy_gettext("the picture “%(shorten)s”"))
+_EMPTY_PICTURE = _Words(lazy_gettext("a picture without an address"))
+_BODY_ATTRIBUTE = _Words(lazy_gettext("%(name)s of <body>"))
+_RENAMED_TO = _Words(lazy_gettext("it becomes <%(value)s>"))
+_STYLE = _Words(lazy_gettext("the style “%(shorten)s” of <%(tag)s>"))
+_LINK = _Words(lazy_gettext("the link “%(shorten)s”"))
+_ATTRIBUTE = _Words(lazy_gettext("%(shorten)s of <%(tag)s>"))
+_OUTLOOK_COMMENT = _Words(lazy_gettext("a comment for Outlook"))
+_COMMENT = _Words(lazy_gettext("a comment"))
 
 _ACTIVE_TAGS = {
     "script", "noscript", "template", "iframe", "object", "embed", "form", "input", "button", "select", "textarea",
     "video", "audio", "svg", "math", "canvas",
 }  # fmt: skip
 _HEAD_TAGS = {"style", "title", "link", "base"}
-_NOT_REPORTED = {"html", "head", "body", "meta", "tbody"}  # a whole document has them, and loses nothing
+_NOT_REPORTED = {"html", "head", "meta", "tbody"}  # a whole document has them, and loses nothing
 _BODY_ATTRIBUTES = {"style", "bgcolor", "background", "text", "link"}
 _BLOCKS = {  # without looks of their own
     "section", "article", "main", "header", "footer", "nav", "aside", "figure", "figcaption", "address", "hgroup", "search",
     "details", "summary",
 }  # fmt: skip
+_WITHOUT_REPORT = _NOT_REPORTED | _BLOCKS
 RENAMED = {  # so that their words do not run together
     **dict.fromkeys(("h4", "h5", "h6"), "h3"),
     **dict.fromkeys((*_BLOCKS, "dl", "dt", "dd"), "div"),
@@ -64,15 +87,25 @@ _WITHOUT_END = {
 _SHOWN_CHARS = 60
 
 
+class Phrase(NamedTuple):
+    """Words and what is inserted into them, pairs of a name and a value; ``str()`` translates and inserts."""
+
+    words: _Words | str
+    values: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return str(self.words) % dict(self.values) if self.values else str(self.words)
+
+    def unmasked(self, unmask: Callable[[str], str]) -> Phrase:
+        """Return the phrase with each inserted value changed by ``unmask``."""
+        return self._replace(values=tuple((name, unmask(value)) for name, value in self.values))
+
+
 class Removal(NamedTuple):
     """A part that was removed, and why."""
 
-    what: str
-    why: str
-
-
-_OUTLOOK_COMMENT = Removal(lazy_gettext("a comment for Outlook"), CONDITIONAL)
-_COMMENT = Removal(lazy_gettext("a comment"), COMMENT)
+    what: Phrase
+    why: Phrase
 
 
 class SanitizerRules(NamedTuple):
@@ -129,7 +162,7 @@ class _HiddenElement:
 
     @property
     def removal(self) -> Removal:
-        return Removal(_("the hidden text “%(shorten)s”", shorten=_shorten("".join(self._words))), HIDDEN)
+        return _removal(_HIDDEN_TEXT, HIDDEN, shorten=_shorten("".join(self._words)))
 
 
 def _is_hidden(token: Token, classes: set[str]) -> bool:
@@ -183,34 +216,35 @@ def _describe_unseen(token: Token, rules: SanitizerRules, classes: set[str]) -> 
     if token.kind is not Kind.START or token.value not in _VOID:
         return None
     if _is_hidden(token, classes):
-        return Removal(f"a hidden <{token.value}>", HIDDEN)
+        return _removal(f"a hidden <{token.value}>", HIDDEN)
     address = token.decoded_attributes.get("src", "")
     if token.value != "img" or rules.is_picture(address):
         return None
-    return Removal(
-        _("the picture “%(shorten)s”", shorten=_shorten(address))
-        if address
-        else _("a picture without an address"),
-        PICTURE,
-    )
+    if not address:
+        return _removal(_EMPTY_PICTURE, PICTURE)
+    return _removal(_PICTURE, PICTURE, shorten=_shorten(address))
 
 
 def count_parts(tokens: Iterable[Token], marker: str, rules: SanitizerRules) -> Counter[Removal]:
     """Count comments, elements and attributes by their description; comments with the marker stand for Liquid tags."""
     counts: Counter[Removal] = Counter()
+    found: dict[object, tuple[Token, int]] = {}  # a text repeats few start tags many times
     for token in tokens:
         if token.kind is Kind.COMMENT and marker not in token.value:
-            is_conditional = _CONDITIONAL.match(token.value.lstrip()) is not None
-            counts[_OUTLOOK_COMMENT if is_conditional else _COMMENT] += 1
-        elif token.kind is Kind.START and token.value == "body":
-            counts.update(
-                Removal(_("%(name)s of <body>", name=name), HEAD)
-                for name in token.attributes
-                if name in _BODY_ATTRIBUTES
-            )
-        elif token.kind is Kind.START and token.value not in (*_NOT_REPORTED, *_BLOCKS):
-            counts.update(_describe(token, rules))
+            key: object = (Kind.COMMENT, _is_conditional(token))
+        elif token.kind is Kind.START and token.value not in _WITHOUT_REPORT:
+            key = (token.value, *token.attributes.items()) if token.attributes else token.value
+        else:
+            continue
+        found[key] = (token, found[key][1] + 1 if key in found else 1)
+    for token, times in found.values():
+        for removal in _describe(token, rules):
+            counts[removal] += times
     return counts
+
+
+def _is_conditional(comment: Token) -> bool:
+    return _CONDITIONAL.match(comment.value.lstrip()) is not None
 
 
 def normalize_style(declaration: str) -> str:
@@ -223,10 +257,21 @@ def normalize_style(declaration: str) -> str:
 
 
 def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
+    if token.kind is Kind.COMMENT:
+        yield _removal(*((_OUTLOOK_COMMENT, CONDITIONAL) if _is_conditional(token) else (_COMMENT, COMMENT)))
+        return
     tag = token.value
+    if tag == "body":
+        names = (one for one in token.attributes if one in _BODY_ATTRIBUTES)
+        yield from (_removal(_BODY_ATTRIBUTE, HEAD, name=one) for one in names)
+        return
     why = ACTIVE if tag in _ACTIVE_TAGS else HEAD if tag in _HEAD_TAGS else OTHER
-    why = _("it becomes <%(value)s>", value=RENAMED[tag]) if why is OTHER and tag in RENAMED else why
-    yield Removal(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else ""), why)
+    reason = (
+        Phrase(_RENAMED_TO, (("value", RENAMED[tag]),)) if why is OTHER and tag in RENAMED else Phrase(why)
+    )
+    yield Removal(
+        Phrase(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else "")), reason
+    )
     if tag not in rules.tags:
         return
     for name, value in token.decoded_attributes.items():
@@ -235,16 +280,17 @@ def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
                 style = normalize_style(declaration).partition(":")[0].strip()
                 if style:
                     why = STYLE if rules.is_style_kept(declaration) else UNSAFE_STYLE
-                    yield Removal(
-                        _("the style “%(shorten)s” of <%(tag)s>", shorten=_shorten(style), tag=tag), why
-                    )
+                    yield _removal(_STYLE, why, shorten=_shorten(style), tag=tag)
         elif name == "href" and not rules.is_address(value):
-            yield Removal(_("the link “%(shorten)s”", shorten=_shorten(value)), LINK)
+            yield _removal(_LINK, LINK, shorten=_shorten(value))
         else:
-            yield Removal(
-                _("%(shorten)s of <%(tag)s>", shorten=_shorten(name), tag=tag),
-                ACTIVE if name.startswith("on") else OTHER,
+            yield _removal(
+                _ATTRIBUTE, ACTIVE if name.startswith("on") else OTHER, shorten=_shorten(name), tag=tag
             )
+
+
+def _removal(what: _Words | str, why: _Words, **values: str) -> Removal:
+    return Removal(Phrase(what, tuple(values.items())), Phrase(why))
 
 
 def _shorten(text: str) -> str:
