@@ -138,6 +138,10 @@ def mailbox_changed(mailbox: str, token_hash: str, link: str) -> NewMessage:
             "The button brings this address back and logs out every device. Then you choose a new "
             "password. The link works for 7 days."
         ),
+        _(
+            "Second factors, API tokens and open invitations that were made in your name on the day before the change "
+            "or since then end, too."
+        ),
     )
 
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 def install(app: Flask) -> None:
     """Register the API, its pages and its cleanup with the app."""
+    from ..accounts.mailbox import made_since
     from ..jobs.registry import add_cleanup
     from ..web.errors import add_error_renderer
-    from . import cleanup, problems, views, views_pages
+    from . import cleanup, problems, tokens, views, views_pages
     from .affiliates import views as affiliate_views  # noqa: F401 - importing it registers its routes
     from .settings import views as settings_views  # noqa: F401
 
@@ -25,6 +26,7 @@ def install(app: Flask) -> None:
     app.register_blueprint(views.blueprint)
     app.register_blueprint(views_pages.blueprint)
     add_cleanup(app, cleanup.delete_old_requests)
+    made_since.register_tokens(app, tokens.revoke_made_by)
 
     def render_error(code: int, detail: str, headers: dict[str, str]) -> Any:
         return problems.problem_response(problems.problem_for_status(code, detail, headers))

@@ -141,6 +141,18 @@ def revoke(account_id: int, token_id: int, *, by: str, now: datetime) -> str | N
     return name
 
 
+def revoke_made_by(owner_id: int, since: datetime, now: datetime) -> int:
+    """Revoke the tokens that a person made since a moment, in all accounts; return their number. The caller commits."""
+    made = (ApiToken.created_by_id == owner_id, ApiToken.created_at >= since, ApiToken.revoked_at.is_(None))
+    rows = db.session.scalars(select(ApiToken).where(*made)).all()
+    for row in rows:
+        row.revoked_at, row.revoked_by = now, row.created_by
+        target = audit.AuditTarget("token", row.id, row.name)
+        audit.record(audit.Activity.TOKEN_REVOKED, row.account_id, target=target)
+        record(SecurityEvent.TOKEN_REVOKED, account=row.account_id, token=row.id)
+    return len(rows)
+
+
 def list_tokens(account_id: int, now: datetime) -> list[ListedToken]:
     """Return the active tokens, newest first, then the newest of those that were revoked or have ended."""
     is_member = and_(

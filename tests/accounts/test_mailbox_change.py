@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import time_machine
@@ -12,12 +13,17 @@ from sqlalchemy import select, text, update
 
 from portal.accounts.mailbox import changes
 from portal.accounts.models import MailboxChange, Owner
+from portal.accounts.team.rights import Role
 from portal.accounts.tokens import hash_token
+from portal.api import tokens
+from portal.api.models import ApiToken
+from portal.audit.models import AuditEntry
 from portal.clock import utcnow
 from portal.db import close_connections, db
 from portal.jobs.registry import job_registry
 from portal.state import get_state
 from tests.accounts.conftest import ADA, path_in, portal_emails
+from tests.accounts.people import invited_path
 from tests.accounts.test_login import log_in
 from tests.accounts.test_proof import make_stale, prove
 from tests.accounts.test_sessions import is_logged_in, second_device
@@ -84,6 +90,39 @@ def test_a_mailbox_changes_by_its_link_and_others_are_logged_out(app, owner):
 
 
 @pytest.mark.both_databases
+@pytest.mark.both_databases
+def test_undoing_ends_tokens_and_invitations_that_were_made_since_the_day_before(app, owner):
+    """They would work without the log-in that the thief has lost."""
+
+    def make(name, age):
+        key = f"{name:0<43}"
+        tokens.create(1, name=name, by="Ada", by_id=1, form_key=key, now=utcnow() - age)
+
+    make("Old", timedelta(days=2))
+    make("Young", timedelta(hours=1))
+    undo = change(owner)
+    make("New", timedelta())
+    invitation = invited_path(owner, "eve@stranger.example", Role.OWNER)
+    assert app.test_client().get(invitation).status_code == 200
+    visitor = app.test_client()
+    page = visitor.get(visitor.submit(undo, {}).location).get_data(as_text=True)
+    assert (
+        "2 API tokens that were made in your name shortly before or since the change no longer work" in page
+    )
+    assert (
+        "One invitation that was sent in your name shortly before or since the change was withdrawn" in page
+    )
+    assert app.test_client().get(invitation).status_code == 404
+    rows = db.session.execute(select(ApiToken.name, ApiToken.revoked_at.is_(None))).all()
+    assert dict(map(tuple, rows)) == {"Old": True, "Young": False, "New": False}
+    recorded = db.session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
+    assert [one for one in recorded if one in ("token-revoked", "invitation-withdrawn")] == [
+        "token-revoked",
+        "token-revoked",
+        "invitation-withdrawn",
+    ]
+
+
 def test_the_former_mailbox_undoes_the_change_and_gets_a_new_password(app, owner):
     """A thief who knew the password has the session and the new mailbox, and is left with neither."""
     undo = change(owner)

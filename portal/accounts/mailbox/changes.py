@@ -30,6 +30,7 @@ from ..models import MailboxChange, Owner, OwnerSession, PasswordReset, PendingR
 from ..passwords import hasher
 from ..team.programmes import account_of
 from ..tokens import InvalidLink, hash_token, new_token
+from .made_since import Ended, end_made_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
 LINK_LIFETIME = timedelta(hours=24)
 UNDO_LIFETIME = timedelta(days=7)
-_FACTORS_BEFORE = timedelta(days=1)  # how long before a change second factors count as those of who made it
+_MADE_BEFORE = timedelta(
+    days=1
+)  # how long before a change factors, tokens and invitations count as those of who made it
 RETENTION = timedelta(days=30)
 PER_PERSON = RateLimit("changes of the mailbox by person", 5, timedelta(days=1))
 
@@ -57,6 +60,14 @@ class OfferedMailbox:
 
     new: str
     former: str
+
+
+@dataclass(frozen=True)
+class Undone:
+    """The token of a link for a new password, and what ended with the undone change."""
+
+    reset: str
+    ended: Ended
 
 
 def can_change() -> bool:
@@ -154,12 +165,13 @@ def find_undo(token: str, *, now: datetime) -> OfferedMailbox:
     return OfferedMailbox(row.new_mailbox, row.former_mailbox)
 
 
-def undo(token: str, *, now: datetime) -> str:
-    """Restore the former mailbox, and return the token of a link for a new password. Commits.
+def undo(token: str, *, now: datetime) -> Undone:
+    """Restore the former mailbox. Commits.
 
     All sessions end, and neither the password of before nor second factors that were added since open anything any more:
-    who changed the mailbox knew and added them. Links of later changes no longer work, because they went to mailboxes of
-    the same stranger; those of earlier ones still do.
+    who changed the mailbox knew and added them. API tokens and open invitations that were made since then end, too.
+    Links of later changes no longer work, because they went to mailboxes of the same stranger; those of earlier ones
+    still do.
 
     Raises:
         InvalidLink: the link is invalid, or another log-in has the mailbox by now.
@@ -176,16 +188,18 @@ def undo(token: str, *, now: datetime) -> str:
     _end_requests(owner.id, now)
     later = (MailboxChange.owner_id == owner.id, MailboxChange.id > row.id, MailboxChange.undone_at.is_(None))
     db.session.execute(update(MailboxChange).where(*later).values(undone_at=now))
-    delete_all(owner.id, since=(row.used_at or now) - _FACTORS_BEFORE)  # second factors of the stranger
+    since = (row.used_at or now) - _MADE_BEFORE
+    delete_all(owner.id, since=since)  # second factors of the stranger
     owner.password_hash = unusable
     sessions.revoke(OwnerSession.owner_id == owner.id, now=now)
     concerned = {"account": owner.account_id, "owner": owner.id}
     reset = password_reset.add_reset(owner, now)
     audit.act_as(owner.id, owner.name)
+    ended = end_made_since(owner.id, since, now=now)
     _record(audit.Activity.MAILBOX_RESTORED, account_of(owner.id), row.new_mailbox, row.former_mailbox)
     db.session.commit()
     record(SecurityEvent.MAILBOX_RESTORED, **concerned)
-    return reset
+    return Undone(reset, ended)
 
 
 def delete_old(now: datetime) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import flash, redirect, render_template, request, session, url_for
 from flask_babel import gettext as _
+from flask_babel import ngettext
 from flask_login import current_user, logout_user
 
 from ...clock import utcnow
@@ -18,6 +19,8 @@ from .forms import NewMailboxForm
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
+
+    from .made_since import Ended
 
 _PATH = "/account/email-address"
 _PAGE = "accounts/mailbox.html"
@@ -74,13 +77,34 @@ def undo_mailbox(token: str) -> ResponseReturnValue:
         if request.method != "POST":
             offered = changes.find_undo(token, now=utcnow())
             return render_template("accounts/mailbox_undo.html", offered=offered, token=token)
-        reset = changes.undo(token, now=utcnow())
+        undone = changes.undo(token, now=utcnow())
     except InvalidLink:
         return _expired(again="accounts.forgot")
     logout_user()
     session.clear()
     flash(_("Your address is back, and every device is logged out. Now choose a new password."), "success")
-    return redirect(url_for("accounts.reset", token=reset), 303)
+    _flash_ended(undone.ended)
+    return redirect(url_for("accounts.reset", token=undone.reset), 303)
+
+
+def _flash_ended(ended: Ended) -> None:
+    """Name what was made in the person's name and works no longer."""
+    if ended.tokens:
+        flash(
+            ngettext(
+                "One API token that was made in your name shortly before or since the change no longer works.",
+                "%(num)s API tokens that were made in your name shortly before or since the change no longer work.",
+                ended.tokens,
+            )
+        )
+    if ended.invitations:
+        flash(
+            ngettext(
+                "One invitation that was sent in your name shortly before or since the change was withdrawn.",
+                "%(num)s invitations that were sent in your name shortly before or since the change were withdrawn.",
+                ended.invitations,
+            )
+        )
 
 
 def _undo_link(token: str) -> str:

@@ -123,6 +123,16 @@ def withdraw(user: LoggedIn, invitation_id: int, *, now: datetime) -> None:
         _record(audit.Activity.INVITATION_WITHDRAWN, row)
 
 
+def withdraw_sent_since(owner_id: int, since: datetime, *, now: datetime) -> int:
+    """Withdraw the open invitations that a person sent since a moment; return their number. The caller commits."""
+    sent = (TeamInvitation.inviter_id == owner_id, TeamInvitation.created_at >= since)
+    rows = db.session.scalars(select(TeamInvitation).where(*sent, *IS_UNUSED)).all()
+    for row in rows:
+        row.withdrawn_at = now
+        _record(audit.Activity.INVITATION_WITHDRAWN, row)
+    return len(rows)
+
+
 def sent_by(account_id: int, *, now: datetime) -> list[SentInvitation]:
     """Return the invitations of an account that were neither used nor withdrawn, the newest first."""
     query = select(TeamInvitation).where(TeamInvitation.account_id == account_id, *IS_UNUSED)

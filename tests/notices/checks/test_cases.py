@@ -326,7 +326,7 @@ def test_spaces_in_a_phone_number_or_a_subject_are_kept(context, address):
 
 
 def test_many_braces_apart_are_left_as_they_are():
-    for number, opening in ((500, "{{first_name}}"), (501, "{ {first_name} }")):
+    for number, opening in ((200, "{{first_name}}"), (201, "{ {first_name} }")):
         assert repair("{ {first_name} }" * number, NEW_SIGN_UP, html=True)[0] == opening * number
 
 
