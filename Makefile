@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: run test check thorough storm chaos security sbom journeys messages lock clean
+.PHONY: run test check thorough storm chaos security pages pictures sbom messages lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python -m portal.dev_server
@@ -49,6 +49,16 @@ chaos: $(VENV)/.development
 security: $(VENV)/.development
 	@sh tests/postgresql.sh
 	$(BIN)/python -m tests.security.report
+
+# Check every page in a browser, in all widths, languages and ways to see it, with axe and Lighthouse. About 20 minutes.
+pages: $(VENV)/.development
+	@sh tests/browser.sh
+	$(BIN)/python -m tests.page_report
+
+# Take the screenshots of README and docs.
+pictures: $(VENV)/.development
+	@sh tests/browser.sh
+	$(BIN)/python -m tests.page_report.pictures
 
 # Write sbom.json, the software bill of materials of the locked packages, as CycloneDX.
 sbom: $(VENV)/.development

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from portal import demo
 from tests.journeys.running import TIMEOUT_S, RunningPortal
@@ -43,16 +43,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def launch(playwright: Playwright) -> Browser:
+    """Start the browser without its own connections to the Internet."""
+    arguments = [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ]
+    return playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        arguments = [
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--no-first-run",
-        ]
-        chromium = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+        chromium = launch(playwright)
         yield chromium
         chromium.close()
 
@@ -110,9 +115,9 @@ def log_in(portal: RunningPortal, page: Page) -> Page:
 
 def log_in_as_owner(portal: RunningPortal, page: Page) -> Page:
     page.goto(portal.base)
-    page.get_by_label("Email address").fill(demo.MAILBOX)
-    page.get_by_label("Password", exact=True).fill(demo.PASSWORD)
-    page.get_by_role("button", name="Log in", exact=True).click()
-    page.get_by_role("heading", name="Home", exact=True).wait_for()
+    page.locator("[name=mailbox]").fill(demo.MAILBOX)
+    page.locator("[name=password]").fill(demo.PASSWORD)
+    page.locator("[name=password]").press("Enter")
+    page.wait_for_url(f"{portal.base}/")
     page.goto(f"{portal.base}/settings/email-preferences")
     return page

@@ -12,21 +12,9 @@ from playwright.sync_api import Browser, Page
 from tests.journeys.running import RunningPortal
 from tests.journeys.test_events import text_of
 from tests.journeys.test_languages import _mails
+from tests.page_report.rules import LONGER
 
 WIDTHS = (320, 390)
-# Makes each text of the page longer by 40 %, in letters that are wide in many fonts, as the longest translation would be. The
-# words stay words, as in every language that breaks lines between them.
-LONGER = """
-() => {
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  const texts = [];
-  while (walker.nextNode()) texts.push(walker.currentNode);
-  for (const text of texts) {
-    if (["SCRIPT", "STYLE", "CODE"].includes(text.parentElement.tagName)) continue;
-    text.data = text.data.replace(/[A-Za-z’]+/g, word => word + "wö".repeat(Math.ceil(word.length * 0.2)));
-  }
-}
-"""
 _RIGHT_TO_LEFT = "() => { document.documentElement.dir = 'rtl'; document.documentElement.lang = 'ar'; }"
 
 
