@@ -87,9 +87,7 @@ def wait(limit: RateLimit, *key: object, now: datetime) -> timedelta:
 
 def reset(limit: RateLimit, *key: object, now: datetime) -> None:
     """Remove the counted uses of a key, as after a correct password. The caller commits."""
-    slots = _slots(limit, now).values()
-    table = RateLimitCounter
-    db.session.execute(delete(table).where(table.key == _key(limit, key), table.window_start.in_(slots)))
+    _delete().rowcount(of_key=_key(limit, key), **_slots(limit, now))
 
 
 def remove_old_counters(now: datetime) -> None:
@@ -121,6 +119,11 @@ def _used_by_slot(key: str, slots: dict[str, datetime]) -> dict[datetime, int]:
 def _select() -> PreparedStatement:
     table = RateLimitCounter.__table__.c
     return PreparedStatement(select(table.window_start, table.used).where(*_in_slots(0)))
+
+
+@cache
+def _delete() -> PreparedStatement:
+    return PreparedStatement(delete(RateLimitCounter).where(*_in_slots(0)))
 
 
 @cache
