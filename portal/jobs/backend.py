@@ -159,21 +159,25 @@ def names_of(parts: Sequence[str]) -> list[str]:
 def install(app: Flask, config: Config, jobs: Mapping[str, tuple[str, Callable[[int], None]]]) -> None:
     """Build the queues of this app and register ``jobs``: name -> (queue, function of the id)."""
     registry = job_registry(app)
-    registry.queues = {name: _queue(app, config, name) for name in parts_of(QUEUES)}
+    parts = parts_of(QUEUES)
+    registry.queues = {name: _queue(app, config, name, first=name == parts[0]) for name in parts}
     registry.queue_of_job = {job: queue for job, (queue, _) in jobs.items()}
     registry.tasks = {job: registry.queues[queue].task(name=job)(work) for job, (queue, work) in jobs.items()}
 
 
-def _queue(app: Flask, config: Config, name: str) -> _JobQueue:
+def _queue(app: Flask, config: Config, name: str, *, first: bool) -> _JobQueue:
     registry = _TaskRegistry()
-    queue = _build(config, f"signet-{name}", JobSerializer(registry._registry))
+    queue = _build(config, f"signet-{name}", JobSerializer(registry._registry), first=first)
     queue._registry = registry
     queue.on_refused = partial(refusals.record, app, name)
     return queue
 
 
-def _build(config: Config, name: str, serializer: JobSerializer) -> _JobQueue:
-    """Return a queue where the configuration has it: in Redis, beside the tables in PostgreSQL, or in a file."""
+def _build(config: Config, name: str, serializer: JobSerializer, *, first: bool) -> _JobQueue:
+    """Return a queue where the configuration has it: in Redis, beside the tables in PostgreSQL, or in a file.
+
+    The queues in a file share its tables, which the ``first`` one creates where they are missing.
+    """
     if config.redis_url:
         return _build_redis(config.redis_url, name, serializer)
     if urls.is_postgresql(config.database_url):
@@ -192,7 +196,9 @@ def _build(config: Config, name: str, serializer: JobSerializer) -> _JobQueue:
     # No fsync: losing a job delays it until the next sweep, and never loses a message.
     path = Path(config.instance) / "jobs.sqlite"
     try:
-        return _FileQueue(name, serializer=serializer, results=False, filename=str(path), fsync=False)
+        return _FileQueue(
+            name, serializer=serializer, results=False, filename=str(path), fsync=False, create_tables=first
+        )
     except sqlite3.Error as error:
         raise ConfigError(
             f"The job queue {path} cannot be opened: {error}. Does the folder of SIGNET_INSTANCE exist, and may this user "
