@@ -289,7 +289,42 @@ def test_codes_are_limited_for_a_person_and_for_a_network(app, owner):
         other = app.test_client()
         first_step(other, ADA)
         assert apps.second_step(other, codes[0], **elsewhere) == 303
-        assert second_step.CODES_PER_PERSON.amount <= 100, "NIST SP 800-63B"
+
+
+def test_a_stranger_uses_up_no_codes_of_a_known_browser_and_an_open_session(app, owner):
+    """A network has 20 codes a day, all together 50; the person's browser and session have their own."""
+    phone, _codes = set_up(owner)
+    known = app.test_client()
+    with later(minutes=2):
+        first_step(known, ADA)
+        assert apps.second_step(known, phone.code()) == 303
+        known.submit("/log-out", {}, page="/account")
+
+    def guesses(network):
+        statuses = []
+        for _ in range(6):
+            browser = app.test_client()
+            first_step(browser, ADA)
+            at = {"environ_base": {"REMOTE_ADDR": network}}
+            statuses += [apps.second_step(browser, phone.wrong(), **at) for _ in range(4)]
+        return statuses
+
+    with later(hours=1):
+        assert guesses("192.0.2.7").count(422) == 10
+    with later(hours=2):
+        assert guesses("192.0.2.7").count(422) == 10
+    with later(hours=3):
+        assert guesses("192.0.2.7").count(422) == 0, "the day's codes of this network are used"
+        assert [guesses(f"198.51.100.{number}").count(422) for number in (1, 2, 3, 4)] == [10, 10, 9, 0], (
+            "the log-in above was one of 50"
+        )
+        stranger = app.test_client()
+        first_step(stranger, ADA)
+        elsewhere = {"environ_base": {"REMOTE_ADDR": "203.0.113.9"}}
+        assert apps.second_step(stranger, phone.code(), **elsewhere) == 429
+        first_step(known, ADA)
+        assert apps.second_step(known, phone.code()) == 303
+    assert second_step.CODES_PER_PERSON.amount + second_step.CODES_OF_DEVICES.amount <= 100, "NIST SP 800-63B"
 
 
 @pytest.mark.both_databases

@@ -12,7 +12,7 @@ from ...security_log import SecurityEvent, record
 from ..models import Owner
 from . import challenges, emails, recovery, totp
 from .models import Passkey, RecoveryCode, Totp
-from .second_step import WrongCode, count_code
+from .second_step import CodeSource, WrongCode, count_code
 from .state import codes_left, is_demanded, lock, owns_factor
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def confirm_app(user: LoggedIn, app: NewApp, code: str, network: str, *, now: da
 
     Returns new recovery codes if the person has none, else nothing. Raises WrongCode or TooManyAttempts.
     """
-    count_code(user.id, network, now=now)
+    count_code(user.id, CodeSource.of_session(user, network), now=now)
     step = totp.matching_step(app.secret, "".join(code.split()), now=now)
     if step is None:
         raise WrongCode

@@ -1,11 +1,15 @@
 """The second step of a log-in: a code of the authenticator app, or a recovery code.
 
-Codes are limited for each person, for each person from one network, and for each network; both kinds share the limits.
-Five attempts end the pending log-in. Of five wrong codes in a day the person is informed, because the password was right.
+Codes are limited for each person, for each person from one network, and for each network; both kinds share the limits. A
+browser that the person logged in with before, and an open session, have codes of their own, so that a stranger who knows
+the password cannot use them up. A guess is right three times in a million (``totp``): 50 a day for all strangers together
+are one chance in 6,600, and as many for the person's own devices. Five attempts end the pending log-in. Of five wrong
+codes in a day the person is informed, because the password was right.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -23,13 +27,20 @@ from .models import ChallengePurpose
 from .state import codes_left
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from ..login import Visitor
+    from ..sessions import LoggedIn
 
 CODES_PER_NETWORK = RateLimit("codes by network", 50, timedelta(minutes=15))
 CODES_PER_PERSON_AND_NETWORK = RateLimit("codes by person and network", 10, timedelta(minutes=15))
+CODES_PER_PERSON_AND_NETWORK_DAILY = RateLimit("codes by person and network a day", 20, timedelta(days=1))
 CODES_PER_PERSON = RateLimit("codes by person", 50, timedelta(days=1))
+CODES_PER_DEVICE = RateLimit("codes by device", 10, timedelta(minutes=15))
+CODES_PER_DEVICE_DAILY = RateLimit("codes by device a day", 30, timedelta(days=1))
+CODES_OF_DEVICES = RateLimit("codes of all devices of a person", 50, timedelta(days=1))
+_TOTALS = (CODES_PER_NETWORK, CODES_PER_PERSON, CODES_OF_DEVICES)  # a right code does not make them anew
 # Wrong codes of a person, in however many log-ins, until the person is informed.
 _UNREPORTED = RateLimit("wrong codes without an email", challenges.MAX_ATTEMPTS - 1, timedelta(days=1))
 _EMAILS = RateLimit("emails about wrong codes", 1, timedelta(days=1))
@@ -41,6 +52,25 @@ class PendingEnded(Exception):
 
 class WrongCode(Exception):
     """The code is not right, or has counted already."""
+
+
+@dataclass(frozen=True)
+class CodeSource:
+    """Where a code comes from: the network, and the person's own device by its id, empty for one that is not known."""
+
+    network: str
+    device: str = ""
+
+    @classmethod
+    def of_visitor(cls, visitor: Visitor, owner_id: int) -> CodeSource:
+        """Return the source of a log-in."""
+        is_known = visitor.browser is not None and owner_id in visitor.browser.owner_ids
+        return cls(visitor.network, f"browser {visitor.browser.id}" if visitor.browser and is_known else "")
+
+    @classmethod
+    def of_session(cls, user: LoggedIn, network: str) -> CodeSource:
+        """Return the source of a code that is entered in an open session."""
+        return cls(network, f"session {user.session_id}")
 
 
 class Factor(StrEnum):
@@ -60,10 +90,10 @@ def complete(token: str, code: str, visitor: Visitor, *, now: datetime, invitati
 
     Raises PendingEnded, WrongCode, TooManyAttempts, and as ``complete_log_in``; then the code still counts.
     """
-    owner_id = _count(token, visitor.network, now)
+    owner_id, source = _count(token, visitor, now)
 
     def check() -> tuple[ProvedBy, str]:
-        factor = prove(owner_id, code, visitor.network, now=now)
+        factor = prove(owner_id, code, source, now=now)
         if not challenges.use(token, ChallengePurpose.LOG_IN):
             raise PendingEnded
         return ProvedBy.CODE, factor.value
@@ -75,7 +105,7 @@ def complete(token: str, code: str, visitor: Visitor, *, now: datetime, invitati
         raise
 
 
-def prove(owner_id: int, code: str, network: str, *, now: datetime) -> Factor:
+def prove(owner_id: int, code: str, source: CodeSource, *, now: datetime) -> Factor:
     """Check a code, and let it count no more. The caller has counted the attempt, and commits. Raises WrongCode."""
     text = "".join(code.split())
     if len(text) == totp.DIGITS and text.isascii() and text.isdigit():
@@ -87,18 +117,28 @@ def prove(owner_id: int, code: str, network: str, *, now: datetime) -> Factor:
             raise WrongCode
         emails.code_used(owner_id, codes_left(owner_id), now=now)
         factor = Factor.RECOVERY_CODE
-    rate_limit.reset(CODES_PER_PERSON_AND_NETWORK, owner_id, network, now=now)
+    for limit, of in _limits(owner_id, source):
+        if limit not in _TOTALS:
+            rate_limit.reset(limit, *of, now=now)
     return factor
 
 
-def count_code(owner_id: int, network: str, *, now: datetime) -> None:
+def _limits(owner_id: int, source: CodeSource) -> Iterator[tuple[RateLimit, tuple[object, ...]]]:
+    """Yield the limits of a code and their keys, in the order in which they count it: what other people share comes last."""
+    if source.device:
+        yield CODES_PER_DEVICE, (owner_id, source.device)
+        yield CODES_PER_DEVICE_DAILY, (owner_id, source.device)
+        yield CODES_OF_DEVICES, (owner_id,)
+        return
+    yield CODES_PER_NETWORK, (source.network,)
+    yield CODES_PER_PERSON_AND_NETWORK, (owner_id, source.network)
+    yield CODES_PER_PERSON_AND_NETWORK_DAILY, (owner_id, source.network)
+    yield CODES_PER_PERSON, (owner_id,)
+
+
+def count_code(owner_id: int, source: CodeSource, *, now: datetime) -> None:
     """Count one entered code. Commits. Raises TooManyAttempts."""
-    limits = (
-        (CODES_PER_NETWORK, (network,)),
-        (CODES_PER_PERSON_AND_NETWORK, (owner_id, network)),
-        (CODES_PER_PERSON, (owner_id,)),
-    )
-    for limit, of in limits:
+    for limit, of in _limits(owner_id, source):
         if wait := rate_limit.consume_or_wait(limit, *of, now=now):
             db.session.commit()
             record_lock_out(limit.name, wait, owner=owner_id)
@@ -106,19 +146,20 @@ def count_code(owner_id: int, network: str, *, now: datetime) -> None:
     db.session.commit()
 
 
-def _count(token: str, network: str, now: datetime) -> int:
-    """Count this attempt before the code is looked at; return whose log-in it is."""
+def _count(token: str, visitor: Visitor, now: datetime) -> tuple[int, CodeSource]:
+    """Count this attempt before the code is looked at; return whose log-in it is, and the source."""
     pending = challenges.find(token, ChallengePurpose.LOG_IN, now=now)
     owner_id = pending.owner_id if pending else None
     if owner_id is None:
         db.session.rollback()
         raise PendingEnded
-    count_code(owner_id, network, now=now)
+    source = CodeSource.of_visitor(visitor, owner_id)
+    count_code(owner_id, source, now=now)
     if not challenges.count_attempt(token, ChallengePurpose.LOG_IN, now=now):
         db.session.rollback()
         raise PendingEnded
     db.session.commit()
-    return owner_id
+    return owner_id, source
 
 
 def _refuse(token: str, owner_id: int, visitor: Visitor, now: datetime) -> None:

@@ -38,7 +38,7 @@ def prove(user: LoggedIn, proof: EnteredProof, *, kept: str = "", now: datetime)
     """Check the password, and the code of a person with a second factor; store the proof and return the new token. Commits.
 
     ``kept`` is the packed form that the person had sent before, for ``sessions.kept_form``. Passwords have the rate limit
-    of the session, as for a change of the password; codes have those of a log-in.
+    of the session, as for a change of the password; codes have those of the person's own devices.
 
     Raises:
         WrongCredentials: it is not the person's password.
@@ -59,9 +59,10 @@ def prove(user: LoggedIn, proof: EnteredProof, *, kept: str = "", now: datetime)
         raise login.WrongCredentials
     if not needs_code:
         return store(user, ProvedBy.PASSWORD, kept=kept, now=now)
-    second_step.count_code(user.id, proof.network, now=now)
+    source = second_step.CodeSource.of_session(user, proof.network)
+    second_step.count_code(user.id, source, now=now)
     try:
-        second_step.prove(user.id, proof.code, proof.network, now=now)
+        second_step.prove(user.id, proof.code, source, now=now)
     except second_step.WrongCode:
         audit.record_refusal(audit.Activity.PROVED, user.account_id, key=user.session_id)
         record(SecurityEvent.LOG_IN_FAILED, reason="code")
