@@ -1,4 +1,4 @@
-"""The migration that adds the language of persons keeps every row and trigger; people of before see the portal in English."""
+"""The migration that adds time zone and shortcuts of persons keeps every row and trigger."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.test_plain_names import _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 FOLDER = str(readiness.MIGRATIONS)
-BEFORE, AFTER = "0051", "0052"
-DEFAULTS = {"owner": {"language": "en"}}
+BEFORE, AFTER = "0052", "0053"
+DEFAULTS = {"owner": {"time_zone": "", "has_shortcuts": True}}
 
 
 def _rows(connection: sa.Connection) -> dict[str, list[tuple]]:
@@ -27,7 +27,7 @@ def _rows(connection: sa.Connection) -> dict[str, list[tuple]]:
     return found
 
 
-def test_people_of_before_see_english_and_nothing_else_changes(tmp_path):
+def test_people_of_before_see_the_programmes_zone_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
         upgrade(directory=FOLDER, revision=BEFORE)

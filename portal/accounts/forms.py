@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _
-from wtforms import Field, Form, PasswordField, SelectField
+from wtforms import BooleanField, Field, Form, PasswordField, SelectField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 
@@ -123,6 +124,27 @@ class TimeZoneForm(PortalForm):
     def __init__(self, current: str, **more: Any) -> None:
         super().__init__(**more)
         self.time_zone.choices = profile.time_zone_choices(current)
+
+
+class OwnZoneForm(PortalForm):
+    own_zone = SelectField(
+        _("Time zone of the pages"),
+        description=_(
+            "In which you see times and choose days. Other people of the programme choose their own."
+        ),
+    )
+
+    def __init__(self, programme: str, current: str, **more: Any) -> None:
+        super().__init__(**more)
+        as_programme = gettext("As the programme: %(zone)s", zone=programme)
+        self.own_zone.choices = {
+            gettext("Programme"): [("", as_programme)],
+            **profile.time_zone_choices(current or programme),
+        }
+
+
+class ShortcutsForm(PortalForm):
+    has_shortcuts = BooleanField(_("Keyboard shortcuts"))
 
 
 class LanguageForm(PortalForm):

@@ -98,6 +98,10 @@ class Owner(Base):
     language: Mapped[str] = mapped_column(
         String(8), default="en"
     )  # of the portal's pages, see portal/languages.py
+    time_zone: Mapped[str] = mapped_column(
+        String(64), default=""
+    )  # of the portal's pages; empty: the account's
+    has_shortcuts: Mapped[bool] = mapped_column(default=True)  # whether single keys open pages
     account: Mapped[Account] = relationship(lazy="joined")
 
 

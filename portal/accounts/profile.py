@@ -77,6 +77,18 @@ def change_language(owner_id: int, language: str) -> None:
     db.session.commit()
 
 
+def change_own_zone(owner_id: int, time_zone: str) -> None:
+    """Set the time zone in which a person sees times; empty for that of the programme. Commits."""
+    db.session.get_one(Owner, owner_id).time_zone = time_zone
+    db.session.commit()
+
+
+def switch_shortcuts(owner_id: int, *, on: bool) -> None:
+    """Switch the keyboard shortcuts of a person on or off. Commits."""
+    db.session.get_one(Owner, owner_id).has_shortcuts = on
+    db.session.commit()
+
+
 def change_password(user: LoggedIn, *, present: str, new: str, reset_link: str, now: datetime) -> str:
     """Change the password of an owner who knows the present one, and log out all other devices. Commits.
 

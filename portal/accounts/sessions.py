@@ -86,6 +86,8 @@ class LoggedIn:
     language: str = ENGLISH.code  # of the portal's pages
     has_factor: bool = False
     proved_at: datetime | None = None  # when the person last proved who they are; None for a former token
+    own_zone: str = ""  # as the person chose it; empty: that of the account
+    has_shortcuts: bool = True
     is_authenticated = True
     is_active = True
     is_anonymous = False
@@ -94,6 +96,11 @@ class LoggedIn:
     def account_id(self) -> int:
         """The id of the account that the session shows."""
         return self.account.id
+
+    @property
+    def time_zone(self) -> str:
+        """The name of the time zone in which the person sees times."""
+        return self.own_zone or self.account.time_zone
 
     @property
     def lacks_factor(self) -> bool:
@@ -130,6 +137,8 @@ _PERSON = (
     Owner.language,
     owns_factor(Owner.id),
     case((OwnerSession.token_hash == bindparam("hash"), OwnerSession.proved_at)),
+    Owner.time_zone,
+    Owner.has_shortcuts,
 )
 _COLUMNS_OF_PERSON = len(_PERSON)
 _FIND = (

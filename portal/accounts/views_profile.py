@@ -14,7 +14,7 @@ from ..web.translations import speaking
 from . import profile as operations
 from . import sessions
 from .access import renew_browser_session
-from .forms import LanguageForm, NamesForm, PasswordForm, TimeZoneForm, add_error
+from .forms import LanguageForm, NamesForm, OwnZoneForm, PasswordForm, ShortcutsForm, TimeZoneForm, add_error
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
 from .team.programmes import programmes_of
@@ -51,6 +51,29 @@ def change_time_zone() -> ResponseReturnValue:
     operations.change_time_zone(current_user.account_id, form.time_zone.data)
     flash(_("The time zone is saved."), "success")
     return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.post("/account/own-time-zone")
+def change_own_zone() -> ResponseReturnValue:
+    form = OwnZoneForm(current_user.account.time_zone, current_user.own_zone)
+    if not form.validate():
+        return _page(own_zone=form), 422
+    operations.change_own_zone(current_user.id, form.own_zone.data)
+    flash(_("Your time zone is saved."), "success")
+    return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.post("/account/shortcuts")
+def switch_shortcuts() -> ResponseReturnValue:
+    on = bool(ShortcutsForm().has_shortcuts.data)
+    operations.switch_shortcuts(current_user.id, on=on)
+    flash(_("Keyboard shortcuts are on.") if on else _("Keyboard shortcuts are off."), "success")
+    return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.get("/account/shortcuts")
+def shortcuts() -> ResponseReturnValue:
+    return render_template("accounts/shortcuts.html")
 
 
 @blueprint.post("/account/language")
@@ -116,10 +139,11 @@ def _page(
     zone: TimeZoneForm | None = None,
     password: PasswordForm | None = None,
     language: LanguageForm | None = None,
+    own_zone: OwnZoneForm | None = None,
 ) -> str:
     """Render the page; an invalid form replaces the fresh one."""
-    invalid = names or zone or password or language
-    context = _context(names, zone, password, language)
+    invalid = names or zone or password or language or own_zone
+    context = _context(names, zone, password, language, own_zone)
     return render_template(_PAGE, form_errors=bool(invalid), form=invalid, **context)
 
 
@@ -136,6 +160,7 @@ def _context(
     zone: TimeZoneForm | None = None,
     password: PasswordForm | None = None,
     language: LanguageForm | None = None,
+    own_zone: OwnZoneForm | None = None,
 ) -> dict[str, object]:
     account, now = current_user.account, utcnow()
     chosen = {"time_zone": account.time_zone}
@@ -143,6 +168,11 @@ def _context(
         "names": names
         or NamesForm(with_programme=_may_rename_programme(), formdata=None, data=_saved_names()),
         "zone": zone or TimeZoneForm(account.time_zone, formdata=None, data=chosen),
+        "own_zone": own_zone
+        or OwnZoneForm(
+            account.time_zone, current_user.own_zone, formdata=None, data={"own_zone": current_user.own_zone}
+        ),
+        "shortcuts": ShortcutsForm(formdata=None, data={"has_shortcuts": current_user.has_shortcuts}),
         "password": password or PasswordForm(formdata=None),
         "language": language or LanguageForm(formdata=None, data={"language": current_user.language}),
         "programmes": programmes_of(current_user.id) if current_user.programmes > 1 else [],

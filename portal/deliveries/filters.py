@@ -11,13 +11,15 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from ..bounces.meaning import RANKS
-from ..clock import parse_day, start_of
+from ..clock import parse_day, start_of, zone_of
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_UTC = "UTC"
+_MAX_ZONE_CHARS = 64
 _MAX_QUERY_CHARS = 300  # characters that are searched for
 _FORMAT_HINTS = {
     "code": "A reply code is a number from 200 to 599, such as 550.",
@@ -38,7 +40,7 @@ class SearchField(StrEnum):
 
 @dataclass(frozen=True)
 class Filters:
-    """The filters of the log. Days are whole days in UTC, both included."""
+    """The filters of the log. Days are whole days in ``zone``, both included."""
 
     q: str = ""
     by: SearchField = SearchField.AUTO
@@ -49,10 +51,14 @@ class Filters:
     version: int | None = None
     since: date | None = None
     until: date | None = None
+    zone: str = _UTC
 
     @classmethod
-    def read(cls, args: Mapping[str, str]) -> Filters:
-        """Read a query string. Unusable values are left out; ``misread`` explains them."""
+    def read(cls, args: Mapping[str, str], zone: str = _UTC) -> Filters:
+        """Read a query string. Unusable values are left out; ``misread`` explains them.
+
+        ``zone`` is that of the days where the query string, which keeps it with them, names none.
+        """
         kind, by, status, outcome = (args.get(name, "") for name in ("kind", "by", "status", "outcome"))
         return cls(
             q=_clean(args.get("q", "")),
@@ -64,6 +70,7 @@ class Filters:
             version=_number(args.get("version", ""), 1, 10**9),
             since=parse_day(args.get("since", "")),
             until=parse_day(args.get("until", "")),
+            zone=args.get("zone", "")[:_MAX_ZONE_CHARS] or zone,
         )
 
     def misread(self, args: Mapping[str, str]) -> dict[str, str]:
@@ -79,7 +86,9 @@ class Filters:
 
     def query(self) -> dict[str, Any]:
         """Return the query string that ``read`` reads."""
-        return {name: str(value) for name, value in asdict(self).items() if value not in (None, "")}
+        left_out = set() if (self.since or self.until) and self.zone != _UTC else {"zone"}
+        values = {name: value for name, value in asdict(self).items() if name not in left_out}
+        return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
     def without(self, name: str) -> Filters:
         """Return the filters without one; the query goes together with its search field."""
@@ -89,7 +98,7 @@ class Filters:
     @property
     def active(self) -> list[str]:
         """The names of the filters that are set."""
-        return [name for name in self.query() if name != "by"]
+        return [name for name in self.query() if name not in ("by", "zone")]
 
     @property
     def narrowed(self) -> bool:
@@ -98,12 +107,12 @@ class Filters:
 
     @property
     def start(self) -> datetime | None:
-        return start_of(self.since) if self.since else None
+        return start_of(self.since, zone_of(self.zone)) if self.since else None
 
     @property
     def end(self) -> datetime | None:
         """The first moment after the last day."""
-        return start_of(self.until + timedelta(days=1)) if self.until else None
+        return start_of(self.until + timedelta(days=1), zone_of(self.zone)) if self.until else None
 
 
 def _clean(typed: str) -> str:

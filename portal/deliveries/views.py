@@ -38,7 +38,7 @@ MESSAGE_RULE = "<int(max=999999999999):message_id>"
 @blueprint.get("")
 def index() -> Any:
     args = request.args.to_dict()
-    filters = Filters.read(args)
+    filters = Filters.read(args, current_user.time_zone)
     before, after = key_argument(args.get("before")), key_argument(args.get("after"))
     span = args.get("span", "") if args.get("span") in stats.SPANS else "day"
     account = current_user.account_id
@@ -76,7 +76,7 @@ def index() -> Any:
 
 @blueprint.post("/export.csv")
 def table() -> Response:
-    filters = Filters.read(request.args.to_dict())
+    filters = Filters.read(request.args.to_dict(), current_user.time_zone)
     account = current_user.account
     # What was searched for may be a person's address.
     chosen = filters.query() | ({"q": "set"} if filters.q else {})

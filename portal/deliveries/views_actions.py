@@ -105,7 +105,7 @@ def _read_request() -> tuple[Action | None, Scope]:
     values = request.values
     name = values.get("action", "")
     action = Action(name) if name in set(Action) else None
-    filters = Filters.read(values.to_dict())
+    filters = Filters.read(values.to_dict(), current_user.time_zone)
     if "all" in values:
         return action, Scope(filters)
     ids = {int(text) for text in values.getlist("id") if text.isascii() and text.isdigit() and len(text) < 13}

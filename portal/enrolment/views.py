@@ -173,7 +173,7 @@ def accept(token: str) -> Any:
 @blueprint.get("/affiliate/<key>")
 def dashboard(key: str) -> Any:
     affiliate, account = directory.find_by_dashboard_key(key) or abort(404)
-    show_in(account.language)
+    show_in(account.language, account.time_zone)
     events = event_log.newest_events(affiliate.id, _DASHBOARD_EVENTS, _DASHBOARD_ROWS)
     active = affiliate.state is AffiliateState.ACTIVE
     link = links.public_url(affiliate, account, current_config()) if active else ""
@@ -199,7 +199,7 @@ def dashboard(key: str) -> Any:
 @blueprint.get("/preferences/<key>")
 def preferences(key: str) -> Any:
     affiliate, account = directory.find_by_preferences_key(key) or abort(404)
-    show_in(account.language)
+    show_in(account.language, account.time_zone)
     return render_template(
         "affiliates/preferences.html",
         account=account,
@@ -222,7 +222,7 @@ def save_preferences(key: str) -> Any:
         email_pace.save_preferences(affiliate, wanted, pace, zone_name=account.time_zone, now=utcnow())
     except email_preferences.TooManyChanges:
         abort(429)
-    show_in(account.language)
+    show_in(account.language, account.time_zone)
     flash(_("Your choice is saved."), "success")
     return redirect(url_for(".preferences", key=key), 303)
 
@@ -239,7 +239,7 @@ def unsubscribe(key: str, kind: str) -> Any:
     done = request.method == "POST"
     if done:
         email_preferences.unsubscribe(affiliate, notice, now=utcnow())
-    show_in(account.language)
+    show_in(account.language, account.time_zone)
     return _secret_page("affiliates/unsubscribe.html", account=account, key=key, notice=notice, done=done)
 
 
@@ -323,7 +323,7 @@ def _secret_page(template: str, **context: object) -> Response:
 def public_page(template: str, slug: str, **more: object) -> str:
     """Render a public page of a programme; 404 if there is none with this slug, 503 while its account is closed."""
     found = listing.public_programme(slug) or abort(404)
-    show_in(found.account.language)
+    show_in(found.account.language, found.account.time_zone)
     if standing.state_of(found.account) is not standing.AccountState.ACTIVE:
         abort(make_response(render_template("affiliates/closed.html", account=found.account), 503))
     return render_template(
@@ -338,7 +338,7 @@ def public_page(template: str, slug: str, **more: object) -> str:
 
 def _link_page(template: str, token: str, purpose: TokenPurpose, **more: object) -> str:
     found = confirmation_links.find_token(token, purpose, now=utcnow()) or abort(404)
-    show_in(found.account.language)
+    show_in(found.account.language, found.account.time_zone)
     affiliate = found.affiliate
     is_waiting = affiliate.state in (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
     is_active = affiliate.state is AffiliateState.ACTIVE

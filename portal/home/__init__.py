@@ -35,4 +35,10 @@ def install(app: Flask) -> None:
     def pages_of(section: Section) -> tuple[MenuPage, ...]:
         return menu.narrow(section, may_open).pages
 
-    app.jinja_env.globals.update(menu=visible, place=place, pages_of=pages_of)
+    def shortcut_links() -> list[tuple[str, str, str]]:
+        """Return key, label and address of each page that a key opens and the person may open."""
+        pages = {p.endpoint: p for g in menu.MENU for section in g.sections for p in section.pages}
+        found = [(key, pages[endpoint]) for key, endpoint in menu.SHORTCUTS.items()]
+        return [(key, page.label, url_for(page.endpoint)) for key, page in found if may_open(page)]
+
+    app.jinja_env.globals.update(menu=visible, place=place, pages_of=pages_of, shortcut_links=shortcut_links)

@@ -51,6 +51,10 @@ class Group:
         return self.sections[0].endpoint
 
 
+# What a key opens after "g".
+SHORTCUTS = {"h": "home.show", "a": "affiliates.index", "d": "deliveries.index", "s": "home.all_settings"}
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a page is in the menu."""

@@ -76,7 +76,7 @@ def download(key: str) -> Any:
 @blueprint.get("/affiliate/<key>/erasure")
 def erasure(key: str) -> Any:
     affiliate, account = stored_data.find(key) or abort(404)
-    show_in(account.language)
+    show_in(account.language, account.time_zone)
     page = render_template(
         "privacy/erasure.html",
         account=account,

@@ -22,7 +22,7 @@ def follow(code: str) -> Any:
     if target is None:
         offer_language()
         return _page("programme/unknown_link.html", 404)
-    show_in(target.account.language)
+    show_in(target.account.language, target.account.time_zone)
     if not target.location:
         return _page("programme/no_shop.html", 404, account=target.account)
     short_links.count_visit(_app(), target, request.environ)

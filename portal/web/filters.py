@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ..amounts import format_count
 from ..clock import utcnow
 from ..languages import write_moment, write_short_day, write_time
 from ..smtp.mailbox import readable_mailbox
-from .translations import current_language
+from .translations import current_language, page_zone
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _JUST_NOW_S = 5
+_WITHOUT_YEAR = timedelta(days=180)
 # Upper bound of the range and the unit used in it, in seconds; beyond the last bound days are used, too.
 _UNITS = ((_MINUTE_S, 1), (_HOUR_S, _MINUTE_S), (_DAY_S, _HOUR_S))
 
@@ -72,14 +74,31 @@ def format_integer(number: int) -> str:
 
 
 def format_time(time: datetime | None, seconds: bool = False) -> str:  # noqa: FBT001, FBT002 - a template's filter
-    """Format a time exactly in the language of the page, as 3 Nov 2026, 09:12 UTC."""
-    return f"{write_time(time, current_language(), with_seconds=seconds)} UTC" if time else ""
+    """Format a time exactly in the language and time zone of the page, as 3 Nov 2026, 09:12 UTC."""
+    if time is None:
+        return ""
+    local = time.astimezone(page_zone())
+    return f"{write_time(local, current_language(), with_seconds=seconds)} {local:%Z}"
+
+
+def format_short_time(time: datetime) -> str:
+    """Format a time beside its distance from now, as 3 Nov, 09:12, with the year where it is months away."""
+    local, language = time.astimezone(page_zone()), current_language()
+    is_near = abs(utcnow() - time) < _WITHOUT_YEAR
+    return write_moment(local, language) if is_near else write_time(local, language)
 
 
 def format_bucket(time: datetime, *, with_clock: bool) -> str:
-    """Format the beginning of an hour or a day of a chart in the language of the page, as 3 Nov, 09:00 or 3 Nov."""
+    """Format the beginning of an hour or a day of a chart in the language of the page, as 3 Nov, 09:00 or 3 Nov.
+
+    Hours are shown in the time zone of the page; days are those of UTC, by which they are counted.
+    """
     language = current_language()
-    return write_moment(time, language) if with_clock else write_short_day(time, language)
+    return (
+        write_moment(time.astimezone(page_zone()), language)
+        if with_clock
+        else write_short_day(time, language)
+    )
 
 
 def install(app: Flask) -> None:
@@ -87,5 +106,6 @@ def install(app: Flask) -> None:
     app.jinja_env.filters["ago"] = ago
     app.jinja_env.filters["bucket"] = format_bucket
     app.jinja_env.filters["moment"] = format_time
+    app.jinja_env.filters["short_moment"] = format_short_time
     app.jinja_env.filters["number"] = format_integer
     app.jinja_env.filters["readable_mailbox"] = readable_mailbox

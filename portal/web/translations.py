@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,12 @@ from flask import current_app, g, has_request_context, request
 from flask_babel import Babel, force_locale, get_locale, gettext, refresh
 from flask_login import current_user
 
+from ..clock import zone_of
 from ..languages import LANGUAGES, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import tzinfo
 
     from flask import Blueprint, Flask
 
@@ -87,8 +90,23 @@ def form_language() -> str:
     return "" if locale == DEFAULT_LOCALE else str(locale)
 
 
-def show_in(language: str | None) -> None:
-    """Show the rest of this request's page in a programme's language, in English where that is not complete."""
+def page_zone() -> tzinfo:
+    """Return the time zone of the page: that of its programme, else the person's. UTC outside of requests and for strangers."""
+    if not has_request_context():
+        return UTC
+    if "page_zone" in g:
+        return zone_of(g.page_zone)
+    if not hasattr(current_app, "login_manager") or current_user.get_id() is None:
+        return UTC
+    return zone_of(current_user.time_zone)
+
+
+def show_in(language: str | None, time_zone: str = "UTC") -> None:
+    """Show the rest of this request's page in a programme's language, in English where that is not complete.
+
+    Times are those of the programme's ``time_zone``.
+    """
+    g.page_zone = time_zone
     g.page_locale = _locale(shipped_language(language).code)
     refresh()
 

@@ -27,7 +27,7 @@ export const post = (url, form) => request("POST", url, form instanceof FormData
 // The markup of an element without what counts by itself, so that a counter alone is no change.
 const markup = (element) => {
   const copy = element.cloneNode(true);
-  all("[data-counter]", copy).forEach((counter) => { counter.textContent = ""; });
+  all("[data-counter], [data-ago]", copy).forEach((counter) => { counter.textContent = ""; });
   return copy.outerHTML;
 };
 

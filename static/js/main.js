@@ -4,6 +4,8 @@ import "./live_region.js";
 import "./passkeys.js";
 import "./password.js";
 import "./copy.js";
+import "./times.js";
+import "./shortcuts.js";
 import "./tick_all.js";
 import "./port_hint.js";
 import "./from_preview.js";

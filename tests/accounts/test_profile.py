@@ -184,3 +184,26 @@ def test_a_form_with_an_expired_token_keeps_the_names_but_no_password(owner):
     page = owner.post("/account/password", data=values).get_data(as_text=True)
     assert PASSWORD not in page
     assert NEW not in page
+
+
+def test_times_and_days_are_those_of_the_persons_zone(owner):
+    page = owner.get("/account").get_data(as_text=True)
+    assert "Times are those of UTC." in page, "that of the programme, unless the person chooses another one"
+    owner.submit("/account/own-time-zone", {"own_zone": "Asia/Tokyo"}, page="/account")
+    page = owner.get("/account").get_data(as_text=True)
+    assert "Times are those of Asia/Tokyo." in page
+    assert " JST</time>" in page
+    assert (
+        db.session.scalars(select(Owner.time_zone).where(Owner.mailbox_key.like("%brightleaf%"))).one()
+        == "Asia/Tokyo"
+    )
+    refused = owner.submit("/account/own-time-zone", {"own_zone": "Mars/Olympus"}, page="/account")
+    assert refused.status_code == 422
+
+
+def test_shortcuts_can_be_switched_off(owner):
+    assert 'data-shortcuts="/account/shortcuts"' in owner.get("/").get_data(as_text=True)
+    assert "<kbd>g</kbd> <kbd>d</kbd>" in owner.get("/account/shortcuts").get_data(as_text=True)
+    owner.submit("/account/shortcuts", {}, page="/account")
+    assert "data-shortcut" not in owner.get("/").get_data(as_text=True)
+    assert "They are off." in owner.get("/account/shortcuts").get_data(as_text=True)

@@ -154,6 +154,8 @@ _CHANGES_NOTHING = "changes no setting and no data"
 _TRIES = "sends, reads or checks once more; the result is in a table of its own"
 REASONS = {
     "accounts.change_language": "chooses how the portal speaks to one person",
+    "accounts.change_own_zone": "chooses how the portal shows times to one person",
+    "accounts.switch_shortcuts": "chooses what keys do for one person",
     "affiliates.accept": _BY_AFFILIATE,
     "affiliates.confirm_address_now": _BY_AFFILIATE,
     "affiliates.confirm_now": _BY_AFFILIATE,

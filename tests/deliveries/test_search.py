@@ -251,3 +251,15 @@ def test_fields_that_are_set_after_enqueuing_have_partial_indexes(three_messages
     sql = str(statement.compile(db.engine, compile_kwargs={"literal_binds": True}))
     steps = " ".join(row[-1] for row in db.session.execute(db.text(f"EXPLAIN QUERY PLAN {sql}")))
     assert f"ix_delivery_log_{index} " in steps
+
+
+def test_days_are_those_of_the_persons_zone_and_stay_so_in_the_address():
+    filters = Filters.read({"since": "2026-11-30", "until": "2026-11-30"}, "Asia/Tokyo")
+    assert filters.start.isoformat() == "2026-11-29T15:00:00+00:00"
+    assert filters.end.isoformat() == "2026-11-30T15:00:00+00:00"
+    assert Filters.read(filters.query()) == filters
+    assert "zone" not in filters.without("since").without("until").query()
+    assert (
+        Filters.read({"since": "2026-11-30", "zone": "../../etc/passwd"}).start.isoformat()
+        == "2026-11-30T00:00:00+00:00"
+    )

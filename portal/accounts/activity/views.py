@@ -42,7 +42,7 @@ def table() -> ResponseReturnValue:
 def of_portal() -> ResponseReturnValue:
     """Show operators what was done to the installation, and to no single account."""
     filters = ActivityFilters.read(request.args.to_dict())
-    return _page(log.ActivityView(None, filters, zone_of(current_user.account.time_zone)))
+    return _page(log.ActivityView(None, filters, zone_of(current_user.time_zone)))
 
 
 def _page(view: log.ActivityView, people: list[tuple[int, str]] | None = None) -> str:
@@ -68,7 +68,7 @@ def _page(view: log.ActivityView, people: list[tuple[int, str]] | None = None) -
 def _view(args: Mapping[str, str]) -> log.ActivityView:
     account = current_user.account
     only = None if current_user.may(Right.PEOPLE) else current_user.id
-    return log.ActivityView(account.id, ActivityFilters.read(args), zone_of(account.time_zone), only)
+    return log.ActivityView(account.id, ActivityFilters.read(args), zone_of(current_user.time_zone), only)
 
 
 def _people(filters: ActivityFilters) -> list[tuple[int, str]]:

@@ -37,7 +37,7 @@ def confirm_address_now(token: str) -> Any:
 def _page(token: str, *, taken: bool = False) -> str:
     found = confirmation_links.find_token(token, TokenPurpose.MAILBOX, now=utcnow()) or abort(404)
     is_active = found.affiliate.state is AffiliateState.ACTIVE
-    show_in(found.account.language)
+    show_in(found.account.language, found.account.time_zone)
     return render_template(
         "affiliates/confirm_address.html",
         account=found.account,

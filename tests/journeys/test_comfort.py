@@ -1,0 +1,52 @@
+"""Comfort of lists: keys, the box that ticks all, and times in the person's zone that stay right."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.journeys.running import RunningPortal
+from tests.journeys.test_owner import fill_rehearsal, save
+
+
+def test_keys_boxes_and_times(portal: RunningPortal, log_in: Page) -> None:
+    page = log_in
+    fill_rehearsal(page)
+    save(page)
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_url("**/deliveries")
+    page.keyboard.press("/")
+    field = page.locator("#filter-q")
+    expect(field).to_be_focused()
+    page.keyboard.type("g a?")
+    expect(field).to_have_value("g a?")
+    page.get_by_role("heading", name="Deliveries", exact=True).click()
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
+    expect(dialog).to_contain_text("All affiliates")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+    page.get_by_label("Choose all on this page").check()
+    chosen = page.locator(".tick input:checked").count()
+    assert chosen == page.locator("#log tbody tr").count() > 0
+    expect(page.locator("[data-ticked]")).to_have_text(f"{chosen} chosen")
+
+    page.goto(f"{portal.base}/account")
+    page.get_by_label("Time zone of the pages").select_option("Asia/Tokyo")
+    page.get_by_role("button", name="Save your time zone").click()
+    expect(page.locator(".colophon")).to_contain_text("Times are those of Asia/Tokyo.")
+    page.goto(f"{portal.base}/deliveries/1")
+    expect(page.locator(".way-time").first).to_contain_text("JST")
+    time = page.locator("time[data-ago]").first
+    time.evaluate("one => { one.dateTime = new Date(Date.now() - 120 * 60000).toISOString(); }")
+    expect(time).to_have_text("2 hours ago")
+
+    page.goto(f"{portal.base}/account")
+    page.get_by_label("Keyboard shortcuts").uncheck()
+    page.get_by_role("button", name="Save keyboard").click()
+    expect(page.locator(".flashes")).to_contain_text("Keyboard shortcuts are off.")
+    assert page.evaluate("document.body.dataset.shortcuts") is None
+    page.locator("h1").click()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_have_count(0)
