@@ -7,6 +7,7 @@ docs.aws.amazon.com/ses, Reputation dashboard (bounces, 5 %).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,17 @@ def read(account_id: int, since: datetime, *, accepted: int) -> OutcomeFigures:
     )
     rows = db.session.execute(query.group_by(OutcomeHour.meaning))
     return OutcomeFigures(accepted, {meaning: int(count) for meaning, count in rows})
+
+
+def bounced_since(account_id: int, since: datetime, *, days: bool) -> Mapping[datetime, int]:
+    """Return how many messages bounced, by the hour or the day in UTC in which they were accepted, from a full hour on."""
+    query = select(OutcomeHour.hour, func.sum(OutcomeHour.count)).where(
+        OutcomeHour.account_id == account_id, OutcomeHour.hour >= since, OutcomeHour.meaning.in_(BOUNCES)
+    )
+    found: Counter[datetime] = Counter()
+    for hour, count in db.session.execute(query.group_by(OutcomeHour.hour)):
+        found[hour.replace(hour=0) if days else hour] += int(count)
+    return found
 
 
 def percent(rate: float) -> str:

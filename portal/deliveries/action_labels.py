@@ -11,13 +11,18 @@ from flask_babel import lazy_gettext
 from ..bounces.labels import MEANING_TAGS
 from ..languages import write_short_day
 from ..notices.catalogue import CATALOGUE
+from ..web.charts import Chart, draw_bars
+from ..web.filters import format_bucket, format_integer
 from ..web.labels import STATUS_LABELS
 from ..web.translations import current_language
 from .filters import Filters, SearchField
 from .models import Action
 
 if TYPE_CHECKING:
-    from datetime import date
+    from collections.abc import Mapping
+    from datetime import date, datetime
+
+    from .stats import Stats
 
 SPAN_LABELS = {"day": (lazy_gettext("24 hours"), "hour"), "month": (lazy_gettext("30 days"), "day")}
 _SEARCHED = {
@@ -46,6 +51,24 @@ def filter_chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
 
 def _day(day: date | None) -> str:
     return write_short_day(day, current_language(), with_year=True) if day else ""
+
+
+def stats_chart(stats: Stats, bounced: Mapping[datetime, int]) -> Chart:
+    """Return the chart of the statistics, with what bounced later as a part of its own."""
+    rows = []
+    for bucket in stats.buckets:
+        later = min(bounced.get(bucket.at, 0), bucket.sent)
+        values = {
+            "sent": (_("Accepted"), bucket.sent - later),
+            "waiting": (_("Waiting"), bucket.waiting),
+            "bounced": (_("Bounced"), later),
+            "failed": (_("Failed"), bucket.failed),
+        }
+        words = ", ".join(f"{label} {format_integer(number)}" for label, number in values.values() if number)
+        at = format_bucket(bucket.at, with_clock=stats.span == "day")
+        numbers = {series: number for series, (_label, number) in values.items()}
+        rows.append((f"{at}: {words or _('no emails')}", numbers))
+    return draw_bars(rows)
 
 
 def duration(seconds: float | None) -> str:

@@ -18,12 +18,13 @@ from ..clock import utcnow
 from ..events import digests
 from ..notices.catalogue import CATALOGUE
 from ..outbox.queue import find_queue
+from ..web.charts import share
 from ..web.csv import csv_download
 from ..web.headers import mail_page
 from ..web.labels import STATUS_LABELS
-from ..web.pagination import key_argument
-from . import bulk_actions, chart, export, message_log, message_page, resend, retention, stats
-from .action_labels import SPAN_LABELS, duration, filter_chips
+from ..web.pagination import key_argument, searched_live
+from . import bulk_actions, domains, export, message_log, message_page, resend, retention, stats
+from .action_labels import SPAN_LABELS, duration, filter_chips, stats_chart
 from .filters import Filters
 from .forms import RetentionForm
 
@@ -36,6 +37,7 @@ MESSAGE_RULE = "<int(max=999999999999):message_id>"
 
 
 @blueprint.get("")
+@searched_live
 def index() -> Any:
     args = request.args.to_dict()
     filters = Filters.read(args, current_user.time_zone)
@@ -43,6 +45,7 @@ def index() -> Any:
     span = args.get("span", "") if args.get("span") in stats.SPANS else "day"
     account = current_user.account_id
     found = stats.read(account, span, now=utcnow())
+    bounced = figures.bounced_since(account, found.buckets[0].at, days=span == "month")
     query = filters.query() | ({"span": span} if span != "day" else {})
     return render_template(
         "deliveries/index.html",
@@ -63,7 +66,10 @@ def index() -> Any:
         outcomes=figures.read(account, found.buckets[0].at, accepted=found.sent),
         percent=figures.percent,
         figure_limits=figures,
-        chart=chart.draw_chart(found),
+        chart=stats_chart(found, bounced),
+        bounced=bounced,
+        domains=domains.read(account),
+        share=share,
         span_labels=SPAN_LABELS,
         duration=duration,
         query=query,

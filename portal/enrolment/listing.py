@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import lazy_gettext as _
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 
 from ..accounts.standing import is_limited
 from ..affiliates import same_mailbox
@@ -28,6 +29,7 @@ from .signup_rules import Rules, get_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy import ColumnElement
 
@@ -67,6 +69,8 @@ class AffiliateFilters:
     state: AffiliateState | None = None
 
 
+FUNNEL_DAYS = 30
+_MAX_FUNNEL = 1000
 _ALL = AffiliateFilters()
 
 
@@ -125,6 +129,15 @@ class AffiliatePage:
         return sum(count for state, count in self.counts.items() if state is not AffiliateState.ERASED)
 
 
+@dataclass(frozen=True)
+class Funnel:
+    """How many signed up, and how many of them are confirmed, and take part."""
+
+    signed_up: int
+    confirmed: int
+    approved: int
+
+
 def public_programme(slug: str) -> PublicProgramme | None:
     """Return what the public pages show of the programme with this slug."""
     with read_snapshot():
@@ -173,6 +186,27 @@ def list_affiliates(
     by_state = _count_by_state(found)
     everyone = _count_by_state(conditions(account.id)) if filters.search else by_state
     return AffiliatePage(rows, page.older, page.newer, by_state, sum(everyone.values()), has_visits)
+
+
+def funnel(account_id: int, *, now: datetime) -> Funnel:
+    """Return what became of the sign-ups of the last 30 days, up to the newest ``_MAX_FUNNEL``."""
+    row = Affiliate
+    newest = (
+        select(row.created_at, row.state, row.confirmed_at)
+        .where(row.account_id == account_id, row.import_id.is_(None), row.state != AffiliateState.INVITED)
+        .order_by(row.id.desc())
+        .limit(_MAX_FUNNEL)
+        .subquery()
+    )
+    active = newest.c.state == AffiliateState.ACTIVE
+    is_past_confirmation = newest.c.state != AffiliateState.UNCONFIRMED
+    query = select(
+        func.count(),
+        func.sum(case((is_past_confirmation, 1), else_=0)),
+        func.sum(case((active, 1), else_=0)),
+    ).where(newest.c.created_at >= now - timedelta(days=FUNNEL_DAYS))
+    signed_up, confirmed, approved = db.session.execute(query).one()
+    return Funnel(signed_up, confirmed or 0, approved or 0)
 
 
 def conditions(account_id: int, search: str = "") -> Sequence[ColumnElement[bool]]:

@@ -26,9 +26,10 @@ from ..notices.catalogue import NEW_SIGN_UP
 from ..programme import counts
 from ..smtp.mailbox import parse_mailbox
 from ..state import current_config
+from ..web.charts import share
 from ..web.csv import csv_download
 from ..web.labels import STATUS_LABELS
-from ..web.pagination import key_argument
+from ..web.pagination import key_argument, searched_live
 from . import csv_export, history, invitations, listing, moderation, signup_rules
 from .changing import address_change
 from .forms import DeclineForm, FirstInviteForm, InviteForm, LiftForm, RulesForm, SuppressForm
@@ -46,6 +47,7 @@ _DECISIONS = {
 
 
 @blueprint.get("/affiliates")
+@searched_live
 def index() -> Any:
     status, search = request.args.get("status", ""), request.args.get("q", "").replace("\x00", "").strip()
     chosen = AffiliateFilters(
@@ -57,6 +59,9 @@ def index() -> Any:
     return render_template(
         "affiliates/index.html",
         page=page,
+        funnel=listing.funnel(current_user.account_id, now=utcnow()),
+        funnel_days=listing.FUNNEL_DAYS,
+        share=share,
         filters={"q": chosen.search or None, "status": chosen.state.value if chosen.state else None},
         chosen=chosen.state,
         tabs=listing.TABS,

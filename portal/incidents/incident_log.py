@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext, ngettext
 from sqlalchemy import select
 
+from ..clock import start_of
 from ..db import db
 from ..outbox.models import OutboxMessage
 from ..outbox.overview import count_waiting
@@ -21,7 +23,7 @@ from .models import EndReason, Incident, IncidentEvent, IncidentKind, IncidentMe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime, tzinfo
 
 KIND_LABELS = {
     IncidentKind.SENDING: lazy_gettext("Sending"),
@@ -43,6 +45,8 @@ _TIMELINE_TEXTS = {
 _LISTED_MESSAGES = 20  # on an incident's page
 _LISTED_EVENTS = 100
 _CLOSED_PAGE_SIZE = 20
+CHART_DAYS = 30
+_MAX_IN_CHART = 500
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,25 @@ def list_closed(account_id: int, *, before: int | None, after: int | None) -> Pa
     """Return one page of the closed incidents, newest first."""
     query = select(Incident).where(Incident.account_id == account_id, Incident.is_open.is_(False))
     return newest_first(query, Incident.id, before=before, after=after, size=_CLOSED_PAGE_SIZE)
+
+
+def days_of_incidents(account_id: int, zone: tzinfo, *, now: datetime) -> list[tuple[date, int, timedelta]]:
+    """Return each of the last 30 days in a zone with its number of incidents and their time added up.
+
+    Of an incident that came back, only the last time counts. At most ``_MAX_IN_CHART`` incidents are read.
+    """
+    row, today = Incident, now.astimezone(zone).date()
+    first = today - timedelta(days=CHART_DAYS - 1)
+    times = select(row.episode_started_at, row.closed_at).where(row.account_id == account_id)
+    newest = db.session.execute(times.order_by(row.id.desc()).limit(_MAX_IN_CHART)).all()
+    found = []
+    for number in range(CHART_DAYS):
+        day = first + timedelta(days=number)
+        start, end = start_of(day, zone), start_of(day + timedelta(days=1), zone)
+        parts = [min(closed or now, end) - max(began, start) for began, closed in newest]
+        parts = [part for part in parts if part >= timedelta()]
+        found.append((day, len(parts), sum(parts, timedelta())))
+    return found
 
 
 def find(account_id: int, incident_id: int) -> Incident | None:

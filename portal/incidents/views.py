@@ -10,12 +10,16 @@ from flask_babel import ngettext
 from flask_login import current_user
 
 from ..clock import utcnow
+from ..deliveries.action_labels import duration
+from ..languages import write_short_day
 from ..outbox.overview import count_waiting
 from ..outbox.queue import find_queue
 from ..settings.routing import live_version
 from ..state import current_config
+from ..web.charts import Chart, draw_bars
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import key_argument
+from ..web.translations import current_language, page_zone
 from . import failover, forms, held_mail, incident_log, presenter
 
 if TYPE_CHECKING:
@@ -36,7 +40,22 @@ def index() -> Any:
         kinds=incident_log.KIND_LABELS,
         sentence=presenter.sentence,
         waiting=count_waiting(current_user.account_id),
+        duration=duration,
+        chart=_chart(),
+        chart_days=incident_log.CHART_DAYS,
     )
+
+
+def _chart() -> Chart | None:
+    """Return the minutes of incidents by day; None without any."""
+    days = incident_log.days_of_incidents(current_user.account_id, page_zone(), now=utcnow())
+    rows = []
+    for day, number, lasted in days:
+        words = ngettext("%(num)s incident", "%(num)s incidents", number)
+        text = f"{words}, {duration(lasted.total_seconds())}" if number else _("no incident")
+        minutes = max(1, round(lasted.total_seconds() / 60)) if number else 0
+        rows.append((f"{write_short_day(day, current_language())}: {text}", {"failed": minutes}))
+    return draw_bars(rows) if any(number for _day, number, _lasted in days) else None
 
 
 @blueprint.get(f"/{_ID_RULE}")

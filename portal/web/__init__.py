@@ -8,7 +8,18 @@ from flask import g
 from flask_login import current_user
 
 from ..state import get_state
-from . import banners, components, errors, filters, forwarded, headers, read_only, static_files, translations
+from . import (
+    banners,
+    components,
+    errors,
+    filters,
+    forwarded,
+    headers,
+    pagination,
+    read_only,
+    static_files,
+    translations,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -23,6 +34,7 @@ def install(app: Flask, *, secure: bool) -> None:
     filters.install(app)
     static_files.install(app)
     components.install(app)
+    pagination.install(app)
     translations.install(app)
 
     @app.context_processor

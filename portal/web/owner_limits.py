@@ -17,6 +17,7 @@ from ..rate_limit import RateLimit
 LIVE_PREVIEWS = RateLimit(
     "live-preview", 120, timedelta(minutes=1)
 )  # the editor pauses 0.4 seconds between two
+LIVE_SEARCHES = RateLimit("live-search", 120, timedelta(minutes=1))  # a list pauses 0.35 seconds between two
 EXPLANATIONS = RateLimit("explain-reply", 60, timedelta(hours=1))
 SUGGESTIONS = RateLimit("find-settings", 20, timedelta(hours=1))  # each queries the DNS
 CHECKS = RateLimit("settings-check", 30, timedelta(hours=1))  # each logs in to a server; providers lock users

@@ -1,16 +1,26 @@
-"""Keyset pagination: stable while rows are added, and as fast on the last page as on the first."""
+"""Lists: keyset pagination, and their results alone for the script that searches while a person types.
+
+Keyset pages are stable while rows are added, and the last is as fast as the first.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import wraps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..db import db
+from flask import g, request
+from flask_login import current_user
+
+from ..clock import utcnow
+from ..db import db, read_write
+from . import owner_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flask import Flask
     from sqlalchemy import Select
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -63,3 +73,31 @@ def _page(rows: list[Any], name: str, *, more_older: bool, more_newer: bool) -> 
 def key_argument(value: str | None) -> int | None:
     """Parse a pagination key from the query string; None, the first page, if it is not a number."""
     return int(value) if value and value.isascii() and value.isdigit() and len(value) < 19 else None
+
+
+def searched_live(view: Callable[[], Any]) -> Callable[[], Any]:
+    """Let the view of a list answer the portal's script with the block ``results`` of its page.
+
+    It answers 429 beyond ``owner_limits.LIVE_SEARCHES``.
+    """
+
+    @wraps(view)
+    def answer() -> Any:
+        if request.headers.get("X-Requested-With") != "fetch":
+            return view()
+        try:
+            with read_write():
+                owner_limits.count(owner_limits.LIVE_SEARCHES, current_user.account_id, now=utcnow())
+        except owner_limits.LimitReached as reached:
+            return str(reached), 429, {"Retry-After": str(int(reached.wait.total_seconds()) + 1)}
+        g.is_fragment = True
+        return view()
+
+    return answer
+
+
+def install(app: Flask) -> None:
+    """Give templates ``list_layout()``: the layout of a list's page, or of its results alone."""
+    app.jinja_env.globals["list_layout"] = lambda: (
+        "layouts/fragment.html" if g.get("is_fragment") else "layouts/portal.html"
+    )

@@ -11,8 +11,8 @@ document.addEventListener("click", (event) => {
   const done = () => {
     const label = button.dataset.label ||= button.firstChild.nodeValue;
     button.classList.add("is-done");
-    button.firstChild.nodeValue = "Copied";
-    announce("Copied");
+    button.firstChild.nodeValue = button.dataset.copied || "Copied";
+    announce(button.dataset.copied || "Copied");
     setTimeout(() => { button.classList.remove("is-done"); button.firstChild.nodeValue = label; }, DONE_MS);
   };
   const select = () => {

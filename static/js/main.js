@@ -5,6 +5,7 @@ import "./passkeys.js";
 import "./password.js";
 import "./copy.js";
 import "./times.js";
+import "./live_search.js";
 import "./shortcuts.js";
 import "./tick_all.js";
 import "./port_hint.js";

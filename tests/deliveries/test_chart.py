@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.deliveries.action_labels import duration
-from portal.deliveries.chart import HEIGHT, WIDTH, draw_chart
-from portal.deliveries.stats import Bucket, Stats
+from portal.web.charts import HEIGHT, draw_bars, share
 
-AT = datetime(2026, 11, 1, tzinfo=UTC)
 numbers = st.integers(0, 3_000_000)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=24, max_size=30))
 def test_every_bar_lies_within_the_drawing(rows):
-    buckets = [Bucket(AT, *row) for row in rows]
-    chart = draw_chart(Stats("day", buckets, 0, False, None, None))
-    assert chart.top >= max(bucket.total for bucket in buckets)
-    assert len(chart.bars) == sum(bool(number) for row in rows for number in row)
-    for bar in chart.bars:
-        assert 0 <= bar.x <= bar.x + bar.width <= WIDTH + 0.1
-        assert 0 <= bar.y <= HEIGHT
-        assert bar.height > 0
+    chart = draw_bars([("", dict(zip(("sent", "waiting", "failed"), row, strict=True))) for row in rows])
+    assert chart.top >= max(sum(row) for row in rows)
+    parts = [part for bar in chart.bars for part in bar.parts]
+    assert len(parts) == sum(bool(number) for row in rows for number in row)
+    for part in parts:
+        assert 0 <= part.y <= HEIGHT
+        assert part.height > 0
+    assert 0 <= share(rows[0][0], max(1, sum(rows[0]))) <= HEIGHT
 
 
 def test_durations_have_a_suitable_unit():

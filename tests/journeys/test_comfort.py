@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from tests.journeys.running import RunningPortal
-from tests.journeys.test_owner import fill_rehearsal, save
+from tests.journeys.test_owner import fill_rehearsal, join, save
 
 
 def test_keys_boxes_and_times(portal: RunningPortal, log_in: Page) -> None:
@@ -50,3 +50,36 @@ def test_keys_boxes_and_times(portal: RunningPortal, log_in: Page) -> None:
     page.locator("h1").click()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_lists_follow_what_is_typed(portal: RunningPortal, log_in: Page) -> None:
+    page = log_in
+    join(page, portal, "Pia Proper", "pia@visitors.example")
+    join(page, portal, "Bo Belated", "bo@visitors.example")
+    page.goto(f"{portal.base}/affiliates")
+    rows = page.locator("#affiliates tbody tr")
+    expect(rows).to_have_count(2)
+    field = page.get_by_label("Name, email address, code or order number")
+    field.press_sequentially("pia")
+    expect(rows).to_have_count(1)
+    expect(page.locator("#announcer")).to_have_text("1 affiliate")
+    expect(field).to_be_focused()
+    page.wait_for_url("**/affiliates?q=pia")
+    page.go_back()
+    expect(rows).to_have_count(2)
+    expect(field).to_have_value("")
+
+
+def test_the_chart_has_one_stop_and_states_its_values(portal: RunningPortal, log_in: Page) -> None:
+    page = log_in
+    fill_rehearsal(page)
+    save(page)
+    page.goto(f"{portal.base}/deliveries?span=month")
+    shown = page.locator(".chart-value:visible")
+    page.locator(".chart-bar input").last.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(shown).to_contain_text("no emails")
+    page.keyboard.press("ArrowRight")
+    expect(shown).to_contain_text("Accepted 1")
+    page.locator(".chart-bar").first.hover()
+    expect(shown).to_contain_text("no emails")

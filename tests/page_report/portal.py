@@ -69,6 +69,7 @@ LOGGED_IN = [
     "/settings/api/play?event=payout",
     "/settings/api/reference",
     "/account",
+    "/account/shortcuts",
     "/account/is-it-you",
     "/account/email-address",
     "/account/second-factor",

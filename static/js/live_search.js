@@ -1,0 +1,44 @@
+// A list follows what is typed into its search: the results of the same address are loaded, and their number is announced.
+import { all, announce, load, one, swap } from "./dom.js";
+
+const PAUSE_MS = 350;
+
+const follow = (form) => {
+  let timer = 0;
+  let latest = 0;
+  let pushed = false;
+  const addressOf = () => {
+    const query = new URLSearchParams(new FormData(form));
+    [...query.keys()].forEach((name) => { if (!query.get(name)) query.delete(name); });
+    return `${form.getAttribute("action")}${query.size ? `?${query}` : ""}`;
+  };
+  const show = (url) => {
+    const number = ++latest;
+    return load(url).then((answer) => {
+      const fresh = one("#results", answer);
+      if (number !== latest || !fresh) return;
+      const text = fresh.dataset.announce;
+      swap(one("#results"), fresh);
+      if (text) announce(text);
+    });
+  };
+  const search = () => {
+    const url = addressOf();
+    show(url).then(() => {
+      history[pushed ? "replaceState" : "pushState"](null, "", url);
+      pushed = true;
+    }, () => {});
+  };
+  form.addEventListener("input", (event) => {
+    if (!event.target.matches("input[type=search]")) return;
+    clearTimeout(timer);
+    timer = setTimeout(search, PAUSE_MS);
+  });
+  form.addEventListener("submit", () => { clearTimeout(timer); latest += 1; });
+  addEventListener("popstate", () => {
+    pushed = false;
+    one("input[type=search]", form).value = new URL(location.href).searchParams.get("q") || "";
+    show(location.href).catch(() => location.reload());
+  });
+};
+all("form[data-live-search]").forEach(follow);
