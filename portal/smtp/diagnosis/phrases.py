@@ -37,8 +37,8 @@ _MAIL_FROM_CLIENT = re.compile(
     r"\b((?:mail|message|connection)s?) from (?=\W?\d{1,3}(?:\.\d{1,3}){3}\b)", re.IGNORECASE
 )
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
-# Names of errors, such as SubmissionQuotaExceededException.
-_CAMEL = re.compile(r"(?<![A-Za-z])(?:[A-Z][a-z]{1,20}){2,8}(?:Exception|Error)(?![A-Za-z])")
+# Names of errors, such as SubmissionQuotaExceededException or ShutoffQuotaExceeded.
+_CAMEL = re.compile(r"(?<![A-Za-z])(?:[A-Z][a-z]{1,20}){2,8}(?:Exception|Error|Exceeded)(?![A-Za-z])")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
