@@ -61,7 +61,7 @@ _COLOUR_FUNCTION = re.compile(r"\b(?:rgb|hsl)a?\([0-9 ,.%/]*\)", re.IGNORECASE)
 _PLAIN_STYLE_VALUE = re.compile(r"[\w\s#%.,!'\"/+-]*")
 _MAILBOX_SCHEME = re.compile(r"\A(?:mailto|tel):", re.IGNORECASE)
 ELEMENT_LIMIT = 1_000  # of an email; values can add line breaks to those of its source
-SOURCE_ELEMENT_LIMIT = 500  # of a source; the longest one has 40 characters for each
+SOURCE_ELEMENT_LIMIT = 400  # of a source; the longest one has 50 characters for each
 _URL = re.compile(r"(?i)(?:https?://[^\s/]|mailto:[^\s@]+@|tel:[+(0-9])")
 
 

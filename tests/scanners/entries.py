@@ -272,11 +272,11 @@ HOSTILE: Mapping[str, Callable[[int], str]] = {
         '<p style="background:red' + " " * (length - 40) + '!">' + "x" * 15
     ),
     "as many placeholders as allowed": lambda length: "".join(
-        f"{{{{ name | default: '{number:03}' }}}} {'word, ' * 11}" for number in range(length // 101)
+        f"{{{{ name | default: '{number:03}' }}}} {'word, ' * 17}" for number in range(length // 135)
     ),
     "as many elements as allowed": _repeat(
         '<p class="slip"><b>a <i>word</i></b> of several</p><p><a class="button" href="https://x.example">x</a></p>'
-        + "word, " * 16
+        + "word, " * 24
     ),
     "parts of names": lambda length: "Ab " * (length // 3),
 }

@@ -38,7 +38,7 @@ def find_html(markdown: str) -> list[str]:
 def describe_excess(error: TooManyParts) -> str:
     """Return the error of Markdown with more parts than an email needs."""
     if isinstance(error, TooManySigns):
-        signs = "* _ ~ ` \\"
+        signs = "* _ ~ ` \\ &"
         return str(
             _(
                 "This has more than %(limit)s of the signs %(signs)s; remove some.",

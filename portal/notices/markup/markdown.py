@@ -33,7 +33,7 @@ _MAX_CELLS = 2_000  # of all tables; the parser adds those that its lines lack, 
 PART_LIMIT = 500  # lines, brackets of links and pictures, emphasised words: each costs time
 _EMPHASIS_MARKS = 4  # of one word: ``**word**``
 SIGN_LIMIT = _EMPHASIS_MARKS * PART_LIMIT  # of the signs that the parser looks at one by one
-_SIGNS = "*_~`\\"
+_SIGNS = "*_~`\\&"
 # Where words can end and a rule of the parser below can begin; its own list has 13 more characters, for unused rules.
 _END_OF_WORDS = re.compile(r"[\n\\`~*_\[\]]|!(?=\[)|<(?=[A-Za-z])|&(?=#?\w{1,31};)")
 _BEGINNING = re.compile(r"\{%-?\s{0,5}(?:if|unless|case)\b")
@@ -94,7 +94,7 @@ def markdown_to_html(source: str, notice: Notice) -> str:
     Raises:
         TooManyParts: the text has more than ``PART_LIMIT`` lines that are not empty, links and pictures, or emphasised
             words.
-        TooManySigns: the text has more than ``SIGN_LIMIT`` of the signs ``*``, ``_``, ``~``, a backtick and a backslash.
+        TooManySigns: the text has more than ``SIGN_LIMIT`` of the signs ``* _ ~ ` \\ &``.
     """
     emphasised = (source.count("*") + source.count("_")) // _EMPHASIS_MARKS
     brackets = max(source.count("["), source.count("]"))
