@@ -13,6 +13,7 @@ from benchmarks.harness import (
     TITLES,
     WARM_UP,
     Sink,
+    cpu_seconds,
     drain_post_office,
     install_post_office,
     messages,
@@ -77,12 +78,6 @@ def measure_with_cpu(
             accepted_at = sink.wait_for(WARM_UP + count)
             used = sum(cpu_seconds(one.process.pid) for one in running) - before
             return rate(accepted_at), 1000 * used / max(1, len(accepted_at) - counted_from)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def compare_drains(count: int = 2_000) -> None:

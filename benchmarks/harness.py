@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -161,6 +162,12 @@ def nodemailer_rate(module: str, port: int, count: int, connections: int) -> flo
     command = ["node", str(HERE / "pool.mjs"), module, str(port), str(WARM_UP), str(count), str(connections)]
     done = subprocess.run(command, input=json.dumps(TEMPLATE), capture_output=True, text=True, check=True)
     return count / float(json.loads(done.stdout)["wall"])
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def print_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

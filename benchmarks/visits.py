@@ -8,11 +8,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
 from benchmarks.harness import percentile, print_table, run_instance, run_sink
-from benchmarks.signups import TIMEOUT_S, WARM_UP_S, Visitor, cpu, read_response, run_gunicorn
+from benchmarks.signups import (
+    TIMEOUT_S,
+    WARM_UP_S,
+    Server,
+    Visitor,
+    cpu,
+    processor_time,
+    read_response,
+    run_gunicorn,
+)
 from portal.accounts.models import Account
 from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
@@ -25,6 +35,14 @@ CONNECTIONS = 4  # that visits share
 AFFILIATES = 500
 ROUNDS = 3
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+@dataclass
+class Measured:
+    """The seconds of each sign-up, and of each round the part of a processor that gunicorn used."""
+
+    durations: list[float] = field(default_factory=list)
+    processors: list[float] = field(default_factory=list)
 
 
 class PacedVisitor(Visitor):
@@ -69,7 +87,7 @@ def pace(rate: float, start: float, end: float) -> Iterator[float]:
 
 def compare_visits(seconds: int = 10) -> None:
     """Compare the time of a sign-up without and with visits, in turns, on one portal."""
-    alone, beside, clicks = [], [], []
+    alone, beside, clicks = Measured(), Measured(), []
     with ExitStack() as stack:
         sink = stack.enter_context(run_sink())
         instance = stack.enter_context(run_instance("sqlite", [sink.port], SIGNET_TRUSTED_PROXIES="1"))
@@ -78,41 +96,44 @@ def compare_visits(seconds: int = 10) -> None:
             codes = add_affiliates(accounts[0])
         stack.enter_context(instance.workers(1, **cpu(-1, pinned=True)))
         env = instance.env | cpu(0, pinned=True)
-        port = stack.enter_context(run_gunicorn("wsgi:app", env, ROOT, instance.log))
+        server = stack.enter_context(run_gunicorn("wsgi:app", env, ROOT, instance.log))
         for _ in range(ROUNDS):
-            alone += measure(port, [], seconds, clicks)
-            beside += measure(port, codes, seconds, clicks)
-    medians = [percentile(times, 0.5) for times in (alone, beside)]
+            measure(server, [], seconds, alone, clicks)
+            measure(server, codes, seconds, beside, clicks)
+    medians = [percentile(measured.durations, 0.5) for measured in (alone, beside)]
     print_table(
         f"{SIGN_UPS} sign-ups a second on SQLite, gunicorn with 8 threads",
-        ("visits a second", "sign-ups", "p50, ms", "p99, ms", "times as long"),
+        ("visits a second", "sign-ups", "p50, ms", "p99, ms", "times as long", "of a processor"),
         [
             (
                 name,
-                len(times),
+                len(measured.durations),
                 f"{median * 1000:.1f}",
-                f"{percentile(times, 0.99) * 1000:.1f}",
+                f"{percentile(measured.durations, 0.99) * 1000:.1f}",
                 f"{median / medians[0]:.2f}",
+                f"{min(measured.processors):.1%}",
             )
-            for name, times, median in zip((0, VISITS), (alone, beside), medians, strict=True)
+            for name, measured, median in zip((0, VISITS), (alone, beside), medians, strict=True)
         ],
     )
     print(f"\nvisits answered: {len(clicks):,}, all redirected: {set(clicks) == {302}}")
 
 
-def measure(port: int, codes: list[str], seconds: float, clicks: list[int]) -> list[float]:
-    """Return the seconds of each sign-up, with visits of these codes if there are any."""
+def measure(server: Server, codes: list[str], seconds: float, into: Measured, clicks: list[int]) -> None:
+    """Measure sign-ups, with visits of these codes if there are any."""
     start = time.monotonic() + WARM_UP_S
-    visitor = PacedVisitor(port, "/join/account-1", start, start + seconds)
+    end = start + seconds
+    visitor = PacedVisitor(server.port, "/join/account-1", start, end)
     # Visits begin earlier, so that the sign-ups are measured beside all of them.
-    others = [Clicks(port, codes, start - 1, start + seconds) for _ in range(CONNECTIONS)] if codes else []
+    others = [Clicks(server.port, codes, start - 1, end) for _ in range(CONNECTIONS)] if codes else []
     for thread in (visitor, *others):
         thread.start()
+    into.processors.append(processor_time(server, start, end) / seconds)
     for thread in (visitor, *others):
         thread.join()
     clicks += [status for thread in others for status in thread.statuses]
     assert {status for status, _ in visitor.results} == {303}, "each sign-up was taken"
-    return [duration for _, duration in visitor.results]
+    into.durations += [duration for _, duration in visitor.results]
 
 
 def add_affiliates(account_id: int) -> list[str]:
