@@ -12,8 +12,8 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 from sqlalchemy import BindParameter, ColumnElement, bindparam, delete, func, literal, select
@@ -21,6 +21,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .db import Base, db, insert
 from .db.prepared import PreparedStatement
+from .db.transaction import current_dialect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SLOTS = 12  # of a window
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,8 +57,9 @@ class RateLimit:
 
 def consume(limit: RateLimit, *key: object, now: datetime) -> bool:
     """Count one use within the current transaction, if the limit allows it; return whether it does."""
-    slots, dialect = _slots(limit, now), db.engine.dialect.name
-    counted = _increment(dialect).scalar(of_key=_key(limit, key), amount=limit.amount, **slots)
+    counted = _increment(current_dialect()).scalar(
+        of_key=_key(limit, key), amount=limit.amount, **_slots(limit, now)
+    )
     return counted is not None
 
 
@@ -104,13 +109,18 @@ def _key(limit: RateLimit, key: tuple[object, ...]) -> str:
     return hmac.digest(secret, text.encode("utf-8", "replace"), "sha256").hex()[:40]
 
 
-def _slots(limit: RateLimit, now: datetime) -> dict[str, datetime]:
+def _slots(limit: RateLimit, now: datetime) -> Mapping[str, datetime]:
     """Return the beginnings of the slots that the window before ``now`` touches, the current one first, as parameters."""
-    current = _EPOCH + (now - _EPOCH) // limit.slot * limit.slot
-    return {f"slot_{number}": current - number * limit.slot for number in range(SLOTS + 1)}
+    slot = limit.slot
+    return _slots_until(_EPOCH + (now - _EPOCH) // slot * slot, slot)
 
 
-def _used_by_slot(key: str, slots: dict[str, datetime]) -> dict[datetime, int]:
+@lru_cache(maxsize=64)
+def _slots_until(current: datetime, slot: timedelta) -> Mapping[str, datetime]:
+    return {f"slot_{number}": current - number * slot for number in range(SLOTS + 1)}
+
+
+def _used_by_slot(key: str, slots: Mapping[str, datetime]) -> dict[datetime, int]:
     return dict(_select().all(of_key=key, **slots))
 
 

@@ -72,9 +72,16 @@ def state_of(account: Account) -> AccountState:
     return AccountState.WAITING if account.is_waiting else AccountState.ACTIVE
 
 
-def is_limited(account: Approvable) -> bool:
-    """Return whether the limits of unapproved accounts apply: it would send through the platform's sender."""
-    return account.approved_at is None and not get_state().part(_OwnServer).is_live(account.id)
+def is_limited(account: Approvable, *, has_own_server: bool | None = None) -> bool:
+    """Return whether the limits of unapproved accounts apply: it would send through the platform's sender.
+
+    ``has_own_server``: whether its own settings are live, where the caller has read that; otherwise it is read here.
+    """
+    if account.approved_at is not None:
+        return False
+    if has_own_server is None:
+        has_own_server = get_state().part(_OwnServer).is_live(account.id)
+    return not has_own_server
 
 
 def platform_limit(account: Account) -> int | None:

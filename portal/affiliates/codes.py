@@ -1,4 +1,4 @@
-"""Codes of affiliates that a person or a shop chooses, and what becomes of the code before.
+"""Codes of affiliates: new ones, those that a person or a shop chooses, and what becomes of the code before.
 
 A code is in links that others have shared, so the former one goes on leading to the affiliate and counting for them. No
 other affiliate may have it, in any account.
@@ -7,6 +7,7 @@ other affiliate may have it, in any account.
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 
 PATTERN = "^[A-Za-z0-9_-]{2,32}$"
 _PATTERN = re.compile(PATTERN[:-1] + r"\Z")
+_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without letters that look alike
+_CHARS = 8
+_MULTIPLE = 256 // len(_LETTERS) * len(_LETTERS)  # octets below it give each letter equally often
+
+
+def new_code() -> str:
+    """Return a random code. One read of random octets gives nearly always enough for it."""
+    code = ""
+    while len(code) < _CHARS:
+        octets = secrets.token_bytes(2 * _CHARS)
+        code += "".join(_LETTERS[octet % len(_LETTERS)] for octet in octets if octet < _MULTIPLE)
+    return code[:_CHARS]
 
 
 def why_refused(code: str) -> str:

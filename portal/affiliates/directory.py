@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
@@ -19,18 +20,27 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 
-_ACCOUNT_COLUMNS = tuple(Account.__table__.c.keys())
+ACCOUNT_COLUMNS = tuple(Account.__table__.c.keys())
 _PROGRAMME = PreparedStatement(
     select(*Account.__table__.c).where(Account.__table__.c.slug == bindparam("slug"))
 )
 
 
 def find_programme(slug: str) -> Account | None:
-    """Return the programme with this slug. The account is detached from every session."""
-    if not _can_be_looked_up(slug):
+    """Return the programme with this slug. The account is detached from every session, and shared: do not change it."""
+    if not can_be_looked_up(slug):
         return None
     row = _PROGRAMME.first(slug=slug.lower())
-    return Account(**dict(zip(_ACCOUNT_COLUMNS, row, strict=True))) if row else None
+    return account_of(row) if row else None
+
+
+@lru_cache(maxsize=256)
+def account_of(row: tuple[Any, ...]) -> Account:
+    """Return the account of a row with ``ACCOUNT_COLUMNS``. Equal rows give one object, which is not to be changed.
+
+    Making an object of the ORM takes longer than reading the row.
+    """
+    return Account(**dict(zip(ACCOUNT_COLUMNS, row, strict=True)))
 
 
 def find_affiliate(account_id: int, affiliate_id: int) -> Affiliate | None:
@@ -44,7 +54,7 @@ def find_by_code(account_id: int, code: str) -> Affiliate | None:
 
     Upper and lower case are told apart only if there are codes in both.
     """
-    if not _can_be_looked_up(code):
+    if not can_be_looked_up(code):
         return None
     spellings = {code, code.upper()}
     query = select(Affiliate).where(Affiliate.code.in_(spellings), Affiliate.account_id == account_id)
@@ -117,6 +127,6 @@ def _with_account(*conditions: ColumnElement[bool]) -> tuple[Affiliate, Account]
     return (row[0], row[1]) if row else None
 
 
-def _can_be_looked_up(text: str) -> bool:
+def can_be_looked_up(text: str) -> bool:
     """Return whether a part of an address may go into a query: PostgreSQL raises at a NUL character."""
     return text.isascii() and text.isprintable()

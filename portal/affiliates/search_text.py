@@ -24,6 +24,8 @@ _SAME = str.maketrans(
 def fold(text: str) -> str:
     """Return a text without the differences that a search overlooks: case, accents, forms of apostrophes and dashes."""
     folded = text[:_FOLDED_CHARS].casefold().translate(_SAME)
+    if folded.isascii():
+        return folded
     kept = (c for c in unicodedata.normalize("NFKD", folded) if unicodedata.category(c) not in {"Mn", "Cf"})
     return "".join(kept).casefold().translate(_SAME)
 

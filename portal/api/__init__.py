@@ -9,6 +9,7 @@ from flask.sessions import SecureCookieSessionInterface
 if TYPE_CHECKING:
     from flask import Flask, Request
     from flask.sessions import SessionMixin
+    from itsdangerous import URLSafeTimedSerializer
 
 
 def install(app: Flask) -> None:
@@ -39,6 +40,13 @@ class _SessionInterface(SecureCookieSessionInterface):
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
+        self._serializer: URLSafeTimedSerializer | None = None
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Return the serializer of the cookie, made once: an app has one secret, and each request reads and writes it."""
+        if self._serializer is None:
+            self._serializer = super().get_signing_serializer(app)
+        return self._serializer
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:  # type: ignore[override]
         if request.path.startswith(self.prefix):

@@ -54,10 +54,11 @@ def run(function: Callable[[], _T], *, raw: bool = False) -> _T:
     ``function`` must not commit. It may run in another thread, and again after a failure of other work. ``raw`` states
     that it does not use the ORM session; it then runs in a raw transaction, unless the session has begun one already.
     """
-    if db.engine.dialect.name != "sqlite":
+    engine = db.engine
+    if engine.dialect.name != "sqlite":
         with session_transaction():
             return function()
-    found: _T = of_engine(db.engine).run(_Work(function, raw and not session_in_transaction()))
+    found: _T = of_engine(engine).run(_Work(function, raw and not session_in_transaction()))
     return found
 
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from . import UTCDateTime
 from .sqlite import as_sqlalchemy_error
 from .transaction import current_connection, current_transaction
 
@@ -22,27 +26,29 @@ if TYPE_CHECKING:
 
     from .transaction import CurrentTransaction
 
+_TIMES_KEPT = 256
+
 
 @dataclass(frozen=True)
 class _Compiled:
     sql: str
     parameters: tuple[tuple[str, Any, Callable[[Any], Any] | None], ...]  # name, default, processor
-    columns: tuple[Callable[[Any], Any] | None, ...]  # a processor for each; empty: no conversion
+    columns: tuple[tuple[int, Callable[[Any], Any]], ...]  # index and processor of those that need one
 
-    def bind(self, values: dict[str, Any]) -> list[Any]:
-        found = []
-        for name, default, process in self.parameters:
-            value = values.get(name, default)
-            found.append(process(value) if process is not None else value)
-        return found
+    def bind(self, values: dict[str, Any]) -> dict[str, Any]:
+        get = values.get
+        return {
+            name: get(name, default) if process is None else process(get(name, default))
+            for name, default, process in self.parameters
+        }
 
     def convert(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         if not self.columns:
-            return tuple(row)
-        return tuple(
-            value if process is None else process(value)
-            for value, process in zip(row, self.columns, strict=True)
-        )
+            return row
+        found = list(row)
+        for index, process in self.columns:
+            found[index] = process(found[index])
+        return tuple(found)
 
 
 class PreparedStatement:
@@ -57,11 +63,7 @@ class PreparedStatement:
         transaction = current_transaction()
         if transaction.dialect.name != "sqlite":
             return int(current_connection().execute(self._statement, values).rowcount)
-        cursor = self._execute(transaction, values)
-        try:
-            return int(cursor.rowcount)
-        finally:
-            cursor.close()
+        return self._execute(transaction, values).rowcount
 
     def scalar(self, **values: Any) -> Any:
         """Run it; return the first column of the first row, or None. SQLite's value is not converted."""
@@ -86,21 +88,16 @@ class PreparedStatement:
 
     def _fetch(self, transaction: CurrentTransaction, values: dict[str, Any]) -> list[Any]:
         """Read to the last row: a statement left half-way keeps the transaction from ending."""
-        cursor = self._execute(transaction, values)
-        try:
-            return list(cursor.fetchall())
-        finally:
-            cursor.close()
+        return self._execute(transaction, values).fetchall()
 
-    def _execute(self, transaction: CurrentTransaction, values: dict[str, Any]) -> Any:
+    def _execute(self, transaction: CurrentTransaction, values: dict[str, Any]) -> sqlite3.Cursor:
         compiled = self._compile(transaction.dialect)
-        cursor: Any = transaction.driver.cursor()
+        # The driver's own object: the one of the pool would pass each call on.
+        connection: sqlite3.Connection = transaction.driver.dbapi_connection  # type: ignore[assignment]
         try:
-            cursor.execute(compiled.sql, compiled.bind(values))
+            return connection.execute(compiled.sql, compiled.bind(values))
         except sqlite3.Error as error:
-            cursor.close()
             raise as_sqlalchemy_error(error, compiled.sql) from error
-        return cursor
 
     def _compile(self, dialect: Dialect) -> _Compiled:
         if self._compiled is None:
@@ -109,11 +106,28 @@ class PreparedStatement:
 
 
 def _compile(statement: Any, dialect: Dialect) -> _Compiled:
-    compiled = statement.compile(dialect=dialect)
+    # By name, so that a value that a statement has in several places is bound once.
+    compiled = statement.compile(dialect=SQLiteDialect_pysqlite(paramstyle="named"))
     defaults, parameters = compiled.params, []
-    for name in compiled.positiontup:
-        kind = compiled.binds[name].type
-        parameters.append((name, defaults[name], kind.dialect_impl(dialect).bind_processor(dialect)))
-    selected = getattr(statement, "selected_columns", ())
-    columns = tuple(column.type.dialect_impl(dialect).result_processor(dialect, None) for column in selected)
-    return _Compiled(str(compiled), tuple(parameters), columns)
+    for name, kind in {name: bound.type for bound, name in compiled.bind_names.items()}.items():
+        process = kind.dialect_impl(dialect).bind_processor(dialect)
+        if process is not None and isinstance(kind, UTCDateTime):
+            process = _time_processor()
+        parameters.append((name, defaults[name], process))
+    columns = []
+    for index, column in enumerate(getattr(statement, "selected_columns", ())):
+        process = column.type.dialect_impl(dialect).result_processor(dialect, None)
+        if process is not None:
+            columns.append((index, process))
+    return _Compiled(str(compiled), tuple(parameters), tuple(columns))
+
+
+@cache
+def _time_processor() -> Callable[[Any], Any]:
+    """Return what makes SQLite's text of a time and remembers it: a transaction writes one time into many columns.
+
+    Equal times have one text, whatever their zones, because the text is in UTC.
+    """
+    kind, dialect = UTCDateTime(), SQLiteDialect_pysqlite()
+    process = kind.dialect_impl(dialect).bind_processor(dialect)
+    return lru_cache(maxsize=_TIMES_KEPT)(process or str)

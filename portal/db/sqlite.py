@@ -85,17 +85,31 @@ def begin(driver: PoolProxiedConnection) -> None:
     cursor = driver.cursor()  # not SQLAlchemy's: this runs before its transaction begins
     try:
         if info.get("writes") is not writes:
-            # Without query_only, a view that writes in a read-only transaction would fail only now and then.
-            _execute(cursor, f"PRAGMA query_only = {0 if writes else 1}")
-            # A writer polls by itself, in _begin_write, and waits for nothing afterwards.
-            _execute(cursor, f"PRAGMA busy_timeout = {0 if writes else int(info['wait'] * 1000)}")
-            info["writes"] = writes
+            _choose_mode(cursor, info, writes=writes)
         if writes:
             _begin_write(cursor, info.get("write_queue"), info["wait"])
         else:
             _execute(cursor, "BEGIN")
     finally:
         cursor.close()
+
+
+def only_read(driver: PoolProxiedConnection) -> None:
+    """Prepare a connection for statements that read without a transaction around them. Raises OperationalError."""
+    if driver.info.get("writes") is not False:
+        cursor = driver.cursor()
+        try:
+            _choose_mode(cursor, driver.info, writes=False)
+        finally:
+            cursor.close()
+
+
+def _choose_mode(cursor: Any, info: dict[str, Any], *, writes: bool) -> None:
+    # Without query_only, a view that writes in a read-only transaction would fail only now and then.
+    _execute(cursor, f"PRAGMA query_only = {0 if writes else 1}")
+    # A writer polls by itself, in _begin_write, and waits for nothing afterwards.
+    _execute(cursor, f"PRAGMA busy_timeout = {0 if writes else int(info['wait'] * 1000)}")
+    info["writes"] = writes
 
 
 def commit(driver: PoolProxiedConnection) -> None:

@@ -51,6 +51,27 @@ def read_snapshot() -> Iterator[None]:
 
 
 @contextmanager
+def separate_reads() -> Iterator[None]:
+    """Run a block whose prepared statements read without a transaction around them, each the state at its own moment.
+
+    For one statement that reads all that belongs together: BEGIN and COMMIT would cost as much as that statement. On
+    PostgreSQL it is ``read_snapshot``. A block must not begin another transaction, whose connection it might wait for.
+    """
+    engine = db.engines.get(READ_ONLY_BIND)
+    if engine is None:
+        with read_snapshot():
+            yield
+        return
+    driver = engine.raw_connection()
+    try:
+        sqlite.only_read(driver)
+        with _set_current(CurrentTransaction(engine.dialect, driver)):
+            yield
+    finally:
+        driver.close()
+
+
+@contextmanager
 def raw_transaction() -> Iterator[CurrentTransaction]:
     """Run a block in a SQLite transaction without the session. Commits, then runs ``after_commit``."""
     with _raw(db.engine) as transaction:
@@ -84,6 +105,12 @@ def db_now() -> datetime:
 def current_transaction() -> CurrentTransaction:
     """Return the transaction in progress; by default the session's, which this begins."""
     return _current.get() or _of(db.session.connection())
+
+
+def current_dialect() -> str:
+    """Return the name of the database, "sqlite" or "postgresql", faster than by the engine where a transaction is raw."""
+    transaction = _current.get()
+    return transaction.dialect.name if transaction is not None else db.engine.dialect.name
 
 
 def current_connection() -> Connection:

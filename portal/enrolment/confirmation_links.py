@@ -99,9 +99,17 @@ def render_confirmation(account: Account) -> ConfirmationEmail:
     It goes to strangers, so for a limited account it does not name the programme, which a visitor has named. For an
     unapproved account with a server of its own, it counts as a text of its own, which the platform's sender refuses.
     """
-    token = new_token()
-    limited, approved = is_limited(account), account.approved_at is not None
+    limited = is_limited(account)
     style = branding.Branding() if limited else branding.branding_of(account.id)
+    return render_confirmation_with(account, style, limited=limited)
+
+
+def render_confirmation_with(
+    account: Account, style: branding.Branding, *, limited: bool
+) -> ConfirmationEmail:
+    """Render as ``render_confirmation``, for a caller that has read the branding, and whether the account is limited."""
+    token, approved = new_token(), account.approved_at is not None
+    style = branding.Branding() if limited else style
     programme = "" if limited else account.name
     default = texts.default_text(CONFIRM_SIGN_UP, account.language)
     text = default if limited else texts.confirmation_text(account)

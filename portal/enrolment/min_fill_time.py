@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flask import current_app
@@ -15,17 +16,21 @@ _SALT = "affiliates.haste"  # stays: forms that are open during an update carry 
 
 def issue_form_timestamp(now: datetime) -> str:
     """Return the signed time at which a form is served."""
-    return _signer().sign(str(int(now.timestamp() * 1000))).decode("ascii")
+    return (
+        _signer(str(current_app.config["SECRET_KEY"])).sign(str(int(now.timestamp() * 1000))).decode("ascii")
+    )
 
 
 def seconds_since(timestamp: str, now: datetime) -> float | None:
     """Return how long a form was open, or None if the signature is not valid."""
     try:
-        issued_ms = int(_signer().unsign(timestamp.encode("utf-8", "replace")))
+        signer = _signer(str(current_app.config["SECRET_KEY"]))
+        issued_ms = int(signer.unsign(timestamp.encode("utf-8", "replace")))
     except (BadSignature, ValueError):
         return None
     return now.timestamp() - issued_ms / 1000
 
 
-def _signer() -> Signer:
-    return Signer(str(current_app.config["SECRET_KEY"]), salt=_SALT)
+@lru_cache(maxsize=1)
+def _signer(secret_key: str) -> Signer:
+    return Signer(secret_key, salt=_SALT)

@@ -1,15 +1,14 @@
 """Signing up as an affiliate. The affiliate and the email that follows are committed in one transaction.
 
-Everything that can be read or rendered is prepared in a read snapshot before that transaction begins, because SQLite has
-one writer at a time. The transaction of a new affiliate is a raw one: compiling and bookkeeping in the ORM session cost
-more than all of its statements. Its statements are therefore prepared: those below and in confirmation_links, the look-ups
-of programme, rules, live settings and branding, the suppression check, ``rate_limit.consume`` (also by recipient_limits),
-``events.dispatch`` and ``outbox.queue.enqueue``. Others are not.
+Everything that can be read or rendered is prepared before that transaction begins, because SQLite has one writer at a time.
+The transaction of a new affiliate is a raw one: compiling and bookkeeping in the ORM session cost more than all of its
+statements. Its statements are therefore prepared: those below and in confirmation_links, the suppression check,
+``rate_limit.consume`` (also by recipient_limits), ``events.dispatch`` and ``outbox.queue.enqueue``. Others are not. What it
+depends on is read by one prepared statement as well (programme_facts).
 """
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,18 +17,19 @@ from sqlalchemy import bindparam, select
 
 from .. import recipient_limits
 from ..accounts import standing
-from ..affiliates import erased, page_keys
+from ..affiliates import codes, erased, page_keys
 from ..affiliates.consent import Agreement, AgreementWay, agreed_words
 from ..affiliates.directory import find_programme
 from ..affiliates.models import Affiliate, AffiliateState, EmailPace, TokenPurpose
 from ..affiliates.search_text import search_text
 from ..db import db, group_commit, insert, read_write
 from ..db.prepared import PreparedStatement
-from ..db.transaction import read_snapshot
+from ..db.transaction import current_dialect, read_snapshot, separate_reads
 from ..events import dispatch
 from ..events.types import EventType, Source
 from ..smtp.mailbox import parse_mailbox
 from . import confirmation_links, sign_up_brake
+from .programme_facts import ProgrammeFacts, read_facts
 from .signup_rules import Rules, get_rules
 
 if TYPE_CHECKING:
@@ -38,20 +38,11 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Account
 
-_CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without letters that look alike
-_CODE_CHARS = 8
 _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
 _START_EVENTS = {AffiliateState.ACTIVE: EventType.SIGNED_UP, AffiliateState.PENDING: EventType.APPLIED}
 _WAYS = {TokenPurpose.CONFIRM: AgreementWay.CONFIRMATION, TokenPurpose.JOIN: AgreementWay.INVITATION}
 NOT_STATED = Agreement()
 _COLUMNS = tuple(column.key for column in Affiliate.__table__.c if column.key != "id")
-
-_KNOWN = PreparedStatement(
-    select(Affiliate.__table__.c.id).where(
-        Affiliate.__table__.c.account_id == bindparam("account"),
-        Affiliate.__table__.c.mailbox_key == bindparam("key"),
-    )
-)
 
 
 class ProgrammeClosed(Exception):
@@ -88,7 +79,7 @@ class _SignUpPlan:
     is_known: bool
     rules: Rules
     confirmation: confirmation_links.ConfirmationEmail | None
-    emails: dispatch.EmailPlan | None
+    emails: dispatch.EmailPlan | None = None
 
 
 def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
@@ -102,11 +93,17 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
         TooManySignUps: A rate limit is exceeded; the attempt is counted.
         FormSlowed: The form is slow at present, and takes the sign-up later.
     """
-    with read_snapshot():
-        account = find_open_programme(slug)
-        if account is None:
+    mailbox_key = str(parse_mailbox(entered.mailbox)).casefold()
+    with separate_reads():
+        facts = read_facts(slug, mailbox_key)
+        if facts is None:
             return None
-        plan = _plan_sign_up(account, entered, now)
+        _require_open(facts.account)
+        plan = _plan_sign_up(facts, entered, now)
+    account = plan.account
+    if plan.confirmation is None:
+        with read_snapshot():
+            plan = replace(plan, emails=dispatch.plan_emails(_start_event(account, plan.new)))
     if entered.form is not None:
         sign_up_brake.admit(account, entered.form, now=now)
 
@@ -168,7 +165,7 @@ def accept_invitation(
 def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> Affiliate:
     """Return an affiliate that is not stored yet and has agreed to nothing."""
     parsed = str(parse_mailbox(mailbox))  # as in the envelope: the domain in A-labels
-    code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(_CODE_CHARS))
+    code = codes.new_code()
     new = Affiliate(
         account_id=account.id,
         name=name,
@@ -206,26 +203,23 @@ def _require_open(account: Account) -> None:
         raise ProgrammeClosed
 
 
-def _plan_sign_up(account: Account, entered: SignUp, now: datetime) -> _SignUpPlan:
-    """Read what the sign-up depends on and render its emails. Without confirmation the affiliate starts at once.
+def _plan_sign_up(facts: ProgrammeFacts, entered: SignUp, now: datetime) -> _SignUpPlan:
+    """Make the affiliate, and render the confirmation if there is one. Without it the affiliate starts at once.
 
     A limited account always asks for the confirmation, because it writes to confirmed mailboxes only.
     """
-    new, rules = new_affiliate(account, entered.name, entered.mailbox, now), get_rules(account.id)
-    agree(new, account, AgreementWay.SIGN_UP, Agreement(entered.sentence, entered.network), now=now)
+    account, limited = facts.account, facts.limited
+    new = new_affiliate(account, entered.name, entered.mailbox, now)
+    words = agreed_words(entered.sentence, account, shows_links=not limited)
+    _record_consent(new, AgreementWay.SIGN_UP, words, entered.network, now)
     new.website = entered.website if account.asks_website else ""
     erased.load_key()
-    confirmation = emails = None
-    if rules.confirm or standing.is_limited(account):
-        confirmation = confirmation_links.render_confirmation(account)
+    confirmation = None
+    if facts.rules.confirm or limited:
+        confirmation = confirmation_links.render_confirmation_with(account, facts.branding, limited=limited)
     else:
-        start(new, approved=rules.auto_approve, now=now)
-        emails = dispatch.plan_emails(_start_event(account, new))
-    return _SignUpPlan(account, new, entered.sentence, _is_known(new), rules, confirmation, emails)
-
-
-def _is_known(new: Affiliate) -> bool:
-    return _KNOWN.first(account=new.account_id, key=new.mailbox_key) is not None
+        start(new, approved=facts.rules.auto_approve, now=now)
+    return _SignUpPlan(account, new, entered.sentence, facts.is_known, facts.rules, confirmation)
 
 
 def commit_counted(write: Callable[[], bool], *, raw: bool = False) -> None:
@@ -265,8 +259,9 @@ def _lock_known(account_id: int, mailbox_key: str) -> Affiliate | None:
 
 def _insert_affiliate(new: Affiliate) -> bool:
     """Insert a new affiliate. Returns False if a concurrent sign-up of the same mailbox was first; it sends the email."""
-    values = {f"v_{name}": getattr(new, name) for name in _COLUMNS}
-    affiliate_id: int | None = _insert_statement(db.engine.dialect.name).scalar(**values)
+    set_ = vars(new)  # not through the ORM's attributes; those that were never set are None
+    values = {f"v_{name}": set_.get(name) for name in _COLUMNS}
+    affiliate_id: int | None = _insert_statement(current_dialect()).scalar(**values)
     if affiliate_id is not None:
         new.id = affiliate_id
     return affiliate_id is not None
@@ -329,10 +324,13 @@ def agree(
     affiliate: Affiliate, account: Account, way: AgreementWay, agreement: Agreement, *, now: datetime
 ) -> None:
     """Record the consent of an affiliate, with its proof. The caller commits."""
-    shows_links = not standing.is_limited(account)
+    words = agreed_words(agreement.sentence, account, shows_links=not standing.is_limited(account))
+    _record_consent(affiliate, way, words, agreement.network, now)
+
+
+def _record_consent(affiliate: Affiliate, way: AgreementWay, words: str, network: str, now: datetime) -> None:
     affiliate.consented_at, affiliate.consent_way = now, way
-    affiliate.consent_words = agreed_words(agreement.sentence, account, shows_links=shows_links)
-    affiliate.consent_network = agreement.network
+    affiliate.consent_words, affiliate.consent_network = words, network
 
 
 def start(affiliate: Affiliate, *, approved: bool, now: datetime) -> None:

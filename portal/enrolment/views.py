@@ -88,12 +88,13 @@ def join(slug: str) -> Any:
         return _join_page(slug, form)
     if form.website.data:  # a bot: it sees success and stores nothing
         return redirect(url_for(".thanks", slug=slug), 303)
-    refusal = _refused(form)
+    open_s = min_fill_time.seconds_since(form.started.data or "", utcnow())
+    refusal = _refused(form, open_s)
     if refusal is not None:
         return _join_page(slug, form, form_errors=True, **refusal), 422
     sentence = str(form.consent.label.text)
     website = form.site.data or ""
-    opened = sign_up_brake.OpenForm(form.started.data or "", _seconds_open(form) or 0.0)
+    opened = sign_up_brake.OpenForm(form.started.data or "", open_s or 0.0)
     entered = signup.SignUp(
         form.name.data, form.mailbox.data, network_of(request), sentence, website, form=opened
     )
@@ -259,11 +260,14 @@ def owner_unsubscribe(token: str) -> Any:
     return _secret_page(template, account=found.account, subscription=found, token=token)
 
 
-def _refused(form: JoinForm) -> dict[str, object] | None:
-    """Return what the page shows besides the errors of a form that is not accepted, or None if it is."""
+def _refused(form: JoinForm, open_s: float | None) -> dict[str, object] | None:
+    """Return what the page shows besides the errors of a form that is not accepted, or None if it is.
+
+    ``open_s``: for how many seconds the form was open; None without a valid signature.
+    """
     if not form.validate():
         return {}
-    if _is_too_fast(form):
+    if open_s is None or open_s < current_config().sign_up_seconds:
         return {"problem": _TOO_FAST}
     question = form.question()
     return {"question": question} if question is not None else None
@@ -292,15 +296,6 @@ def _slowed(wait: timedelta) -> str:
             minutes=-(-seconds // 60),
         )
     )
-
-
-def _seconds_open(form: JoinForm) -> float | None:
-    return min_fill_time.seconds_since(form.started.data or "", utcnow())
-
-
-def _is_too_fast(form: JoinForm) -> bool:
-    seconds = _seconds_open(form)
-    return seconds is None or seconds < current_config().sign_up_seconds
 
 
 def _join_page(slug: str, form: JoinForm, **more: object) -> str:

@@ -22,7 +22,7 @@ from ..affiliates.models import Affiliate, AffiliateState, EmailPace, mailbox_di
 from ..affiliates.template_values import affiliate_values
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
-from ..db.transaction import flush_session
+from ..db.transaction import current_dialect, flush_session
 from ..notices import branding, recipients, rendering
 from ..notices.catalogue import Audience, Notice, notices_for
 from ..outbox.models import OutboxMessage
@@ -181,7 +181,7 @@ def _insert_event(new: NewEvent, key: str, source: Source, now: datetime) -> int
         "source": source,
         "now": now,
     }
-    event_id: int | None = _event_insert(db.engine.dialect.name).scalar(**row)
+    event_id: int | None = _event_insert(current_dialect()).scalar(**row)
     return event_id
 
 

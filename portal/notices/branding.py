@@ -33,16 +33,9 @@ _KEY_LIMIT_CHARS = 40
 
 _ROW, _LOGO = NoticeBranding.__table__.c, NoticeLogo.__table__.c
 # Without the logo's data: emails contain only its address.
+COLUMNS = (_ROW.accent, _ROW.address, _ROW.footer, _LOGO.key, _LOGO.media_type, _LOGO.width, _LOGO.height)
 _BRANDING_OF = PreparedStatement(
-    select(
-        _ROW.accent,
-        _ROW.address,
-        _ROW.footer,
-        _LOGO.key,
-        _LOGO.media_type,
-        _LOGO.width,
-        _LOGO.height,
-    )
+    select(*COLUMNS)
     .outerjoin_from(NoticeBranding.__table__, NoticeLogo.__table__, _LOGO.id == _ROW.logo_id)
     .where(_ROW.account_id == bindparam("account_id"))
 )
@@ -87,7 +80,12 @@ class InvalidBranding(Exception):
 def branding_of(account_id: int) -> Branding:
     """Return the branding of an account's emails; the default if none was saved."""
     row = _BRANDING_OF.first(account_id=account_id)
-    if row is None:
+    return branding_from(row) if row else Branding()
+
+
+def branding_from(row: tuple[Any, ...]) -> Branding:
+    """Return the branding of a row with ``COLUMNS``; the default if all are None."""
+    if row[0] is None:
         return Branding()
     accent, address, footer, key, media_type, width, height = row
     if key is None:

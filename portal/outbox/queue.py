@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
-from ..db.transaction import db_now, flush_session
+from ..db.transaction import current_dialect, db_now, flush_session
 from ..jobs import backoff, notify
 from ..state import current_config, vault
 from .models import OPEN, OutboxMessage, Queue, Status
@@ -71,7 +71,7 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
     cleared when it is settled. The statements are prepared, as a sign-up runs them in a raw transaction.
     """
     flush_session()
-    dialect, queue = db.engine.dialect.name, account_id or SYSTEM
+    dialect, queue = current_dialect(), account_id or SYSTEM
     _insert_queue(dialect).rowcount(queue=queue)  # the sweep reads queues, so there must be one
     sealed, forced = account_id is None, new.forced_version_id is not None
     values: dict[str, Any] = {

@@ -11,6 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..db import Base, enum_column, partial_index
 
+# Whether a row of the table is the live version of its account. A condition with a parameter would cost SQLite ten times
+# the look-up: whether the index of live versions serves it depends on the value, so each run prepares the statement anew.
+IS_LIVE = text("smtp_settings.state = 'live'")
 DETECT = "detect"  # value of ``security`` while port and encryption are to be detected
 
 

@@ -20,7 +20,7 @@ from ..smtp.server import Mechanism, Secret, Security, Server
 from ..state import current_config
 from ..vault import DecryptionError
 from . import credentials, providers
-from .models import SmtpSettings, VersionState
+from .models import IS_LIVE, SmtpSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ PASSWORD_UNREADABLE: dict[str, Any] = {
 _LIVE_VERSION = PreparedStatement(
     select(SmtpSettings.__table__.c.id, SmtpSettings.__table__.c.failover_since).where(
         SmtpSettings.__table__.c.account_id == bindparam("account"),
-        SmtpSettings.__table__.c.state == VersionState.LIVE,
+        IS_LIVE,
     )
 )
 
@@ -57,7 +57,7 @@ _REPLIES = PreparedStatement(
         *(SmtpSettings.__table__.c[name] for name in ("reply_to", "wrapped_user", "domain", "username"))
     ).where(
         SmtpSettings.__table__.c.account_id == bindparam("account"),
-        SmtpSettings.__table__.c.state == VersionState.LIVE,
+        IS_LIVE,
         SmtpSettings.__table__.c.failover_since.is_(None),
     )
 )
@@ -72,9 +72,7 @@ _CONTACT_MAILBOX = PreparedStatement(
 
 def live_version(account_id: int) -> SmtpSettings | None:
     """Return the live version of an account, if it has one."""
-    query = select(SmtpSettings).where(
-        SmtpSettings.account_id == account_id, SmtpSettings.state == VersionState.LIVE
-    )
+    query = select(SmtpSettings).where(SmtpSettings.account_id == account_id, IS_LIVE)
     return db.session.scalar(query)
 
 

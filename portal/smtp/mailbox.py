@@ -63,6 +63,11 @@ def parse_mailbox(text: str) -> Mailbox:
     address = text.strip(" ")
     if len(address) > _MAX_CHARS:
         raise MailboxError("This email address is too long.")
+    return _parse(address)
+
+
+@lru_cache(maxsize=256)  # a form, an operation and a message parse the same address one after the other
+def _parse(address: str) -> Mailbox:
     if not is_header_safe(address) or _SPACE.search(address):
         raise MailboxError("An email address contains no spaces or invisible characters.")
     if address.count("@") != 1:

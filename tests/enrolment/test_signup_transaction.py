@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 
 import pytest
 
@@ -10,6 +11,7 @@ from portal.accounts.models import Account
 from portal.affiliates import erased, suppressions
 from portal.clock import utcnow
 from portal.db import db
+from portal.db.urls import READ_ONLY_BIND
 from portal.enrolment import confirmation_links, signup_rules
 from portal.notices import rendering
 from portal.notices.catalogue import CONFIRM_SIGN_UP
@@ -76,6 +78,30 @@ def test_a_sign_up_reads_on_another_connection_so_that_the_writer_keeps_its_prep
     assert [one for one in trace if one == "BEGIN" or one.startswith("PRAGMA")] == []
 
 
+def test_a_sign_up_reads_by_one_statement_that_sqlite_prepares_once(programme, client, app, database):
+    if database != "sqlite":
+        pytest.skip("PostgreSQL prepares by itself")
+    signup_rules.save_rules(programme.id, signup_rules.Rules(confirm=True))
+    erased.ensure_key()
+    page = client.get("/join/brightleaf").get_data(as_text=True)
+    hidden = dict(re.findall(r'name="(csrf_token|started)"[^>]*value="([^"]*)"', page))
+    read, prepared, readers = [], [], db.engines[READ_ONLY_BIND]
+
+    def listen(connection, _record, _proxy):
+        connection.set_authorizer(lambda *what: prepared.append(what[:3]) or sqlite3.SQLITE_OK)
+        connection.set_trace_callback(read.append)
+
+    db.event.listen(readers, "checkout", listen, once=True)
+    for number in range(4):  # setting an authorizer makes SQLite prepare once more
+        read.clear()
+        prepared.clear()
+        sent = client.post("/join/brightleaf", data=GRACE | hidden | {"mailbox": f"ada{number}@example.net"})
+        assert sent.status_code == 303
+    assert [one.split()[0] for one in read] == ["SELECT"]
+    assert prepared == []
+    readers.dispose()
+
+
 def test_an_invalid_form_and_a_bots_form_do_not_take_the_write_lock(programme, client, trace):
     client.get("/join/brightleaf")
     trace.clear()
@@ -107,16 +133,16 @@ def test_a_changed_programme_name_is_in_the_next_confirmation(programme):
 
 def test_a_mailbox_suppressed_after_the_rendering_gets_no_email(app, programme, stored, monkeypatch, client):
     signup_rules.save_rules(programme.id, signup_rules.Rules(confirm=True))
-    render = confirmation_links.render_confirmation
+    render = confirmation_links.render_confirmation_with
 
     def suppress(account_id):
         suppressions.add(account_id, GRACE["mailbox"], "", now=utcnow())
 
-    def render_slowly(account):
+    def render_slowly(account, *read, **also_read):
         run_in_thread(app, suppress, account.id)
-        return render(account)
+        return render(account, *read, **also_read)
 
-    monkeypatch.setattr(confirmation_links, "render_confirmation", render_slowly)
+    monkeypatch.setattr(confirmation_links, "render_confirmation_with", render_slowly)
     assert client.submit("/join/brightleaf", GRACE).status_code == 303
     assert len(stored().affiliates) == 1
     assert stored().messages == []

@@ -19,6 +19,7 @@ from flask import Flask
 
 from portal import bootstrap, create_app
 from portal.accounts.models import Account
+from portal.affiliates import erased
 from portal.clock import utcnow
 from portal.config import Config
 from portal.db import close_connections, db
@@ -62,6 +63,8 @@ class Instance:
         bootstrap.make_secrets(self.folder)
         self.app: Flask = create_app(Config.from_env(self.env, self.folder))
         bootstrap.migrate(self.app)
+        with self.app.app_context():
+            erased.ensure_key()  # as each start of a portal does
         self.log = self.folder / "workers.log"
 
     @property
