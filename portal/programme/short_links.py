@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, case, select, union_all
@@ -20,7 +21,7 @@ from ..accounts.models import Account, LinkForm
 from ..accounts.standing import is_limited
 from ..affiliates.models import Affiliate, AffiliateState, FormerCode
 from ..db.prepared import PreparedStatement
-from ..db.transaction import read_snapshot
+from ..db.transaction import separate_reads
 from ..state import get_state
 from . import visitors, visits
 
@@ -144,7 +145,7 @@ def find_target(app: Flask, code: str) -> LinkTarget | None:
     found = cached.get(code)
     if found is not None and now - found[0] < state.config.tuning.short_link_cache_s:
         return found[1]
-    with app.app_context(), read_snapshot():
+    with app.app_context(), separate_reads():
         row = _TARGET.first(code=code, upper=code.upper())
         target = _target(row) if row else None
     if target is not None:
@@ -189,7 +190,7 @@ def count_report(app: Flask, target: LinkTarget, environ: dict[str, Any]) -> Non
 
 def _target(row: tuple[Any, ...]) -> LinkTarget:
     affiliate_id, state, code, *values = row
-    account = Account(**dict(zip(_COLUMNS, values, strict=True)))
+    account = _account_of(tuple(values))
     takes_part = state == AffiliateState.ACTIVE
     is_reported = shop_links.form_in_use(account) is not LinkForm.SHORT
     location = account.shop_url
@@ -205,3 +206,9 @@ def _target(row: tuple[Any, ...]) -> LinkTarget:
         is_reported=is_reported,
         asks=is_limited(account),
     )
+
+
+@lru_cache(maxsize=256)
+def _account_of(row: tuple[Any, ...]) -> Account:
+    """Return the account of a row with ``_COLUMNS``. Links of one programme share the object, so it is not to be changed."""
+    return Account(**dict(zip(_COLUMNS, row, strict=True)))
