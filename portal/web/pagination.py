@@ -10,7 +10,7 @@ from functools import wraps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flask import g, request
+from flask import Response, g, request
 from flask_login import current_user
 
 from ..clock import utcnow
@@ -89,7 +89,8 @@ def searched_live(view: Callable[[], Any]) -> Callable[[], Any]:
             with read_write():
                 owner_limits.count(owner_limits.LIVE_SEARCHES, current_user.account_id, now=utcnow())
         except owner_limits.LimitReached as reached:
-            return str(reached), 429, {"Retry-After": str(int(reached.wait.total_seconds()) + 1)}
+            wait = {"Retry-After": str(int(reached.wait.total_seconds()) + 1)}
+            return Response(str(reached), 429, wait, mimetype="text/plain")
         g.is_fragment = True
         return view()
 

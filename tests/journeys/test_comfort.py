@@ -12,6 +12,7 @@ def test_keys_boxes_and_times(portal: RunningPortal, log_in: Page) -> None:
     page = log_in
     fill_rehearsal(page)
     save(page)
+    page.goto(portal.base)
     page.keyboard.press("g")
     page.keyboard.press("d")
     page.wait_for_url("**/deliveries")
