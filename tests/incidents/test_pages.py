@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -195,7 +196,7 @@ def test_a_limit_that_is_not_a_number_is_refused(typed, brightleaf, owner):
 
 def test_the_oldest_waiting_email_is_shown(account_on_hold, owner):
     page = text_of(owner, "/incidents/waiting")
-    assert "14 emails wait" in page and "2 Mar 2026, 09:12 UTC" in page
+    assert "14 emails wait" in page and re.search(r"2 Mar( 2026)?, 09:12", page)
     assert db.session.get(Queue, account_on_hold).held_at - timedelta(hours=14) == db.session.scalar(
         select(OutboxMessage.created_at).order_by(OutboxMessage.id)
     )
