@@ -278,6 +278,9 @@ HOSTILE: Mapping[str, Callable[[int], str]] = {
         '<p class="slip"><b>a <i>word</i></b> of several</p><p><a class="button" href="https://x.example">x</a></p>'
         + "word, " * 24
     ),
+    "many links": lambda length: "".join(
+        f'<a href="https://x.example/{number:04}?a={{{{ name }}}}">x</a> ' for number in range(length // 55)
+    ),
     "parts of names": lambda length: "Ab " * (length // 3),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_babel import gettext as _
 
 from ..catalogue import VariableType
-from .foreign import replace_placeholders
+from .foreign import replace_in_addresses
 from .syntax import shorten
 
 if TYPE_CHECKING:
@@ -45,15 +45,16 @@ class DeadLink(NamedTuple):
 def find_dead_links(addresses: Iterable[str], notice: Notice) -> Iterator[DeadLink]:
     """Yield the addresses that lead nowhere. Those with a refused scheme are left to the sanitiser."""
     types = {variable.name: variable.type for variable in notice.variables}
-    for entered in addresses:
-        address = entered.strip()
+    stripped = [entered.strip() for entered in addresses]
+    meant = replace_in_addresses(stripped, notice)
+    for address in stripped:
         if address.startswith(("{{", "{%")):
             output = _OUTPUT.match(address)
             if output and not output.group(2) and types.get(output.group(1)) not in (None, VariableType.LINK):
                 yield _describe_variable(address, output.group(1))
         elif not address:
             yield DeadLink(address, _("a link has no address; enter one, or remove the link."))
-        elif (replaced := replace_placeholders(address, notice, html=False)[0]) != address:
+        elif (replaced := meant[address]) != address:
             yield DeadLink(
                 address,
                 _(

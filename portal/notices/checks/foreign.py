@@ -7,8 +7,10 @@ Brevo, Mailjet, GetResponse, Constant Contact, Campaign Monitor and AcyMailing.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from enum import Enum
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_babel import gettext as _
@@ -81,6 +83,7 @@ _COMPOUND = tuple(  # more ordinary still: only names that no one would write as
         r"(?=[A-Za-z])(?<![\w/?&=.@:#$%-])([A-Za-z][A-Za-z0-9]{0,20}(?:_[A-Za-z0-9]{1,20}){1,3})(?![\w=/])",
     )
 )
+_BETWEEN = "\n\x01\n"  # addresses that are searched together; no pattern matches it
 _BARE_NAME = _COMPOUND[-1]
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _FORMATTING = re.compile(
@@ -247,15 +250,35 @@ def replace_placeholders(source: str, notice: Notice, *, html: bool) -> tuple[st
             tags = tags_of(one.text) if html and one.shown else ""
             parts += (source[at : one.start], tags, one.replacement)
             at = one.start + len(one.text)
-    source = replace_blocks("".join((*parts, source[at:])), notice, pairs)
-    parts, at = [], 0
+    return _replace_tokens("".join((*parts, source[at:])), notice, pairs), list(pairs.items())
+
+
+def replace_in_addresses(addresses: Iterable[str], notice: Notice) -> dict[str, str]:
+    """Return what each address becomes by ``replace_placeholders``. All of them are searched at once."""
+    entered = list(dict.fromkeys(addresses))
+    starts = list(accumulate((len(one) + len(_BETWEEN) for one in entered), initial=0))
+    found = find_placeholders(_BETWEEN.join(entered), notice, html=False)
+    concerned = {bisect_right(starts, one.start) - 1 for one in found}
+    return {
+        one: replace_placeholders(one, notice, html=False)[0]
+        if number in concerned or len(found) > TOKEN_LIMIT
+        else _replace_tokens(one, notice, {})
+        for number, one in enumerate(entered)
+    }
+
+
+def _replace_tokens(source: str, notice: Notice, pairs: dict[str, str]) -> str:
+    """Replace conditions and outputs that are written as Liquid writes them, and add them to ``pairs``."""
+    source = replace_blocks(source, notice, pairs)
+    parts: list[str] = []
+    at = 0
     for token in find_tokens(source):
         new = _replace_output(token.text, notice)
         if new:
             pairs[token.text] = new
             parts += (source[at : token.start], new)
             at = token.end + (token.text.startswith("{{{") and source[token.end : token.end + 1] == "}")
-    return "".join((*parts, source[at:])), list(pairs.items())
+    return "".join((*parts, source[at:]))
 
 
 def _replace_output(token: str, notice: Notice) -> str:
