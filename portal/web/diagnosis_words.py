@@ -6,7 +6,6 @@ by comparing the stored sentence with the case's, and then they are put into the
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,12 @@ from flask_babel import get_locale, gettext
 
 from ..smtp.diagnosis.cases import load_cases
 from ..smtp.providers import load_catalogue
+from .stored_sentences import fill, own_length, translate, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..smtp.diagnosis.cases import Case
-
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def cause_and_fixes(diagnosis: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -31,24 +29,20 @@ def cause_and_fixes(diagnosis: Mapping[str, Any]) -> tuple[str, list[str]]:
         return cause, fixes
     case = _cases().get(str(diagnosis.get("code")))
     # The most words of its own first: a fix that is a value alone, such as the steps to a password, fits any sentence.
-    known = sorted((case.cause, *case.fixes), key=_own_length, reverse=True) if case else ()
+    known = sorted((case.cause, *case.fixes), key=own_length, reverse=True) if case else ()
     return _translated(cause, known), [_translated(fix, known) for fix in fixes]
-
-
-def _own_length(template: str) -> int:
-    return len(_PLACEHOLDER.sub("", template))
 
 
 def _translated(sentence: str, templates: Iterable[str]) -> str:
     for template in templates:
-        values = _values(template, sentence)
+        values = values_of(template, sentence)
         if values is not None:
             return _fill(gettext(template), values)
-    return gettext(sentence) if sentence else ""
+    return translate(sentence)
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
-    filled = _PLACEHOLDER.sub(lambda found: _value(values, found[1]), template)
+    filled = fill(template, {name: _value(values, name) for name in values})
     return filled[:1].upper() + filled[1:]
 
 
@@ -57,29 +51,7 @@ def _value(values: Mapping[str, str], name: str) -> str:
     steps = _steps().get(value)
     if steps:
         return " ".join(gettext(step) for step in steps)
-    return gettext(value) if value else ""
-
-
-def _values(template: str, sentence: str) -> dict[str, str] | None:
-    """Return the values that a template was filled with, None for another sentence. Takes linear time."""
-    literals = _PLACEHOLDER.split(template)[::2]
-    names = _PLACEHOLDER.findall(template)
-    start = literals[0]
-    if sentence[: len(start)].casefold() != start.casefold():
-        return None
-    values: dict[str, str] = {}
-    at = len(start)
-    for name, literal in zip(names, literals[1:], strict=True):
-        end = sentence.find(literal, at) if literal else len(sentence)
-        if literal is literals[-1] and literal:
-            end = len(sentence) - len(literal)
-            if end < at or not sentence.endswith(literal):
-                return None
-        if end < 0:
-            return None
-        values.setdefault(name, sentence[at:end])
-        at = end + len(literal)
-    return values if at == len(sentence) else None
+    return translate(value)
 
 
 @cache

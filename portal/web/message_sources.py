@@ -6,6 +6,8 @@ import ast
 import tomllib
 from typing import IO, TYPE_CHECKING, Any
 
+from .stored_sentences import templates
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
@@ -37,6 +39,17 @@ def extract_sentences(
                     and _is_sentence(node.value)
                 ):
                     yield node.lineno, "gettext", node.value, []
+
+
+def extract_stored(
+    _fileobj: IO[bytes],
+    _keywords: Collection[str],
+    _comment_tags: Collection[str],
+    options: Mapping[str, str],  # noqa: ARG001 - Babel passes it by name
+) -> Iterator[Message]:
+    """Yield the templates of the sentences that checks store (stored_sentences.py)."""
+    for _path, line, text in templates():
+        yield line, "gettext", text, []
 
 
 def _is_sentence(text: str) -> bool:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from babel import Locale
 from flask import current_app, g, has_request_context, request
-from flask_babel import Babel, force_locale, get_locale, gettext, refresh
+from flask_babel import Babel, force_locale, get_locale, refresh
 from flask_login import current_user
 
 from ..clock import zone_of
 from ..languages import LANGUAGES, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
+from .stored_sentences import translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +62,7 @@ def _select_locale() -> Locale:
 
 def translated(text: str) -> str:
     """Return a stored sentence of the catalogue in the language of the page; another text unchanged. For templates."""
-    return gettext(str(text)) if text else ""
+    return translate(str(text))
 
 
 def offer_browsers_language(blueprint: Blueprint) -> None:

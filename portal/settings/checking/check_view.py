@@ -12,6 +12,7 @@ from ...smtp.failure import Stage
 from ...smtp.probe.fixes import DEADLINE_S as FIX_DEADLINE_S
 from ...state import current_config
 from ...web.labels import FIELD_LABELS, STAGE_LABELS, DiagnosisView, diagnosis_view
+from ...web.translations import translated
 from .. import autodetect, fixes
 from ..models import CheckState, SettingsCheck
 from .check_requests import CHECK_STOPPED
@@ -50,7 +51,9 @@ def steps(diagnosis: DiagnosisView, fix: dict[str, Any] | None) -> list[str]:
     if fix is None:
         again = _("Wait a few minutes, then choose Check again: a check is not repeated by itself.")
         return once_only(diagnosis.fixes, again)
-    return [_("%(sentence)s We tried it up to the recipient; it works.", sentence=fix["sentence"])]
+    return [
+        _("%(sentence)s We tried it up to the recipient; it works.", sentence=translated(fix["sentence"]))
+    ]
 
 
 def announcement(progress: str, diagnosis: DiagnosisView | None, what_to_do: list[str]) -> str:
@@ -98,7 +101,7 @@ def verified_fix(check: SettingsCheck | None) -> dict[str, Any] | None:
     """Return the verified fix of a failed check for the page."""
     if check is None or not check.fix:
         return None
-    return {"sentence": check.fix["sentence"], "rows": fixes.changed_fields(check.fix)}
+    return {"sentence": translated(check.fix["sentence"]), "rows": fixes.changed_fields(check.fix)}
 
 
 def stages(check: SettingsCheck) -> list[dict[str, Any]]:
