@@ -279,7 +279,7 @@ HOSTILE: Mapping[str, Callable[[int], str]] = {
         + "word, " * 24
     ),
     "many links": lambda length: "".join(
-        f'<a href="https://x.example/{number:04}?a={{{{ name }}}}">x</a> ' for number in range(length // 55)
+        f'<a href="https://x.example/{number:04}?a={{{{ name }}}}">x</a> ' for number in range(length // 64)
     ),
     "parts of names": lambda length: "Ab " * (length // 3),
 }

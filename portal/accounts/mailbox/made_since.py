@@ -29,7 +29,7 @@ class Ended:
 
 
 @dataclass
-class _Registered:
+class _TokenEnder:
     """The function that ends API tokens."""
 
     end_tokens: _EndTokens | None = None
@@ -40,11 +40,11 @@ def register_tokens(app: Flask, end: _EndTokens) -> None:
 
     It returns their number and must not commit.
     """
-    get_state(app).part(_Registered).end_tokens = end
+    get_state(app).part(_TokenEnder).end_tokens = end
 
 
 def end_made_since(owner_id: int, since: datetime, *, now: datetime) -> Ended:
     """End the tokens and open invitations that a person made since a moment, in all accounts. The caller commits."""
-    end_tokens = get_state().part(_Registered).end_tokens
+    end_tokens = get_state().part(_TokenEnder).end_tokens
     tokens = end_tokens(owner_id, since, now) if end_tokens is not None else 0
     return Ended(tokens, invitations.withdraw_sent_since(owner_id, since, now=now))
