@@ -65,8 +65,11 @@ class MailTransaction:
             else:
                 connection.record_pipelined(pipelined)
             notes.evidence["reply"] = str(connection.expect(self._next_reply(), *_ACCEPTED))
-            login = "" if connection.logged_in else " without a log-in"
-            notes.sentence = f"The server lets us send as {envelope.sender}{login}."
+            notes.sentence = (
+                f"The server lets us send as {envelope.sender}."
+                if connection.logged_in
+                else f"The server lets us send as {envelope.sender} without a log-in."
+            )
         with self._recorder.stage(Stage.RCPT) as notes:
             connection.stage = Stage.RCPT
             if not connection.pending_replies:
