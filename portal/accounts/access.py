@@ -55,7 +55,7 @@ _TOKEN = "_user_id"  # Flask-Login's key in the cookie session
 _PENDING, _JOINING = "second_factor", "joining"  # in the cookie session of a log-in that waits
 _LOG_IN_FIRST = lazy_gettext("Log in to see this page.")
 _LOGGED_OUT_MEANWHILE = lazy_gettext(
-    "You were logged out before this arrived, so nothing was changed. Log in and do it again."
+    "You were logged out in the meantime, so nothing was changed. Log in and try again."
 )
 
 
@@ -139,10 +139,10 @@ def _ask_for_factor() -> Any:
     page = ErrorPage(
         _("Set up a second factor first"),
         _(
-            "%(programme)s asks everyone for a second factor. Nothing was changed.",
+            "%(programme)s requires a second factor for everyone. Nothing was changed.",
             programme=current_user.account.name,
         ),
-        _("Set one up under Account, then do this again."),
+        _("Set one up under Account, then try again."),
     )
     return error_page(403, page=page, kept=submitted_values())
 

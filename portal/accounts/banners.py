@@ -23,10 +23,11 @@ def banners(account_id: int) -> list[Banner]:
 def _limited(account: Account) -> Banner:
     config, of_operator = current_config(), account.platform_per_day
     text = _(
-        "Until the operator of this portal approves your account, the platform’s sender writes only to confirmed "
-        "addresses and asks new ones to confirm, in the default texts: up to %(all)s emails a day, %(one)s to one address. "
-        "They come from “Signet” and have no Reply-To, and the question to confirm does not name your programme. "
-        "Through your own SMTP server there is no such limit.",
+        "Until the operator of this portal approves your account, the platform’s sender emails only "
+        "confirmed addresses and asks new ones to confirm. It sends up to %(all)s emails a day, and up "
+        "to %(one)s to one address, with the default texts. The emails come from “Signet” and have no "
+        "reply address, and the confirmation does not name your programme. These limits do not apply to "
+        "your own SMTP server.",
         all=config.unapproved_per_account if of_operator is None else of_operator,
         one=config.unapproved_per_recipient,
     )

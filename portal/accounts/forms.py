@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from flask_wtf import FlaskForm
 
 
+NO_PROGRAMME = _(
+    "You do not belong to an affiliate programme at the moment. Ask the owner of a programme to invite you."
+)
+WRONG_CODE = _("This code is wrong or was already used. Wait for the next one.")
+
+
 def _validate_password(form: Form, field: Field) -> None:
     """Validate a new password, also against the other fields of the form."""
     about = [form[name].data or "" for name in ("programme", "name", "mailbox") if name in form]
@@ -39,7 +45,7 @@ def validate_name(_form: Form, field: Field) -> None:
 def _limit_length(_form: Form, field: Field) -> None:
     # Not WTForms' Length: it sets maxlength on the input, and browsers then silently cut what is pasted.
     if len(field.data or "") > 4 * MAX_CHARS:
-        raise ValidationError(_("This is longer than any password of this portal."))
+        raise ValidationError(_("This password is too long."))
 
 
 def current_password(label: str, message: str) -> PasswordField:
@@ -52,7 +58,8 @@ def new_password(label: str) -> PasswordField:
     return PasswordField(
         label,
         description=_(
-            "%(min_chars)s characters or more, whichever you like. Spaces count.", min_chars=MIN_CHARS
+            "%(min_chars)s characters or more. You can use any characters, including spaces.",
+            min_chars=MIN_CHARS,
         ),
         validators=[required(_("Choose a password.")), _validate_password],
     )
@@ -73,7 +80,7 @@ class RegisterForm(PortalForm):
     )
     name = text_field(_("Your name"), required(_("Enter your name.")), validate_name, limit=LIMIT_CHARS)
     mailbox = mailbox_field(
-        _("Email address"), required(_("Enter your email address.")), description=_("You log in with it.")
+        _("Email address"), required(_("Enter your email address.")), description=_("You use it to log in.")
     )
     password = new_password(_("Password"))
 
@@ -88,7 +95,7 @@ class InvitedForm(RegisterForm):
 
 
 class ConfirmForm(PortalForm):
-    password = current_password(_("Password"), _("Enter the password you chose when you registered."))
+    password = current_password(_("Password"), _("Enter the password that you chose when you registered."))
 
 
 class ForgotForm(PortalForm):
@@ -105,7 +112,7 @@ class NamesForm(PortalForm):
         required(_("Enter the name of your affiliate programme.")),
         validate_name,
         limit=LIMIT_CHARS,
-        description=_("Your affiliates see it. The address of your sign-up page stays as it is."),
+        description=_("Your affiliates see it. The address of your sign-up page does not change."),
     )
     name = text_field(_("Your name"), required(_("Enter your name.")), validate_name, limit=LIMIT_CHARS)
 
@@ -118,7 +125,9 @@ class NamesForm(PortalForm):
 class TimeZoneForm(PortalForm):
     time_zone = SelectField(
         _("Time zone"),
-        description=_("Weeks begin and end by it, and the weekly summaries leave on Monday at nine o’clock."),
+        description=_(
+            "It decides when a week starts and ends. Weekly summaries are sent on Mondays at nine o’clock."
+        ),
     )
 
     def __init__(self, current: str, **more: Any) -> None:
@@ -152,13 +161,14 @@ class LanguageForm(PortalForm):
         _("Language"),
         choices=[SelectChoice(one.code, one.name) for one in PORTAL_LANGUAGES.values()],
         description=_(
-            "Of the pages that you see. The language of emails to affiliates and of public pages is in the programme settings."
+            "The language of the pages that you see. You choose the language of emails to affiliates and of "
+            "public pages in the programme settings."
         ),
     )
 
 
 class PasswordForm(PortalForm):
-    present_password = current_password(_("Present password"), _("Enter your present password."))
+    present_password = current_password(_("Current password"), _("Enter your current password."))
     password = new_password(_("New password"))
 
 

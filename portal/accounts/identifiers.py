@@ -24,7 +24,7 @@ def login_mailbox(text: str) -> str:
     """
     parsed = parse_mailbox(text)
     if not parsed.is_ascii:
-        raise MailboxError(_("Before its @, the email address may have only plain letters (a–z) and digits."))
+        raise MailboxError(_("The part before the @ may contain only the letters a–z and digits."))
     return str(parsed)
 
 

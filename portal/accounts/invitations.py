@@ -52,7 +52,7 @@ def invite(mailbox: str, *, link: Callable[[str], str], now: datetime) -> str:
         raise RegistrationRefused(str(error)) from None
     if db.session.scalar(select(Owner.id).where(Owner.mailbox_key == mailbox_key(parsed))) is not None:
         db.session.rollback()
-        raise MailboxTaken(_("An owner with this email address is registered already."))
+        raise MailboxTaken(_("An owner with this email address is already registered."))
     return _add(parsed, link, now, makes_operator=False)
 
 

@@ -90,9 +90,9 @@ def check_password(password: str, *about: str) -> None:
         raise PasswordRefused(_("Use %(max_chars)s characters or fewer.", max_chars=MAX_CHARS))
     plain = unicodedata.normalize("NFKC", password).casefold()
     if plain in _common_passwords() or len(set(plain)) <= 2 or is_refused_demo(plain):
-        raise PasswordRefused(_("This password is one of the first that anyone would try. Choose another."))
+        raise PasswordRefused(_("This password is too easy to guess. Choose another."))
     if _made_of(plain, about):
-        raise PasswordRefused(_("This password is too close to your name, programme or email address."))
+        raise PasswordRefused(_("This password is too similar to your name, programme or email address."))
 
 
 def is_refused_demo(password: str) -> bool:

@@ -261,7 +261,7 @@ def _create(
     for _ in range(3):
         if _is_taken(valid.key):
             db.session.rollback()
-            raise MailboxTaken(gettext("An owner with this email address is registered already."))
+            raise MailboxTaken(gettext("An owner with this email address is already registered."))
         if use is not None:
             use()
         account = Account(slug=unique_slug(valid.programme), name=valid.programme, created_at=now)
@@ -296,7 +296,7 @@ def _create(
         approved = "yes" if vouched.is_approved else "no"
         record(SecurityEvent.REGISTERED, **concerned, approved=approved)
         return owner
-    raise RegistrationRefused(gettext("The registration collided with others. Try again."))
+    raise RegistrationRefused(gettext("The registration could not be saved. Try again."))
 
 
 def _pending(valid: _ValidRegistration, token: str, browser: str, now: datetime) -> PendingRegistration:

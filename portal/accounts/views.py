@@ -26,7 +26,7 @@ from .access import (
     this_device,
 )
 from .factors.entry import NoProgramme
-from .forms import ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, add_error
+from .forms import NO_PROGRAMME, ConfirmForm, ForgotForm, LogInForm, RegisterForm, ResetForm, add_error
 from .login import TooManyAttempts, Visitor, WrongCredentials
 from .passwords import PasswordRefused
 from .tokens import InvalidLink
@@ -44,9 +44,10 @@ blueprint = Blueprint("accounts", __name__)
 offer_browsers_language(blueprint)
 
 _LONG_WAIT_MINUTES = 90
-_WRONG = lazy_gettext("The email address or the password is not right. Check both, or choose a new password.")
+_WRONG = lazy_gettext("The email address or the password is wrong. Check both, or choose a new password.")
 _NOT_COMPLETED = lazy_gettext(
-    "This registration could not be completed; log in or reset your password if you already have an account."
+    "This registration could not be completed. If you already have an account, log in or choose a "
+    "new password."
 )
 
 
@@ -86,7 +87,7 @@ def render_rate_limited(
     add_error(
         form,
         _(
-            "This was tried too often in a short time. Wait %(duration)s, then try again.",
+            "There were too many attempts in a short time. Wait %(duration)s, then try again.",
             duration=_duration(error.minutes),
         ),
     )
@@ -118,7 +119,7 @@ def log_in() -> ResponseReturnValue:
         if error.minutes > _LONG_WAIT_MINUTES:
             add_error(
                 form,
-                _("You can also choose a new password: the browser in which you do it can log in at once."),
+                _("You can also choose a new password. You can then log in at once in the same browser."),
             )
         return render_rate_limited(page, form, error, target=target)
     except WrongCredentials:
@@ -126,7 +127,8 @@ def log_in() -> ResponseReturnValue:
         return render_errors(page, form, target=target)
     except NoProgramme:
         add_error(
-            form, _("You belong to no affiliate programme at present. Ask one of its owners to invite you.")
+            form,
+            NO_PROGRAMME,
         )
         return render_errors(page, form, target=target)
     return let_in(entered, target or "")
@@ -218,7 +220,7 @@ def log_in_new_owner(owner_id: int) -> ResponseReturnValue:
     """Log in an owner who has just registered, and show the first page."""
     keep_language(owner_id)
     answer = let_in(login.log_in_new_owner(owner_id, device=this_device(), now=utcnow()))
-    flash(_("Welcome to Signet. Next, enter the server your emails shall leave by."), "success")
+    flash(_("Welcome to Signet. Next, connect the provider that sends your emails."), "success")
     return answer
 
 
@@ -254,7 +256,7 @@ def confirm(token: str) -> ResponseReturnValue:
     except TooManyAttempts as error:
         return render_rate_limited(page, form, error, **more)
     except registration.WrongPassword:
-        add_error(form, _("This is not the password that was chosen when registering."), form.password)
+        add_error(form, _("This is not the password that you chose when you registered."), form.password)
         return render_errors(page, form, **more)
     except (InvalidLink, registration.RegistrationRefused):
         return render_template("accounts/link_expired.html", again="accounts.register"), 404
@@ -307,5 +309,5 @@ def reset(token: str) -> ResponseReturnValue:
     logout_user()
     session.clear()
     remember_browser(owner_id)
-    flash(_("Your new password is set, and every device is logged out. Log in with it now."), "success")
+    flash(_("Your new password is saved, and all devices are logged out. Now log in with it."), "success")
     return redirect(url_for("accounts.log_in"), 303)

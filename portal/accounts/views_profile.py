@@ -103,13 +103,13 @@ def change_password() -> ResponseReturnValue:
     except TooManyAttempts as error:
         return render_rate_limited(_PAGE, form, error, **_context(password=form))
     except WrongCredentials:
-        add_error(form, _("This is not your present password."), form.present_password)
+        add_error(form, _("This is not your current password."), form.present_password)
         return _page(password=form), 422
     except PasswordRefused as error:
         add_error(form, str(error), form.password)
         return _page(password=form), 422
     renew_browser_session(token)
-    flash(_("Your password is changed, and every other device is logged out."), "success")
+    flash(_("Your password is changed, and all other devices are logged out."), "success")
     return redirect(url_for("accounts.profile"), 303)
 
 

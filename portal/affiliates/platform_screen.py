@@ -44,10 +44,13 @@ _PER_UNCONFIRMED = 3  # emails that ask for a confirmation, in 24 hours
 def gate(queue: Queue, now: datetime) -> int | None:
     """Return how many messages of an account the platform's sender may still carry today; None if it has no limit."""
     account = db.session.get(Account, queue.account_id) if queue.account_id != SYSTEM else None
-    limit = platform_limit(account) if account is not None else None
-    if account is None or limit is None:
-        return None
-    return max(0, limit - platform_use.count(account.id, now))
+    return left_of(account, now) if account is not None else None
+
+
+def left_of(account: Account, now: datetime) -> int | None:
+    """Return how many emails the platform's sender may still carry for an account within 24 hours; None if it has no limit."""
+    limit = platform_limit(account)
+    return None if limit is None else max(0, limit - platform_use.count(account.id, now))
 
 
 def screen(account_id: int, claims: Sequence[Claim], now: datetime) -> None:

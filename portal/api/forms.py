@@ -32,9 +32,9 @@ class TokenForm(PortalForm):
 
     name = text_field(
         lazy_gettext("Name of the token"),
-        required(lazy_gettext("Enter a name, so that you know this token again.")),
+        required(lazy_gettext("Enter a name, so that you recognise this token later.")),
         limit=60,
-        description=lazy_gettext("Say where it is used, for example “Shop, production”."),
+        description=lazy_gettext("Name the place where you use it, for example “Shop, production”."),
     )
     scope = SelectField(
         lazy_gettext("What it may do"),
@@ -53,7 +53,7 @@ class TokenForm(PortalForm):
         validators=[Optional()],
         format=["%Y-%m-%d"],
         description=lazy_gettext(
-            "The last day on which it works, in UTC. Empty: it works until you revoke it."
+            "The last day on which it works, in UTC. If you leave it empty, it works until you revoke it."
         ),
     )
     form_key = HiddenField(default=new_token)
@@ -67,7 +67,7 @@ class TokenForm(PortalForm):
     def validate_ends_on(self, field: Any) -> None:
         today = utcnow().date()
         if field.data and field.data < today:
-            raise ValidationError(str(lazy_gettext("This day is over. Enter today or a later day.")))
+            raise ValidationError(str(lazy_gettext("This day is in the past. Enter today or a later day.")))
         if field.data and field.data > today + _MAX_LIFETIME:
             raise ValidationError(str(lazy_gettext("Enter a day within ten years, or leave this empty.")))
 
@@ -84,7 +84,9 @@ class SimulationForm(PortalForm):
         lazy_gettext("Find an affiliate"),
         validators=[max_length(100), one_line],
         filters=[stripped],
-        description=lazy_gettext("Part of a name, an email address or a code. Empty: the newest."),
+        description=lazy_gettext(
+            "Part of a name, an email address or a code. Leave it empty to see the newest."
+        ),
     )
     affiliate = SelectField(lazy_gettext("Affiliate"), choices=[], validate_choice=False)
 

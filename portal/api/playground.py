@@ -142,7 +142,7 @@ def _simulated_email(account_id: int, mail: EventMail) -> SimulatedEmail:
         recipient=mail.recipient,
         message=message,
         status=STATUS_LABELS[message.status] if message else "",
-        reason="" if message else reason.in_simulator if reason else _("The log of it has been cleared."),
+        reason="" if message else reason.in_simulator if reason else _("Its log has been deleted."),
     )
 
 

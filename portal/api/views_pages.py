@@ -49,14 +49,15 @@ def create() -> Any:
     except tokens.AlreadyCreated:
         flash(
             _(
-                "This form has made its token already, and it was shown then. If you lost it, revoke it and make another."
+                "This form has already created its token, and the token was shown then. If you lost it, revoke "
+                "it and create another."
             ),
             "warning",
         )
         return redirect(url_for(".index"), 303)
     except tokens.TooManyTokens:
         message = _(
-            "There are %(max_tokens)s tokens, which is the most. Revoke one that is not used any more.",
+            "You have %(max_tokens)s tokens, which is the maximum. Revoke one that you no longer use.",
             max_tokens=tokens.MAX_TOKENS,
         )
         form.name.errors = [message]
@@ -69,7 +70,7 @@ def revoke(id_: int) -> Any:
     name = tokens.revoke(current_user.account_id, id_, by=current_user.name, now=utcnow())
     if name is None:
         abort(404)
-    flash(_("The token %(name)s is revoked: whoever uses it is refused from now on.", name=name), "success")
+    flash(_("The token %(name)s is revoked. Signet refuses requests with it.", name=name), "success")
     return redirect(url_for(".index"), 303)
 
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _SOURCE_LABELS: Mapping[Source, str] = {
     Source.PORTAL: _("By you, in this portal"),
-    Source.API: _("Told by your shop"),
-    Source.SIMULATED: _("Played by you"),
-    Source.PLANNER: _("By the calendar"),
+    Source.API: _("Reported by your shop"),
+    Source.SIMULATED: _("Test event of yours"),
+    Source.PLANNER: _("By schedule"),
     Source.IMPORT: _("By your import"),
 }
 
@@ -55,8 +55,8 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         _("The affiliate does not want this email."), _("This affiliate chose not to get this kind of email.")
     ),
     EmailDecision.SUPPRESSED: NotSentReason(
-        _("This address is not written to."),
-        _("This mailbox is on your list of those not written to."),
+        _("This address is blocked."),
+        _("This address is on your list of blocked addresses."),
         action=_("See why"),
     ),
     EmailDecision.NOT_CONFIRMED: NotSentReason(
@@ -64,16 +64,21 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         _("This affiliate has not confirmed the email address yet."),
     ),
     EmailDecision.DUPLICATE: NotSentReason(
-        _("The same email is queued already; no one gets it twice."), _("This email is queued already.")
+        _("The same email is already queued. Signet does not send it twice."),
+        _("This email is already queued."),
     ),
     EmailDecision.IN_DIGEST: NotSentReason(
         _(
-            "This one leaves together with others, as one email. The address gets many, or the affiliate chose so."
+            "This is sent together with others in one email, because the address gets many or the affiliate "
+            "chose this."
         ),
-        _("This one leaves later, together with others. The address gets many, or the affiliate chose so."),
+        _(
+            "This is sent later in one email with others, because the address gets many or the affiliate "
+            "chose this."
+        ),
     ),
     EmailDecision.SUSPENDED: NotSentReason(
-        _("The affiliate is suspended, and is not written to."),
+        _("The affiliate is suspended and gets no emails."),
         _("This affiliate is suspended."),
         action=_("See the affiliate"),
     ),
@@ -82,34 +87,34 @@ NOT_SENT_REASONS: Mapping[EmailDecision, NotSentReason] = {
         _("Your account is not approved yet, and this affiliate has not confirmed the email address."),
     ),
     EmailDecision.NO_ADDRESS: NotSentReason(
-        _("Your postal address was missing, which many laws ask for in such an email."),
-        _("Your postal address is missing, which many laws ask for in such an email."),
+        _("Your postal address was missing. Many laws require it in such an email."),
+        _("Your postal address is missing. Many laws require it in such an email."),
         action=_("Enter it"),
     ),
     EmailDecision.NOT_ACTIVE: NotSentReason(
-        _("The affiliate did not take part in your programme at that time."),
-        _("This affiliate does not take part: approve them first, or wait until they have joined."),
+        _("The affiliate was not active at that time."),
+        _("This affiliate is not active. Approve them first, or wait until they join."),
         action=_("See the affiliate"),
     ),
     EmailDecision.UNRENDERABLE: NotSentReason(
         _("Your text for this email could not be read."),
-        _("Your own text of this email cannot be used; open it and mend it."),
-        action=_("Mend the text"),
+        _("Your own text for this email cannot be used. Open it and fix it."),
+        action=_("Fix the text"),
     ),
     EmailDecision.NOTHING_TO_TELL: NotSentReason(
-        _("There was nothing to tell of that week."), _("There was nothing to tell.")
+        _("There was nothing to report for that week."), _("There was nothing to report.")
     ),
     EmailDecision.TOO_OLD: NotSentReason(
         _("It happened more than 30 days before it was recorded, so no email was sent."),
         _("It happened more than 30 days ago."),
     ),
     EmailDecision.SAME_ORDER: NotSentReason(
-        _("This order was reported before. It counts once, until you say that it is a second purchase."),
-        _("This order was reported before."),
+        _("This order was already reported. It counts once, unless you decide that it is a second purchase."),
+        _("This order was already reported."),
         action=_("Decide"),
     ),
     EmailDecision.NO_CHANGE: NotSentReason(
-        _("The affiliate knew it already: it changed nothing."),
+        _("It changed nothing, so the affiliate gets no email about it."),
         _("It changed nothing."),
     ),
 }

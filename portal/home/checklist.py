@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 from sqlalchemy import select
 
 from ..accounts.models import Account
+from ..accounts.standing import AccountState, state_of
 from ..affiliates.models import Affiliate
 from ..db import db
 from ..domains.models import DomainStatus
@@ -25,7 +26,10 @@ CONNECT, SHARE = "connect", "share"
 
 @dataclass(frozen=True)
 class Step:
-    """One step. ``needed`` is the endpoint that a person's role must include for taking it."""
+    """One step. ``needed`` is the endpoint that a person's role must include for taking it.
+
+    ``label`` is empty while the step cannot be taken; ``text`` states why.
+    """
 
     key: str
     title: str
@@ -85,13 +89,6 @@ def _sending(status: SendingStatus) -> list[Step]:
 
 
 def _programme(account: Account) -> list[Step]:
-    is_on = recipients.is_enabled(account.id, NEW_SIGN_UP)
-    first = select(Affiliate.id).where(Affiliate.account_id == account.id).limit(1)
-    welcome = (
-        _("Test it first: sign up as an affiliate yourself. New Sign-up is on, so you get its email.")
-        if is_on
-        else _("Test it first: switch New Sign-up on, then sign up as an affiliate yourself.")
-    )
     return [
         Step(
             "design",
@@ -111,14 +108,30 @@ def _programme(account: Account) -> list[Step]:
             "programme.settings",
             "programme.save",
         ),
-        Step(
-            SHARE,
-            _("Share your sign-up page"),
-            welcome,
-            db.session.scalar(first) is not None,
-            _("Open the sign-up page") if is_on else _("Open New Sign-up"),
-            "affiliates.join" if is_on else "notices.show",
-            "affiliates.invite",
-            (("slug", account.slug),) if is_on else (("kind", NEW_SIGN_UP.kind),),
-        ),
+        _share(account),
     ]
+
+
+def _share(account: Account) -> Step:
+    """Return the step about the sign-up page, which answers 503 while the account is waiting or suspended."""
+    is_on, state = recipients.is_enabled(account.id, NEW_SIGN_UP), state_of(account)
+    first = select(Affiliate.id).where(Affiliate.account_id == account.id).limit(1)
+    if state is AccountState.WAITING:
+        text = _("Your sign-up page is closed until the operator of this portal approves your account.")
+    elif state is AccountState.SUSPENDED:
+        text = _("Your sign-up page is closed while your account is suspended.")
+    elif is_on:
+        text = _("Test it first: sign up as an affiliate yourself. New Sign-up is on, so you get its email.")
+    else:
+        text = _("Test it first: switch on New Sign-up, then sign up as an affiliate yourself.")
+    label = _("Open the sign-up page") if is_on else _("Open New Sign-up")
+    return Step(
+        SHARE,
+        _("Share your sign-up page"),
+        text,
+        db.session.scalar(first) is not None,
+        label if state is AccountState.ACTIVE else "",
+        "affiliates.join" if is_on else "notices.show",
+        "affiliates.invite",
+        (("slug", account.slug),) if is_on else (("kind", NEW_SIGN_UP.kind),),
+    )

@@ -110,8 +110,8 @@ MENU = (
                 (MenuPage(_("Rehearsal inbox"), "rehearsal.inbox", "rehearsal.*", is_rehearsal=True),),
             ),
             Section(
-                _("Rehearsal faults"),
-                (MenuPage(_("Rehearsal faults"), "rehearsal.faults", is_rehearsal=True),),
+                _("Simulate a failure"),
+                (MenuPage(_("Simulate a failure"), "rehearsal.faults", is_rehearsal=True),),
             ),
         ),
     ),
@@ -161,7 +161,7 @@ MENU = (
                 "API",
                 (
                     MenuPage(_("API tokens"), "api_pages.index", "api_pages.*"),
-                    MenuPage(_("Play an event"), "api_pages.simulator", "api_pages.simulate"),
+                    MenuPage(_("Send a test event"), "api_pages.simulator", "api_pages.simulate"),
                     MenuPage(_("API reference"), "api_pages.reference"),
                 ),
                 _("How your shop reports purchases and payouts."),

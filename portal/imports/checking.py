@@ -70,11 +70,11 @@ def _read(row: Row, choices: Choices, now: datetime) -> Line:
     values = {one: cells.untamed(text) for one, text in _values(row, choices)}
     for text in values.values():
         if cells.is_error(text):
-            line.problems.append(_("A cell holds an error of the spreadsheet: %(text)s", text=text))
+            line.problems.append(_("A cell contains a spreadsheet error: %(text)s", text=text))
         elif cells.is_formula(text):
-            line.problems.append(_("A cell holds a formula instead of its value."))
+            line.problems.append(_("A cell contains a formula instead of its value."))
         elif not text.isprintable():
-            line.problems.append(_("A cell holds a line break or an invisible character."))
+            line.problems.append(_("A cell contains a line break or an invisible character."))
     if not line.problems:
         _read_mailbox(line, values.get(ColumnField.MAILBOX, ""))
         _read_name(line, values)
@@ -96,7 +96,7 @@ def _read_mailbox(line: Line, text: str) -> None:
     if not text:
         line.problems.append(_("The email address is missing."))
     elif found is None:
-        line.problems.append(_("This is no email address: %(text)s", text=text[:60]))
+        line.problems.append(_("This is not an email address: %(text)s", text=text[:60]))
 
 
 def _read_name(line: Line, values: dict[ColumnField, str]) -> None:
@@ -135,7 +135,7 @@ def _read_consent(line: Line, values: dict[ColumnField, str], choices: Choices, 
     answer = cells.read_yes_no(values.get(ColumnField.UNSUBSCRIBED, ""))
     line.unsubscribed = bool(answer)
     if answer is None:
-        line.problems.append(_("Whether they unsubscribed is neither yes nor no."))
+        line.problems.append(_("The column “Unsubscribed” must be yes or no."))
 
 
 def _mark_repeated(lines: Sequence[Line]) -> None:
@@ -170,11 +170,11 @@ def _mark_known(account_id: int, lines: Sequence[Line]) -> None:
     for line in lines:
         reason = reasons.get(line.key) if line.mailbox else None
         if line.mailbox and line.key in known:
-            line.problems.append(_("This address is on your list already."))
+            line.problems.append(_("This address is already on your list."))
         elif line.code and codes & {line.code, line.code.upper()}:
             line.problems.append(_("The code is taken: %(code)s", code=line.code))
         if reason is SuppressionReason.ERASED:
-            line.problems.append(_("This person was erased, and is not written to."))
+            line.problems.append(_("This person was erased and gets no emails."))
         elif reason is not None or line.unsubscribed:
             line.suppressed = True
             if line.consented_at is None:
@@ -183,5 +183,5 @@ def _mark_known(account_id: int, lines: Sequence[Line]) -> None:
 
 def _why_not_asked(reason: SuppressionReason | None) -> str:
     if reason is None:
-        return str(_("They have unsubscribed, so they cannot be asked to confirm."))
-    return str(_("This address is on your list of those not written to, so it cannot be asked to confirm."))
+        return str(_("This person unsubscribed, so we cannot ask them to confirm."))
+    return str(_("This address is on your list of blocked addresses, so we cannot ask it to confirm."))

@@ -41,28 +41,30 @@ class UploadForm(PortalForm):
 class ChoicesForm(PortalForm):
     """What the columns mean, the consent, and the emails. A select for each field is added by ``for_columns``."""
 
-    has_headings = BooleanField(_("The first line holds headings"))
+    has_headings = BooleanField(_("The first line contains headings"))
     date_order = RadioField(
         _("Dates like 03/04/2026"),
         choices=[SelectChoice("day", _("The 3rd of April")), SelectChoice("month", _("The 4th of March"))],
         default="day",
     )
     consented_on = text_field(
-        _("Date of the consent, if no column holds it"),
+        _("Date of the consent, if no column contains it"),
         limit=40,
         description=_(
-            "Only if all these people agreed to your emails. Otherwise leave it empty: each gets an email to confirm."
+            "Enter it only if all these people agreed to your emails. Otherwise leave it empty, and each "
+            "person gets an email to confirm."
         ),
     )
     consent_source = text_field(
-        _("Source of the consent, if no column holds it"),
+        _("Source of the consent, if no column contains it"),
         limit=200,
         description=_("Such as: sign-up form of our former affiliate system."),
     )
     welcome = BooleanField(
         _("Send the email New Sign-up to those who have agreed"),
         description=_(
-            "It carries the new link and the private page. It leaves through your own server only."
+            "It contains their new link and the address of their dashboard. It is sent through your own "
+            "server only."
         ),
     )
     hours = SelectField(

@@ -38,7 +38,7 @@ def decode(octets: bytes) -> str:
         raise FileRefused(_("This is a workbook. In the spreadsheet, choose Save as, CSV UTF-8."))
     text = _decode(octets)
     if "\x00" in text:
-        raise FileRefused(_("This is no text file."))
+        raise FileRefused(_("This is not a text file."))
     if not text.strip():
         raise FileRefused(_("The file is empty."))
     return text

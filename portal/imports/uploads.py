@@ -110,7 +110,7 @@ def _refuse_too_many(account_id: int, key: str) -> None:
     if (db.session.scalar(waiting) or 0) >= _MAX_WAITING:
         raise FileRefused(
             _(
-                "%(number)s files wait for you already. Start or delete one of them first.",
+                "%(number)s files are already waiting. Start or delete one of them first.",
                 number=_MAX_WAITING,
             )
         )

@@ -27,12 +27,12 @@ TABS = (
     CommissionState.DISMISSED,
 )
 STATE_LABELS: Mapping[CommissionState, str] = {
-    CommissionState.PENDING: _("Waits for approval"),
+    CommissionState.PENDING: _("Waiting for approval"),
     CommissionState.APPROVED: _("Approved"),
     CommissionState.DECLINED: _("Declined"),
     CommissionState.REPEATED: _("Reported twice"),
     CommissionState.UNMATCHED: _("Does not fit its order"),
-    CommissionState.DISMISSED: _("Put aside"),
+    CommissionState.DISMISSED: _("Ignored"),
 }
 _TONES: Mapping[CommissionState, str] = {
     CommissionState.PENDING: "pending",

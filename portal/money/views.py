@@ -88,7 +88,10 @@ def send_skipped_week() -> Any:
     if weekly_summary.send_skipped(current_user.account_id, week_id, now=utcnow()):
         flash(_("The summaries are on their way."), "success")
     else:
-        flash(_("Nothing was sent: these summaries have left, or those of a later week."), "warning")
+        flash(
+            _("Nothing was sent. These summaries, or those of a later week, have already been sent."),
+            "warning",
+        )
     return redirect(url_for(".index"), 303)
 
 
@@ -99,7 +102,7 @@ def _decide(ids: set[int]) -> Any:
     if decision is Decision.DECLINE and not form.validate():
         return _page(state, form, _rule_form(), chosen=ids, form_errors=True), 422
     if not ids:
-        flash(_("Choose one commission or more first."), "warning")
+        flash(_("Select at least one commission first."), "warning")
         return redirect(url_for(".index", state=state.value), 303)
     reason = (form.reason.data or "") if decision is Decision.DECLINE else ""
     count = decisions.decide_all(current_user.account, ids, decision, Cause(Source.PORTAL, utcnow()), reason)
@@ -124,16 +127,14 @@ def _rule_form() -> RuleForm:
 
 def _result(decision: Decision, count: int) -> str:
     if not count:
-        return str(_("Nothing was changed: this was decided before."))
+        return str(_("Nothing was changed: this has already been decided."))
     one_and_many = {
         Decision.APPROVE: ngettext("One commission is approved.", "%(num)s commissions are approved.", count),
         Decision.DECLINE: ngettext("One commission is declined.", "%(num)s commissions are declined.", count),
-        Decision.SECOND: ngettext(
-            "One purchase counts from now on.", "%(num)s purchases count from now on.", count
-        ),
+        Decision.SECOND: ngettext("One purchase now counts.", "%(num)s purchases now count.", count),
         Decision.SAME: ngettext(
-            "One report is put aside: it does not count.",
-            "%(num)s reports are put aside: they do not count.",
+            "One report is ignored. It does not count.",
+            "%(num)s reports are ignored. They do not count.",
             count,
         ),
     }

@@ -33,7 +33,7 @@ def make_readable(text: str) -> tuple[str, str]:
     if colour == entered:
         return entered, ""
     return colour, _(
-        "%(entered)s is too light for white words on it, so it was darkened to %(colour)s.",
+        "%(entered)s is too light for white text, so it was darkened to %(colour)s.",
         entered=entered,
         colour=colour,
     )

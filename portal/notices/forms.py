@@ -81,7 +81,7 @@ class BrandingForm(PortalForm):
         lazy_gettext("Accent colour"), required(lazy_gettext("Enter a colour, such as #1f3f5c.")), limit=7
     )
     logo = FileField(lazy_gettext("Logo"))
-    remove_logo = BooleanField(lazy_gettext("Remove the present logo"))
+    remove_logo = BooleanField(lazy_gettext("Remove the current logo"))
     address = address_field(lazy_gettext("Postal address"), _clean)
     without_address = without_address_field()
     footer = TextAreaField(lazy_gettext("Footer"), filters=[_clean], validators=[max_length(1000)])

@@ -48,17 +48,15 @@ def add(account: Account, entered: str, *, now: datetime) -> NoticeMailbox:
     locked = db.session.get_one(Account, account.id, with_for_update=True)
     key = mailbox.casefold()
     if _is_known(account.id, key):
-        raise MailboxRefused(_("%(mailbox)s is on the list already.", mailbox=mailbox))
+        raise MailboxRefused(_("%(mailbox)s is already on the list.", mailbox=mailbox))
     if _count(account.id) >= LIMIT:
-        raise MailboxRefused(
-            _("There are %(limit)s further mailboxes already. Remove one first.", limit=LIMIT)
-        )
+        raise MailboxRefused(_("You have already added %(limit)s mailboxes. Remove one first.", limit=LIMIT))
     row = NoticeMailbox(account_id=account.id, mailbox=mailbox, mailbox_key=key, created_at=now)
     try:
         with db.session.begin_nested():
             db.session.add(row)
     except IntegrityError:
-        raise MailboxRefused(_("%(mailbox)s is on the list already.", mailbox=mailbox)) from None
+        raise MailboxRefused(_("%(mailbox)s is already on the list.", mailbox=mailbox)) from None
     _send_link(locked, row, now)
     target = audit.AuditTarget("mailbox", row.id, audit.hint_of_mailbox(mailbox))
     audit.record(audit.Activity.FURTHER_MAILBOX_ADDED, account.id, target=target)
@@ -119,7 +117,9 @@ def _send_link(account: Account, row: NoticeMailbox, now: datetime) -> None:
     """Enqueue the email that asks for the confirmation. Raises MailboxRefused, with nothing changed."""
     if standing.state_of(account) is not standing.AccountState.ACTIVE:
         db.session.rollback()
-        raise MailboxRefused(_("Your account sends nothing at present, so it cannot ask for a confirmation."))
+        raise MailboxRefused(
+            _("Your account sends no emails at the moment, so it cannot ask for a confirmation.")
+        )
     approved = account.approved_at is not None
     limit = recipient_limits.FURTHER_MAILBOX if approved else recipient_limits.BY_STRANGERS
     allowed = recipient_limits.consume(limit, row.mailbox_key, now=now)
@@ -127,7 +127,7 @@ def _send_link(account: Account, row: NoticeMailbox, now: datetime) -> None:
     if not allowed:
         db.session.rollback()
         raise MailboxRefused(
-            _("This address, or your account, got too many such emails today. Try again tomorrow.")
+            _("Too many such emails were sent today, to this address or by your account. Try again tomorrow.")
         )
     token = new_token()
     row.token_hash = hash_token(token)

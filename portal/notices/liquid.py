@@ -248,7 +248,7 @@ class _FilterUsage:
         """Add the lengths of the strings among ``values``. Raises UnrenderableText above the limit."""
         self._chars += sum(len(value) for value in values if isinstance(value, str))
         if self._chars > _FILTER_LIMIT_CHARS:
-            raise UnrenderableText(_("Its filters make too much of the values."))
+            raise UnrenderableText(_("Its filters make the values too long."))
 
 
 _filter_usage: ContextVar[_FilterUsage] = ContextVar("filter_usage")
@@ -347,10 +347,10 @@ def render_liquid(source: str, values: Mapping[str, str], *, html: bool) -> str:
         raise UnrenderableText(_describe(error)) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         # The library evaluates the owner's text; an error raised in there is caused by that text.
-        raise UnrenderableText(_("It asks for something that cannot be worked out.")) from error
+        raise UnrenderableText(_("It contains something that cannot be calculated.")) from error
 
 
 def _describe(error: LiquidError) -> str:
     if "limit" in type(error).__name__.lower():
         return _("It becomes too long with its values.")
-    return _("It holds a placeholder that is not understood. Open it in the editor to see where.")
+    return _("It contains an unknown placeholder. Open it in the editor to see where.")

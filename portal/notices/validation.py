@@ -150,8 +150,8 @@ def _read_part(name: str, entered: str, notice: Notice) -> _Part:
     warnings = _format_warnings(placeholders, name)
     if name == "markdown" and (tags := formats.find_html(source)):
         sentence = _(
-            "%(tag)s is HTML, and recipients would see it as it stands. Write without it, or choose *Write in HTML* under "
-            "*Advanced*, which takes it as HTML.",
+            "%(tag)s is HTML, and recipients would see it as written. Write without HTML, or choose *Write "
+            "in HTML* under *Advanced*.",
             tag=shorten(tags[0]),
         )
         warnings.append(f"{_PARTS[name]}: {sentence}")
@@ -199,7 +199,7 @@ def _validate_subject(subject: str, errors: list[str]) -> None:
         errors.append(subjects.describe_length())
     elif html:
         errors.append(
-            _("Write the subject without HTML: an inbox shows %(tag)s as it stands.", tag=shorten(html[0]))
+            _("Write the subject without HTML: an inbox shows %(tag)s as written.", tag=shorten(html[0]))
         )
 
 
@@ -236,7 +236,7 @@ def _sanitize_html(part: _Part, notice: Notice, *, is_markdown: bool) -> tuple[s
         errors.append(describe_element_count())
         return html, [], []
     if not sanitized:
-        errors += (_("Write the email: nothing of this can be shown."), *_describe_removals(removed))
+        errors += (_("Write a text: nothing in this email can be shown."), *_describe_removals(removed))
     dead = list(dict.fromkeys(addresses.find_dead_links(source.addresses, notice)))
     shown = dead[:_ERRORS_SHOWN]
     errors += [_in_line(addresses.line_of(part.source, one.address), one.sentence) for one in shown]

@@ -19,7 +19,7 @@ from .forms import OwnerMailboxForm
 
 blueprint = Blueprint("notices", __name__, url_prefix="/automated-emails")
 _LINK_SENT = lazy_gettext(
-    "A link is on its way to %(mailbox)s. It gets the emails to you once it is confirmed."
+    "A link is on its way to %(mailbox)s. Once it is confirmed, this address gets the emails to you as well."
 )
 samples = Blueprint("samples", __name__)  # the targets of links in previews and test emails
 

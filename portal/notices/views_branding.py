@@ -54,7 +54,7 @@ def save_branding() -> Any:
         for name, sentence in error.by_field.items():
             form[name].errors = [sentence]
         return _page(form, form_errors=True), 422
-    flash(gettext("The design is saved. Every email leaves with it from now on."), "success")
+    flash(gettext("The design is saved. Your emails now use it."), "success")
     if note:
         flash(note, "warning")
     return redirect(url_for(".branding_page"), 303)

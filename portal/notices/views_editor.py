@@ -131,8 +131,8 @@ def _change_format(notice: Notice, form: TextForm) -> Any:
         _("This is your message as HTML. Nothing is saved yet.")
         if form.is_markdown
         else _(
-            "This is your message without HTML; colours and boxes are left out. Compare the preview. Nothing is saved yet, "
-            "and the versions stay."
+            "This is your message without HTML. Colours and boxes are left out. Compare the preview. Nothing "
+            "is saved yet."
         ),
         "info",
     )
@@ -163,17 +163,17 @@ def _send_test(notice: Notice, form: TextForm) -> Any:
     except send_test.OwnTextWaits:
         flash(
             _(
-                "No test was sent: the platform’s sender carries your own texts once your account is approved. "
-                "Your words are kept."
+                "No test email was sent: until your account is approved, the platform’s sender does not send "
+                "your own texts. Your text is kept."
             ),
             "warning",
         )
         return redirect_to_editor(notice, draft=1)
     except rendering.UnrenderableText as error:
-        flash(_("No test was sent. %(reason)s Your words are kept.", reason=str(error)), "warning")
+        flash(_("No test email was sent. %(reason)s Your text is kept.", reason=str(error)), "warning")
         return redirect_to_editor(notice, draft=1)
     except send_test.TooManyTests:
-        flash(_("This hour’s test emails are used up. Your words are kept; try again later."), "warning")
+        flash(_("You have used all test emails of this hour. Your text is kept. Try again later."), "warning")
         return redirect_to_editor(notice, draft=1)
     return redirect_to_editor(notice, draft=1, sent=message.id)
 
@@ -200,7 +200,7 @@ def _saved_sentence(notice: Notice, version: TextVersion) -> str:
     if is_limited(current_user.account):
         return str(
             _(
-                "Saved as version %(number)s. It waits until your account is approved; the default text is sent.",
+                "Saved as version %(number)s. Until your account is approved, the default text is sent.",
                 number=version.number,
             )
         )
@@ -212,9 +212,9 @@ def _saved_sentence(notice: Notice, version: TextVersion) -> str:
 def state_of_sending(notice: Notice) -> str:
     """Return a sentence, with a space before it, if the notice is not sent now; an empty string if it is."""
     if not recipients.is_enabled(current_user.account_id, notice):
-        return " " + str(_("This email is switched off: it is sent once you switch it on."))
+        return " " + str(_("This email is switched off. Switch it on to send it."))
     if not current_sender():
-        return " " + str(_("No sender is set up: it is sent once there is one."))
+        return " " + str(_("No sender is set up. Until there is one, it is not sent."))
     return ""
 
 

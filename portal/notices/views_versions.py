@@ -39,7 +39,7 @@ def reset(kind: str) -> Any:
         return redirect_to_editor(notice)
     preview.delete_draft(current_user, notice)
     flash(
-        _("The default text is sent from now on. Yours stays among the versions.") + state_of_sending(notice)
+        _("The default text is now sent. Your text stays among the versions.") + state_of_sending(notice)
         if version
         else _("This is the default text already."),
         "success",
@@ -79,7 +79,7 @@ def restore(kind: str, number: int) -> Any:
         return redirect_to_editor(notice)
     preview.delete_draft(current_user, notice)
     flash(
-        _("Version %(number)s is restored, as version %(number2)s.", number=number, number2=restored.number)
+        _("Version %(old)s is restored as version %(new)s.", old=number, new=restored.number)
         + state_of_sending(notice)
         if restored
         else _("Version %(number)s is sent.", number=number),
@@ -102,7 +102,8 @@ def _open_invalid_version(notice: Notice, row: TextVersion, error: validation.In
     (first, *_others) = (one for sentences in error.by_field.values() for one in sentences)
     flash(
         _(
-            "Version %(number)s is not restored, because it would not leave as it is. It is in the editor. %(reason)s",
+            "Version %(number)s is not restored, because it cannot be sent as it is. It is open in the "
+            "editor. %(reason)s",
             number=row.number,
             reason=first,
         ),

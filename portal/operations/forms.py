@@ -25,7 +25,7 @@ class InvitePersonForm(PortalForm):
     mailbox = mailbox_field(
         _("Email address"),
         required(_("Enter the email address of the person you invite.")),
-        description=_("The person registers with it, by a link that you hand over."),
+        description=_("The person registers with it, through a link that you give them."),
     )
 
 
@@ -33,11 +33,12 @@ class PlatformLimitForm(PortalForm):
     """How many emails a day the platform's sender carries for an account."""
 
     per_day = text_field(
-        _("Emails in 24 hours by the platform’s sender"),
+        _("Emails in 24 hours through the platform’s sender"),
         Optional(),
         limit=12,
         description=_(
-            "0 to 1000000. Empty: the default. It does not apply to emails by SMTP settings of its own."
+            "0 to 1000000. Leave it empty to use the default. It does not apply to emails through the "
+            "account’s own SMTP settings."
         ),
     )
 
@@ -59,7 +60,7 @@ class OrderForm(PortalForm):
         _("What to do"),
         choices=[
             SelectChoice(OrderAction.RETRY.value, _("Try again now")),
-            SelectChoice(OrderAction.CANCEL.value, _("Cancel: they never leave")),
+            SelectChoice(OrderAction.CANCEL.value, _("Cancel: do not send them")),
             SelectChoice(OrderAction.RELEASE.value, _("Release stopped queues")),
         ],
     )
@@ -67,12 +68,15 @@ class OrderForm(PortalForm):
         _("Account"),
         Optional(),
         limit=60,
-        description=_("Its short name, or @portal for the portal’s own mail. Empty: all accounts."),
+        description=_(
+            "The short name of the account, or @portal for the portal’s own emails. Leave it empty for all "
+            "accounts."
+        ),
     )
     status = SelectField(
         _("Which emails"),
         choices=[
-            SelectChoice("", _("All that it applies to")),
+            SelectChoice("", _("All that the action applies to")),
             SelectChoice(Status.FAILED.value, _("Failed")),
             SelectChoice(Status.QUEUED.value, _("Waiting")),
             SelectChoice(Status.HELD.value, _("On hold")),
@@ -95,7 +99,7 @@ class OrderForm(PortalForm):
     def validate_status(self, field: Any) -> None:
         allowed = STATUSES[OrderAction(self.action.data)] if self.action.data in set(OrderAction) else ()
         if field.data and field.data not in {one.value for one in allowed}:
-            raise ValidationError(gettext("This order does not apply to such emails. Choose others."))
+            raise ValidationError(gettext("This action does not apply to such emails. Choose others."))
 
     def order(self, now: datetime) -> OutboxOrder:
         """Return the order as entered, with the time of its preview at the latest."""

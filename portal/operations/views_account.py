@@ -32,7 +32,7 @@ def save_platform_limit(account_id: int) -> ResponseReturnValue:
     if not form.validate():
         return _page(account_id, form, form_errors=True), 422
     standing.set_platform_limit(account_id, form.chosen)
-    flash(_("The limit of %(account)s is saved and applies from the next email on.", account=slug), "success")
+    flash(_("The limit of %(account)s is saved. It applies to the next email.", account=slug), "success")
     return redirect(url_for(".show_account", account_id=account_id), 303)
 
 

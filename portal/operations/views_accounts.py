@@ -47,7 +47,7 @@ def approve(account_id: int) -> ResponseReturnValue:
     if standing.approve(account_id, now=utcnow()):
         flash(_("%(account)s is approved.", account=slug), "success")
     else:
-        flash(_("%(account)s was approved already.", account=slug), "info")
+        flash(_("%(account)s was already approved.", account=slug), "info")
     return redirect(url_for(".list_accounts"), 303)
 
 
@@ -57,7 +57,7 @@ def suspend(account_id: int) -> ResponseReturnValue:
     if standing.suspend(account_id, reason=request.form.get("reason", ""), now=utcnow()):
         flash(_("%(account)s is suspended. Its emails wait.", account=slug), "success")
     else:
-        flash(_("%(account)s was suspended already.", account=slug), "info")
+        flash(_("%(account)s was already suspended.", account=slug), "info")
     return redirect(url_for(".list_accounts"), 303)
 
 

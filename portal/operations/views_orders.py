@@ -62,7 +62,7 @@ def give_order() -> ResponseReturnValue:
 
 def _sentence(action: OrderAction, count: int) -> str:
     if not count:
-        return str(_("Nothing matched any more, so nothing was changed."))
+        return str(_("There were no matching emails any more, so nothing was changed."))
     if action is OrderAction.RELEASE:
         return str(ngettext("One queue is released.", "%(num)d queues are released.", count))
     if action is OrderAction.RETRY:

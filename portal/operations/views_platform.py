@@ -32,7 +32,7 @@ def show_platform_sender() -> ResponseReturnValue:
 def check_platform_sender() -> ResponseReturnValue:
     """Run the check and show its result, which is stored nowhere."""
     if not platform_sender.count_check(now=utcnow()):
-        return _page(trouble=_("It was checked very often in the last hour. Wait a few minutes.")), 429
+        return _page(trouble=_("There were too many checks in the last hour. Wait a few minutes.")), 429
     try:
         found = platform_sender.check(current_user.mailbox, deadline_s=platform_sender.PAGE_DEADLINE_S)
     except platform_sender.NoSender:

@@ -51,9 +51,12 @@ def banners(account_id: int) -> list[Banner]:
     query = select(Affiliate.id).where(*open_).order_by(Affiliate.erasure_asked_at, Affiliate.id)
     first = db.session.scalars(query.limit(1)).one()
     title = ngettext("An affiliate asks to be erased", "%(num)s affiliates ask to be erased", count)
-    text = _("Many laws give you a month to answer. Pay what is due first: it cannot be assigned afterwards.")
+    text = _(
+        "Many laws give you a month to answer. Pay what is due first. Afterwards, you cannot assign "
+        "unpaid amounts to them."
+    )
     return [
         Banner(
-            "warning", title, text, _("See who asks"), url_for("affiliates.show", id_=first, _anchor="erase")
+            "warning", title, text, _("See requests"), url_for("affiliates.show", id_=first, _anchor="erase")
         )
     ]

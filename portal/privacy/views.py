@@ -38,9 +38,7 @@ def erase(id_: int) -> Any:
     result = erasing.erase(current_user.account_id, id_, by=current_user.name, now=utcnow()) or abort(404)
     short_links.forget_targets(current_app)
     if result.is_new:
-        flash(
-            _("The person is erased. What emails and reports still hold of them is removed now."), "success"
-        )
+        flash(_("The person is erased. Their data in emails and reports is being removed."), "success")
     return redirect(url_for("affiliates.show", id_=id_), 303)
 
 
@@ -57,9 +55,9 @@ def take_part_again() -> Any:
         if found is not None:
             by, why = current_user.name, form.why.data or ""
             suppressions.lift(current_user.account_id, found.id, why=why, by=by, now=now)
-            flash(_("%(mailbox)s may be written to again, once they sign up.", mailbox=mailbox), "success")
+            flash(_("%(mailbox)s is unblocked. The person can sign up again.", mailbox=mailbox), "success")
             return redirect(url_for("affiliates.suppressions"), 303)
-        form.mailbox.errors = [_("Nobody with this address was erased here.")]
+        form.mailbox.errors = [_("No person with this address was erased here.")]
     return render_template("privacy/take_part_again.html", form=form, form_errors=True), 422
 
 

@@ -53,8 +53,9 @@ class SettingsForm(PortalForm):
         ],
         default=ENGLISH.code,
         description=_(
-            "Of the emails to affiliates and of your public pages, with dates and amounts. Your own texts stay as they are. "
-            "With “own texts only”, your texts get the language and its direction, and Signet’s sentences stay English."
+            "The language of emails to affiliates and of your public pages, including dates and amounts. "
+            "Your own texts are not translated. With “own texts only”, Signet’s own sentences stay in "
+            "English."
         ),
     )
     shop_url = text_field(
@@ -98,7 +99,7 @@ class SettingsForm(PortalForm):
         description=_("One or two sentences for your sign-up page, and for the preview when it is shared."),
     )
     picture = FileField(_("Picture for link previews"))
-    remove_picture = BooleanField(_("Remove the present picture"))
+    remove_picture = BooleanField(_("Remove the current picture"))
     terms_url = text_field(_("Link to your terms"), limit=LIMIT_CHARS)
     privacy_url = text_field(_("Link to your privacy policy"), limit=LIMIT_CHARS)
 
@@ -112,15 +113,17 @@ class SettingsForm(PortalForm):
         _("Sign-ups from one network in an hour"),
         validate_count,
         limit=6,
-        description=_("Raise it for a fair, a class or an office, where many people share one connection."),
+        description=_(
+            "Raise this limit for a fair, a class or an office, where many people share one connection."
+        ),
     )
     sign_ups_at_once = text_field(
         _("Sign-ups from different networks in ten minutes"),
         validate_count,
         limit=6,
         description=_(
-            "If there are more, robots may be entering strangers’ addresses: the form slows down for an hour, and an "
-            "incident opens. Raise it before a launch."
+            "If there are more, bots may be entering strangers’ addresses. The form then slows down for an "
+            "hour, and an incident opens. Raise this limit before a launch."
         ),
     )
 

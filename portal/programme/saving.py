@@ -75,7 +75,7 @@ def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime)
     shop_url = cleaned("shop_url", lambda: clean_address(entered.shop_url, taken=own))
     link_pattern = ""
     if entered.link_form is not LinkForm.SHORT and not shop_url and not wrong:
-        wrong["shop_url"] = _("Enter your shop’s address: links of this form begin with it.")
+        wrong["shop_url"] = _("Enter your shop’s address. Links in this form start with it.")
     elif entered.link_form is LinkForm.PATTERN and not wrong:
         link_pattern = cleaned(
             "link_pattern", lambda: clean_pattern(entered.link_pattern, shop_url, taken=own)

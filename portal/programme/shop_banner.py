@@ -19,13 +19,13 @@ def banners(account_id: int) -> list[Banner]:
     if db.session.scalar(query) is None:
         return []
     text = _(
-        "Signet does not know where your shop is, so your affiliates have no link to share. Enter its address; the links "
-        "in emails and on dashboards lead there from then on."
+        "Your affiliates have no link to share yet. Enter the address of your shop. The links in emails "
+        "and on dashboards then lead there."
     )
     return [
         Banner(
             "warning",
-            _("Your affiliates’ links lead nowhere"),
+            _("Your shop’s address is missing"),
             text,
             _("Enter the shop’s address"),
             url_for("programme.settings", _anchor="shop_url"),

@@ -37,7 +37,7 @@ def save() -> Any:
         form.show_errors(error.by_field)
         return _page(form, form_errors=True), 422
     short_links.forget_targets(current_app)
-    flash(_("The programme settings are saved. Every affiliate’s link follows them from now on."), "success")
+    flash(_("The programme settings are saved. They apply to all affiliates’ links."), "success")
     return redirect(url_for(".settings"), 303)
 
 

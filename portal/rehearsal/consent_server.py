@@ -116,7 +116,7 @@ def _problem(config: Config) -> str:
     if request.args.get("redirect_uri") != f"{config.base_url}/oauth/callback/{issuers.REHEARSAL}":
         return str(_("This redirect address is not registered for the client."))
     if any(not request.args.get(name) for name in _ASKED):
-        return str(_("The request is incomplete. Connect once more in Signet."))
+        return str(_("The request is incomplete. Connect again in Signet."))
     if request.args.get("code_challenge_method") != "S256":
         return str(_("The request has no PKCE challenge (S256)."))
     return ""
@@ -131,10 +131,13 @@ def _return(answer: dict[str, str], config: Config) -> AnyResponse:
 def _page(mailbox: str, error: str = "") -> str:
     choices = [
         (ConsentFault.NONE, _("Everything works.")),
-        (ConsentFault.LAPSED, _("The check passes. Half a minute later the consent has lapsed.")),
+        (ConsentFault.LAPSED, _("The check passes. The consent expires half a minute later.")),
         (ConsentFault.SECRET_EXPIRED, _("The secret of the client has expired.")),
-        (ConsentFault.REFUSED, _("The mail server refuses the permission, although it is fresh (535).")),
-        (ConsentFault.THROTTLED, _("For a minute, no permission is given: too many requests (429).")),
+        (ConsentFault.REFUSED, _("The mail server refuses the permission, although it is new (535).")),
+        (
+            ConsentFault.THROTTLED,
+            _("For a minute, the provider gives no permission: too many requests (429)."),
+        ),
     ]
     action = f"{urlsplit(request.url).path}?{request.query_string.decode('ascii', 'replace')}"
     return render_template(

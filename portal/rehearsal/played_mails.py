@@ -45,15 +45,17 @@ def play(account_id: int, what: Play, message: InboxMessage, *, now: datetime) -
     elif what in _STATUSES:
         mails = [_notification(head, message.sender, recipient, one, now) for one in _STATUSES[what]]
     else:
-        raise CannotPlay(str(_("Emails carry no signature and no list of a provider. Play another report.")))
+        raise CannotPlay(
+            str(_("Reports by email have no signature and no list of a provider. Simulate another report."))
+        )
     for mail in mails:
         mailboxes.add(mailboxes.mailboxes_folder(config), message.sender, mail.encode("utf-8", "replace"))
     mailbox = saving.find(account_id)
     if mailbox is None or mailbox.port != config.rehearsal_imap_port:
         return str(
             _(
-                "The mailbox of %(sender)s holds the report. Connect it under Mailbox for bounces: server localhost, port "
-                "%(port)d, SSL/TLS, username %(sender)s, password rehearsal.",
+                "The report is in the mailbox of %(sender)s. Connect it under Mailbox for bounces: server "
+                "localhost, port %(port)d, SSL/TLS, username %(sender)s, password rehearsal.",
                 sender=message.sender,
                 port=config.rehearsal_imap_port,
             )
@@ -61,7 +63,8 @@ def play(account_id: int, what: Play, message: InboxMessage, *, now: datetime) -
     saving.read_now(account_id, now=now)
     return str(
         _(
-            "The mailbox of %(sender)s holds the report, and is read now. Deliveries shows what came of it.",
+            "The report is in the mailbox of %(sender)s. Signet reads it now. See the result under "
+            "Deliveries.",
             sender=message.sender,
         )
     )

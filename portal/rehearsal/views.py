@@ -53,7 +53,7 @@ def _banners(_account: int) -> list[Banner]:
     config = current_config()
     if not config.rehearsal:
         return []
-    title = _("Practice: emails to the rehearsal server stay on this machine")
+    title = _("Rehearsal: emails to the rehearsal server stay on this machine")
     inbox_url = url_for("rehearsal.inbox")
     return [
         Banner("info", title, _banner_text(config), _("Open the rehearsal inbox"), inbox_url, is_folded=True)
@@ -69,7 +69,7 @@ def _banner_text(config: Config) -> str:
         )
     ]
     if config.rehearsed_hosts:
-        parts.append(_("It also plays %(hosts)s.", hosts=", ".join(config.rehearsed_hosts)))
+        parts.append(_("It also simulates %(hosts)s.", hosts=", ".join(config.rehearsed_hosts)))
     parts.append(_("Any other SMTP Server sends real emails."))
     return " ".join(map(str, parts))
 
@@ -121,7 +121,8 @@ def play_report(message_id: str) -> AnyResponse:
         flash(str(refused), "danger")
     else:
         text = _(
-            "%(name)s was played: calls %(calls)d, refused %(refused)d. Deliveries shows what came of it.",
+            "%(name)s was simulated. Reports: %(calls)d, refused: %(refused)d. See the result under "
+            "Deliveries.",
             name=ADAPTERS[provider].name,
             calls=played.calls,
             refused=played.refused,

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from flask_babel import gettext as _
 from sqlalchemy import and_, bindparam, func, select
 
+from ..accounts import standing
 from ..accounts.models import Account
+from ..affiliates import platform_screen
 from ..arrival import proofs
 from ..arrival.proofs import Proof
 from ..db import db
@@ -49,6 +51,7 @@ class Evidence:
     waiting: int
     incidents: Sequence[Incident]
     resumes_at: datetime | None  # when the account's own limit allows the next email
+    platform_limit: int | None  # of 24 hours, if it is reached and emails wait for it
     worker_missing: bool
     worker_seen_at: datetime | None
     proved_at: datetime | None  # when the connection of the live version was last proved
@@ -96,6 +99,7 @@ def read_all(account_ids: Sequence[int], now: datetime) -> dict[int, Evidence]:
             waiting=waiting[account.id],
             incidents=incidents.get(account.id, ()),
             resumes_at=row.resumes_at,
+            platform_limit=_reached_limit(account, now) if waiting[account.id] else None,
             worker_missing=seen_at is None or seen_at < now - heartbeat.missing_after(),
             worker_seen_at=seen_at,
             proved_at=max(proved, default=None) if live else None,
@@ -106,6 +110,11 @@ def read_all(account_ids: Sequence[int], now: datetime) -> dict[int, Evidence]:
 
 
 @cache
+def _reached_limit(account: Account, now: datetime) -> int | None:
+    """Return the account's limit of the platform's sender if it is reached. Reads the outbox only if there is a limit."""
+    return standing.platform_limit(account) if platform_screen.left_of(account, now) == 0 else None
+
+
 def _query() -> Select[Any]:
     """Return the query for what there is once for each account, or for its live version.
 

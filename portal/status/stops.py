@@ -55,11 +55,24 @@ def limits(seen: Evidence) -> Iterator[StatusItem]:
         parts.append(_("Nothing is lost; emails leave more slowly for a while."))
         sentence, links = _("Your provider’s limit is reached."), (_limits(), _happened(limit))
         yield StatusItem(Code.RATE_LIMITED, Tone.INFO, sentence, " ".join(parts), links, is_banner=True)
+    if seen.platform_limit is not None:
+        yield _platform_limit(seen.platform_limit)
     resumes_at = seen.resumes_at
     if resumes_at is not None and resumes_at >= seen.now + _SHOW_PAUSE_FROM and seen.waiting:
         detail = _("The next emails leave at %(time)s, by themselves.", time=format_time(resumes_at))
         sentence = _("A sending limit is reached.")
         yield StatusItem(Code.RATE_LIMITED, Tone.INFO, sentence, detail, (_limits(),), is_banner=True)
+
+
+def _platform_limit(limit: int) -> StatusItem:
+    detail = _(
+        "It sends up to %(limit)d emails in 24 hours for your account. The other emails wait, and Signet sends them as soon as "
+        "the limit allows it. Ask the operator of this portal for a higher limit, or use your own SMTP server.",
+        limit=limit,
+    )
+    sentence = _("The platform’s sender has reached its limit.")
+    links = (Link(_("Use your own SMTP server"), _SETTINGS),)
+    return StatusItem(Code.RATE_LIMITED, Tone.INFO, sentence, detail, links, is_banner=True)
 
 
 def _account(seen: Evidence) -> Iterator[StatusItem]:

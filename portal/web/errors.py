@@ -43,41 +43,41 @@ PAGES = {
         lazy_gettext("Go back and try again."),
     ),
     403: ErrorPage(
-        lazy_gettext("You may not do that"),
+        lazy_gettext("You do not have permission for this"),
         lazy_gettext("Your log-in does not allow it."),
         lazy_gettext("Log in with another account."),
     ),
     404: ErrorPage(
         lazy_gettext("Page not found"),
-        lazy_gettext("There is nothing at this address, or it is not yours to see."),
-        lazy_gettext("Check the address, or start again."),
+        lazy_gettext("There is no page at this address, or you do not have access to it."),
+        lazy_gettext("Check the address, or go to the start page."),
     ),
     405: ErrorPage(
-        lazy_gettext("That page does not take this"),
+        lazy_gettext("This page cannot do that"),
         lazy_gettext("The page exists, but not for this kind of request."),
         lazy_gettext("Start again."),
     ),
     413: ErrorPage(
-        lazy_gettext("That was too large"),
-        lazy_gettext("More was sent than a form of this portal can hold."),
+        lazy_gettext("This was too large"),
+        lazy_gettext("You sent more than a form of this portal accepts."),
         lazy_gettext("Shorten it and try again."),
     ),
     429: ErrorPage(
-        lazy_gettext("Too many tries"),
-        lazy_gettext("This was done too often in a short time."),
+        lazy_gettext("Too many attempts"),
+        lazy_gettext("There were too many attempts in a short time."),
         lazy_gettext("Wait a few minutes, then try again."),
     ),
     500: ErrorPage(
         lazy_gettext("Something went wrong on our side"),
-        lazy_gettext("What you did was not completed. Emails already waiting to be sent are safe."),
+        lazy_gettext("Your action was not completed. Emails that are waiting to be sent are safe."),
         lazy_gettext(
-            "Try again. If it does not pass, give the reference below to the operator of this portal."
+            "Try again. If it happens again, give the reference below to the operator of this portal."
         ),
     ),
     503: ErrorPage(
         lazy_gettext("The portal is busy"),
         lazy_gettext(
-            "Its database did not answer in time. Nothing was saved; emails already waiting are safe."
+            "Its database did not answer in time. Nothing was saved. Emails that are waiting are safe."
         ),
         lazy_gettext("Try again in a moment."),
     ),
@@ -155,7 +155,7 @@ def _csrf_error(error: CSRFError) -> Any:
     _log.info("form rejected: %s", error.description)
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         page = ErrorPage(
-            _("That form came from somewhere else"),
+            _("This form was sent by another site"),
             _("Another site tried to send this form in your name. Nothing was changed."),
             _("If you did this yourself, open the page here and try again."),
         )
@@ -164,17 +164,19 @@ def _csrf_error(error: CSRFError) -> Any:
         page = ErrorPage(
             _("This form may belong to another programme"),
             _(
-                "The programme that is shown changed while the form was open, or you logged in again. Nothing was changed."
+                "While the form was open, you changed to another programme or logged in again. Nothing was "
+                "changed."
             ),
             _(
-                "What you typed is below. Open the page again, see which programme it names, and type it there."
+                "Your entries are below. Open the page again, check which programme it shows, and enter them "
+                "there."
             ),
         )
         return error_page(400, page=page, kept=submitted_values())
     page = ErrorPage(
         _("This page was open too long"),
         _("Your session changed while the form was open, so it was not accepted. Nothing was changed."),
-        _("What you typed is below; send it again. Passwords have to be typed again."),
+        _("Your entries are below. Send them again. You have to enter passwords again."),
     )
     return error_page(400, page=page, kept=submitted_values(), kept_action=request.path)
 

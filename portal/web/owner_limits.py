@@ -33,10 +33,10 @@ class LimitReached(Exception):
     def __init__(self, wait: timedelta) -> None:
         minutes = max(1, -(-wait // timedelta(minutes=1)))
         super().__init__(
-            _("This was done too often in a short time. Wait a minute, then try again.")
+            _("There were too many attempts in a short time. Wait a minute, then try again.")
             if minutes == 1
             else _(
-                "This was done too often in a short time. Wait %(minutes)d minutes, then try again.",
+                "There were too many attempts in a short time. Wait %(minutes)d minutes, then try again.",
                 minutes=minutes,
             )
         )

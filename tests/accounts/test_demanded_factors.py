@@ -48,7 +48,7 @@ def test_a_demand_leaves_people_without_a_second_factor_the_set_up_alone(app):
 
     typed = {"name": "Eve Inkwell"}
     token = team.editor.get(PAGE)
-    assert "Brightleaf asks everyone for a second factor." in token.get_data(as_text=True)
+    assert "Brightleaf requires a second factor for everyone." in token.get_data(as_text=True)
     for path in ("/settings/email-preferences", "/deliveries", "/account", "/team"):
         assert team.editor.get(path).headers["Location"] == PAGE
     answer = team.editor.submit("/account/names", typed, page=PAGE)
@@ -64,7 +64,7 @@ def test_a_demand_leaves_people_without_a_second_factor_the_set_up_alone(app):
         assert "you can replace your last one but not remove it" in page
         last = team.editor.submit(f"{PAGE}/app/remove", {}, page=PAGE)
         assert last.status_code == 409
-        assert "asks for a second factor. Set up another one first." in last.get_data(as_text=True)
+        assert "requires a second factor. Set up another one first." in last.get_data(as_text=True)
         assert count(Totp) == 2
 
         visitor = app.test_client()
@@ -121,11 +121,11 @@ def test_a_person_goes_on_in_another_programme_that_demands_nothing(app, owner, 
     demand(owner, "on")
     assert stranger.get("/deliveries").location == PAGE
     page = stranger.get(PAGE).get_data(as_text=True)
-    assert "Go on in Copperpot" in page
+    assert "Continue in Copperpot" in page
     other = re.search(r'action="(/team/programmes/\d+/show)"', page)[1]
     assert stranger.submit(other, {}, page=PAGE).status_code == 303
     assert stranger.get("/deliveries").status_code == 200
-    assert "Go on in" not in stranger.get(PAGE).get_data(as_text=True)
+    assert "Continue in" not in stranger.get(PAGE).get_data(as_text=True)
 
 
 def test_an_owner_resets_no_person_who_has_rights_elsewhere(app, stranger):
@@ -151,7 +151,7 @@ def test_the_operators_command_forgets_a_second_factor(app, owner, flask):
     assert flask("owners", "forget-second-factor", "nobody@x.example").exit_code == 1
     answer = flask("owners", "forget-second-factor", ADA.upper())
     assert answer.exit_code == 0, answer.output
-    assert "logs in with the password alone" in answer.output
+    assert "can log in with the password only" in answer.output
     assert owner.get("/account").status_code == 303
     assert "The operator of the portal removed your second factor." in portal_emails("second-factor")[-1][1]
     again = flask("owners", "forget-second-factor", ADA)

@@ -63,7 +63,7 @@ def test_a_wrong_password_is_refused_and_never_sent_back(client, ada):
     answer = log_in(client, password=WRONG)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
-    assert "is not right" in page
+    assert "is wrong" in page
     assert "<title>Error: " in page
     assert WRONG not in page
     assert f'value="{ADA}"' in page

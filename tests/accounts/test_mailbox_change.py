@@ -260,7 +260,7 @@ def test_five_changes_a_day_are_asked_for(owner):
 def test_a_portal_without_a_mail_server_says_that_it_cannot(owner, app):
     state = get_state(app)
     state.config = replace(state.config, platform=replace(state.config.platform, server=""))
-    assert "cannot send emails of its own" in owner.get(PAGE).get_data(as_text=True)
+    assert "cannot send emails itself" in owner.get(PAGE).get_data(as_text=True)
     assert owner.submit(PAGE, {"mailbox": NEW}, page="/account").status_code == 409
 
 

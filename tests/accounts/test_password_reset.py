@@ -140,7 +140,7 @@ def test_a_mailbox_gets_at_most_three_emails_a_day_and_the_page_stays_the_same(c
             answers = [request_reset(client, m).location for m in [ADA, ADA.upper(), f" {ADA}", ADA, ADA]]
             assert set(answers) == {"/forgot-password/check-your-inbox"}
     assert len(portal_emails("password-reset")) == 3
-    assert "at most three emails a day" in client.get(answers[0]).get_data(as_text=True)
+    assert "at most three such emails a day" in client.get(answers[0]).get_data(as_text=True)
 
 
 def test_strangers_cannot_use_up_the_links_of_a_browser_in_which_the_owner_logged_in(app, client, ada):

@@ -140,7 +140,7 @@ def test_the_present_password_is_required(owner):
     answer = change(owner, present_password=WRONG)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
-    assert "not your present password" in page
+    assert "not your current password" in page
     assert WRONG not in page
     assert NEW not in page
 

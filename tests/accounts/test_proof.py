@@ -145,7 +145,7 @@ def test_what_was_typed_waits_in_the_form_after_the_proof_and_no_secret_does(app
     assert "Signet asks for your password." in page
     asked = team.owner.submit(SETTINGS, {**SMTP, "password": "smtp-secret-7"}, page=SETTINGS)
     assert asked.status_code == 403
-    assert "Nothing is done yet." in asked.get_data(as_text=True)
+    assert "Nothing was changed yet." in asked.get_data(as_text=True)
     wrong = prove(team.owner, asked, "not my password")
     assert wrong.status_code == 422
     assert "This is not your password for Signet." in wrong.get_data(as_text=True)
@@ -200,7 +200,7 @@ def test_a_log_in_is_a_proof_for_fifteen_minutes(app, owner):
         done = prove(owner, asked)
         html = owner.get(done.location).get_data(as_text=True)
         assert 'value="Second"' in html
-        assert "What you typed is kept" in html
+        assert "Your entries are kept" in html
         clock.shift(PROOF_LIFETIME - timedelta(seconds=1))
         assert downloaded(owner, "/affiliates.csv").mimetype == "text/csv"
         clock.shift(timedelta(seconds=1))
@@ -215,7 +215,7 @@ def test_the_proof_leads_back_to_where_the_button_was_and_to_no_other_site(app, 
     url = "/deliveries/export.csv?status=failed"
     asked = owner.submit(url, {}, page="/account", headers=sent_from)
     assert prove(owner, asked).location == "/deliveries?status=failed"
-    assert "do it again now" in owner.get("/deliveries?status=failed").get_data(as_text=True)
+    assert "Now repeat what you wanted to do" in owner.get("/deliveries?status=failed").get_data(as_text=True)
     for referer, page in (
         ("http://evil.example/deliveries", "/deliveries"),
         ("http://localhost/team", "/deliveries"),
@@ -347,8 +347,8 @@ def test_a_chosen_role_is_not_said_to_be_kept(app):
     done = prove(team.owner, asked)
     assert done.location == "/team"
     page = team.owner.get("/team").get_data(as_text=True)
-    assert "do it again now" in page
-    assert "What you typed is kept" not in page
+    assert "Now repeat what you wanted to do" in page
+    assert "Your entries are kept" not in page
 
 
 def test_a_stolen_session_of_an_operator_admits_no_account(app, owner, stranger):

@@ -166,7 +166,7 @@ class TestWithoutMailServer:
         answer = register(client, mailbox=ADA.upper())
         page = answer.get_data(as_text=True)
         assert answer.status_code == 422
-        assert "could not be completed; log in or reset your password" in page
+        assert "could not be completed. If you already have an account, log in" in page
         assert 'value="Dovetail"' in page
         assert FORM["password"] not in page
         assert count_rows() == 1

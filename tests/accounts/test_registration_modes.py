@@ -68,8 +68,8 @@ def test_an_unknown_mode_stops_the_start(tmp_path):
     [
         ("closed", "Registration is closed", "Registration is closed"),
         ("invite", "Registration is by invitation", "Registration is by invitation"),
-        ("approve", "approves each account", "approves each account before its emails leave"),
-        ("open", "Register your affiliate programme", "Anybody may register and start at once"),
+        ("approve", "approves each account", "approves each account before it can send emails"),
+        ("open", "Register your affiliate programme", "Anyone can register and start at once"),
     ],
 )
 def test_the_pages_state_the_mode(client, on_log_in, on_register):

@@ -87,7 +87,7 @@ def test_codes_are_those_of_the_rfc_within_one_step(seconds, code):
 @pytest.mark.both_databases
 def test_an_app_is_set_up_by_its_first_code_and_shows_recovery_codes_once(app, owner):
     empty = owner.get(PAGE).get_data(as_text=True)
-    assert "You log in with your password alone" in empty
+    assert "You log in with your password only" in empty
     assert "the address of this portal is an IP address" in empty
     assert "Log in with a passkey" not in app.test_client().get("/log-in").get_data(as_text=True)
     phone, hidden, token = begin(owner)
@@ -95,7 +95,7 @@ def test_an_app_is_set_up_by_its_first_code_and_shows_recovery_codes_once(app, o
     wrong = owner.post(NEW_APP, data={**fields, "code": phone.wrong()})
     assert wrong.status_code == 422
     text = wrong.get_data(as_text=True)
-    assert "This is not the code that the app shows now." in text
+    assert "This is not the current code of the app." in text
     assert "data:image/svg+xml" in text, "the QR code stays"
     assert count(Totp) == 0, "nothing is stored before the first right code"
     done = owner.post(NEW_APP, data={**fields, "code": f" {phone.code()[:3]} {phone.code()[3:]} "})
@@ -105,7 +105,7 @@ def test_an_app_is_set_up_by_its_first_code_and_shows_recovery_codes_once(app, o
     page = owner.get(PAGE).get_data(as_text=True)
     assert "10 of 10 recovery codes are left." in page
     assert not codes_in(page)
-    assert "A log-in asks for a code as well." in owner.get("/account").get_data(as_text=True)
+    assert "You need a code as well to log in." in owner.get("/account").get_data(as_text=True)
     assert subjects() == [
         "An authenticator app was set up for your log-in. After your password, a log-in now asks for one of its codes."
     ]
@@ -157,7 +157,7 @@ def test_changes_need_a_proof_by_password_and_code_and_are_emailed(app, owner):
     assert not set(fresh) & set(codes)
     with later(minutes=3):
         second, none = set_up(owner)
-        assert none == [], "recovery codes stay as they are"
+        assert none == [], "recovery codes still work"
     assert second.secret != first.secret
     with later(minutes=5):
         browser = app.test_client()
@@ -228,7 +228,7 @@ def test_five_wrong_codes_end_the_log_in_and_the_person_is_informed(app, owner):
         assert found == [422] * 4
         last = browser.submit(STEP, {"code": phone.wrong()})
         assert last.headers["Location"] == "/log-in"
-        assert "five wrong codes end it" in browser.get("/log-in").get_data(as_text=True)
+        assert "five minutes and five attempts" in browser.get("/log-in").get_data(as_text=True)
         assert browser.get(STEP).status_code == 303
         assert subjects()[-1].startswith("Your password was entered, and then several wrong codes.")
         assert not is_in(browser)

@@ -125,7 +125,7 @@ def test_a_link_ends_by_sending_again_withdrawal_age_and_the_loss_of_its_senders
 def test_a_known_person_takes_it_as_the_invited_mailbox_only(app, owner, stranger):
     path = invited_path(owner, "bo@copperpot.example", Role.EDITOR)
     third = logged_in(app, "Dovetail", "Cy Young", "cy@dovetail.example")
-    assert "logged in as somebody else" in third.get(path).get_data(as_text=True)
+    assert "logged in as someone else" in third.get(path).get_data(as_text=True)
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', third.get("/account").get_data(as_text=True))[
         1
     ]
@@ -147,7 +147,7 @@ def test_a_known_person_takes_it_as_the_invited_mailbox_only(app, owner, strange
 
 def test_refused_invitations_are_explained_and_limited(app, owner):
     cases = {
-        "ada@brightleaf.example": "belongs to the team already",
+        "ada@brightleaf.example": "already belongs to the team",
         "no mailbox": "",
         "": "Enter an email address.",
     }
@@ -180,7 +180,7 @@ def test_an_account_without_approval_shares_the_budget_of_strangers_and_a_suspen
     invited_path(owner, NEW, Role.VIEWER)
     refused = act(stranger, "invitations", mailbox="new.per.son+1@x.example", role="viewer")
     assert refused.status_code == 422, "sign-ups, resets and invitations of such accounts share one budget"
-    assert "This address got several such emails today." in refused.get_data(as_text=True)
+    assert "This address has already got several such emails today." in refused.get_data(as_text=True)
     for state in ({"is_waiting": True}, {"is_waiting": False, "suspended_at": utcnow()}):
         db.session.execute(update(Account).values(**state))
         db.session.commit()
@@ -190,7 +190,7 @@ def test_an_account_without_approval_shares_the_budget_of_strangers_and_a_suspen
         ]
         assert [one.status_code for one in answers] == [422, 429], state
         for one in answers:
-            assert "Your account sends nothing at present" in one.get_data(as_text=True)
+            assert "Your account sends no emails at the moment" in one.get_data(as_text=True)
     assert len(portal_emails("team-invitation")) == 1
 
 
@@ -219,7 +219,7 @@ def test_removal_and_lowering_end_sessions_and_access_at_once(app):
     assert not is_logged_in(team.viewer)
     answer = app.test_client().submit("/log-in", {"mailbox": mailbox_of(Role.VIEWER), "password": PASSWORD})
     assert answer.status_code == 422
-    assert "You belong to no affiliate programme at present." in answer.get_data(as_text=True)
+    assert "You do not belong to an affiliate programme at the moment." in answer.get_data(as_text=True)
     assert act(team.owner, f"{viewer}/role", role="owner").status_code == 404
     assert act(team.owner, f"{viewer}/remove").status_code == 404
     path = invited_path(team.owner, mailbox_of(Role.VIEWER), Role.EDITOR)

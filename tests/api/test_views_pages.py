@@ -77,7 +77,7 @@ def test_submitting_the_form_twice_creates_one_token_and_explains_it(owner):
     again = owner.post(PAGE, data=sent)  # by reload, or by the back button
     assert again.status_code == 303
     page = owner.get(again.location).get_data(as_text=True)
-    assert "has made its token already" in page
+    assert "has already created its token" in page
     assert not TOKEN.search(page)
     assert len(rows()) == 1
 
@@ -151,11 +151,11 @@ def test_an_unused_token_and_one_whose_maker_left_are_marked(owner, stranger):
     assert all(one.is_unused for one in tokens.list_tokens(account_id, now + timedelta(seconds=1)))
     assert owner.submit(f"/team/{bo}/remove", {}, page="/team").status_code == 303
     page = text_of(owner.get(PAGE))
-    assert page.count("Left the programme") == 1
-    assert "One token was made by a person who left" in page
+    assert page.count("Has left the programme") == 1
+    assert "One token was created by a person who left" in page
     assert "Not used for 90 days" in page
     tokens.revoke(account_id, rows()[1].id, by="Ada", now=now)
-    assert "made by a person who left" not in text_of(owner.get(PAGE))
+    assert "created by a person who left" not in text_of(owner.get(PAGE))
 
 
 def test_another_owner_can_neither_see_nor_revoke_a_token(owner, stranger, token_of, client):
@@ -232,7 +232,7 @@ def test_invalid_values_are_rejected_beside_their_fields_and_kept(owner, affilia
         beside = re.search(rf'id="data-{name}-error">(.*?)</p>', page, re.S).group(1)
         assert words in unescape(beside)
     assert 'value="12,50"' in page
-    assert "<title>Error: Play an event" in page
+    assert "<title>Error: Send a test event" in page
     assert stored() == ([], [])
 
 

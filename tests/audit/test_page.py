@@ -85,7 +85,7 @@ def test_what_a_team_does_is_listed_with_before_and_after(app):
     assert (refused.action, refused.outcome, refused.target_name) == (
         Activity.REFUSED_BY_ROLE, AuditOutcome.REFUSED, "activity.table",
     )  # fmt: skip
-    assert "Was refused by role Refused activity.table" in texts(team.owner.get("/activity"))
+    assert "Was refused because of the role Refused activity.table" in texts(team.owner.get("/activity"))
 
     found = csv_of(team.owner, kind="people")
     assert {row["kind"] for row in found} == {"people"}
@@ -223,13 +223,13 @@ def test_pages_filters_and_days_find_each_row_once(app, owner):
     page = owner.get(f"/activity?person=901&since={day}")
     assert "Person 1" in page.get_data(as_text=True), "who left the team can be chosen as well"
     assert f"{then.astimezone(zone):%H:%M}" in page.get_data(as_text=True)
-    assert "Times are those of Pacific/Auckland." in texts(page)
+    assert "Times are in the time zone Pacific/Auckland." in texts(page)
     assert "Nothing matches" in texts(owner.get("/activity?person=424242"))
     wrong = owner.get(
         "/activity?since=yesterday&until=2999-99-99&kind=x&person=-1&before=1-x&after=" + "9" * 60
     )
     assert wrong.status_code == 200
-    assert texts(wrong).count("Write the day like") == 2
+    assert texts(wrong).count("Enter the day like this") == 2
 
 
 @pytest.mark.parametrize(
@@ -263,14 +263,14 @@ def test_operators_see_what_concerns_the_installation_and_no_account(app, owner,
     assert "k7" not in texts(owner.get("/activity"))
     app.test_cli_runner().invoke(args=["owners", "promote", "ada@brightleaf.example"])
     shown = texts(owner.get("/operator/activity?kind=operator"))
-    assert "Sealed secrets under the first key Key: k7" in shown
+    assert "Encrypted secrets with the first key Key: k7" in shown
     assert "sending limits" not in shown
     assert "Nothing matches" in texts(owner.get("/operator/activity?kind=people"))
 
 
 def test_a_new_programme_has_an_empty_page_for_its_days(owner):
     assert "Nothing matches" in texts(owner.get("/activity?until=2020-01-01"))
-    assert "Nothing further" in texts(owner.get("/activity?before=1-1"))
+    assert "No more entries" in texts(owner.get("/activity?before=1-1"))
 
 
 @pytest.mark.both_databases

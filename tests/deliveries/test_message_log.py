@@ -94,7 +94,7 @@ def test_an_invalid_page_key_is_ignored(owner, enqueue, query):
         ("?status=sent", "No email has been accepted yet"),
         ("?status=held", "Nothing is on hold"),
         ("?status=failed", "No email has failed"),
-        ("?status=failed&before=1", "Nothing further"),
+        ("?status=failed&before=1", "No more entries"),
     ],
 )
 def test_an_empty_list_shows_an_explanation(owner, query, text):

@@ -108,8 +108,8 @@ def test_a_search_without_matches_differs_from_an_empty_log(owner, stranger, thr
         ("code=99", "A reply code is a number"),
         ("code=abc", "A reply code is a number"),
         ("version=-1", "A version is a whole number"),
-        ("since=yesterday", "Write the day like"),
-        ("until=99999-01-01", "Write the day like"),
+        ("since=yesterday", "Enter the day like this"),
+        ("until=99999-01-01", "Enter the day like this"),
         ("since=2026-11-05&until=2026-11-01", "before the first one"),
     ],
 )

@@ -45,7 +45,7 @@ def test_many_strangers_from_many_networks_slow_the_form_for_all(owner, client):
     page = refused.get_data(as_text=True)
     assert refused.status_code == 429
     assert 0 < int(refused.headers["Retry-After"]) <= 30
-    assert "press Sign up again in" in page
+    assert "Press Sign up again in" in page
     assert 'value="stranger100@x100.example"' in page
     assert _post(client, 100, opened_s=31).status_code == 303, "a person waits half a minute"
     assert _post(client, 101, opened_s=3 * 3600).status_code == 429, "a form of this morning is served anew"

@@ -126,7 +126,9 @@ def test_the_platform_carries_no_words_of_a_stranger_to_strangers(app, spammer, 
     invitation = {"name": "Dear Customer", "mailbox": "s@victim.example", "message": f"Confirm at {EVIL}"}
     assert spammer.submit("/affiliates/invite", invitation).status_code == 422
     spammer.submit("/affiliates/rules", {"auto_approve": "y"})  # no confirmation
-    assert "waits until your account is approved" in own_text(spammer).get_data(as_text=True)
+    assert "Until your account is approved, the default text is sent" in own_text(spammer).get_data(
+        as_text=True
+    )
     visitor = app.test_client()
     for number in range(3):
         assert join(visitor, f"t{number}@victim.example").status_code == 303
@@ -343,7 +345,7 @@ def test_the_sign_up_page_of_a_suspended_account_answers_503(owner, client, path
     standing.suspend(account().id, reason="complaints", now=utcnow())
     answer = client.get(path)
     assert answer.status_code == 503
-    assert "Brightleaf takes no new affiliates" in answer.get_data(as_text=True)
+    assert "Brightleaf is not accepting new affiliates" in answer.get_data(as_text=True)
     standing.resume(account().id)
     assert client.get(path).status_code == 200
 

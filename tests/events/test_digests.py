@@ -260,7 +260,7 @@ def test_workers_at_the_same_time_send_one_digest(app, buy, account, clock):
 
 def test_the_pages_say_that_an_email_waits_and_lead_to_the_digest(owner, buy, affiliate, clock):
     buy(6)
-    sentence = "This one leaves together with others, as one email."
+    sentence = "This is sent together with others in one email"
     for page in ("/events", f"/affiliates/{affiliate.id}", "/events?mail=no-email"):
         assert owner.get(page).get_data(as_text=True).count(sentence) >= 2, page
     page = owner.get("/deliveries").get_data(as_text=True)

@@ -95,6 +95,14 @@ def test_the_sign_up_page_is_offered_while_it_answers(app, owner, client):
     assert "People use it to sign up as your affiliates." not in home(owner)
 
 
+def test_the_checklist_links_no_sign_up_page_before_the_approval(app, owner):
+    db.session.execute(update(Account).values(approved_at=None, is_waiting=True))
+    db.session.commit()
+    html = home(owner)
+    assert "Your sign-up page is closed until the operator of this portal approves your account." in html
+    assert "/join/brightleaf" not in html
+
+
 def test_what_waits_and_the_figures_of_the_week(app, owner, client):
     id_ = account().id
     sign_up(client, "Mae")

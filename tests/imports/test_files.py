@@ -55,7 +55,7 @@ REFUSED = {
     b"\xd0\xcf\x11\xe0 xls": "workbook",
     b"": "empty",
     b" \n\n": "empty",
-    b"a\x00b,c": "no text file",
+    b"a\x00b,c": "not a text file",
     b"\xff\xfea": "damaged",
     b'Name,Email\n"Grace,grace@x.example\n': "quotation mark that is not closed",
     b"a," * 80: "more than 60 columns",
@@ -106,10 +106,10 @@ def test_columns_are_guessed_by_headings_or_by_their_cells():
 
 FAULTS = [
     ("Grace,,,", "missing"),
-    ("Grace,grace at x,,", "no email address"),
+    ("Grace,grace at x,,", "not an email address"),
     ("=1+1,f@x.example,,", "formula"),
     ("'=1+1,f@x.example,,", "formula"),
-    ("#REF!,f@x.example,,", "error of the spreadsheet"),
+    ("#REF!,f@x.example,,", "spreadsheet error"),
     ("Grace,f@x.example,1.23E+10,", "rounded"),
     ("Grace,f@x.example,two words,", "32 letters"),
     ("Win at www.spam.example,f@x.example,,", "The name"),

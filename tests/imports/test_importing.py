@@ -99,7 +99,7 @@ def test_an_import_keeps_codes_records_consent_and_writes_to_those_it_should(own
     assert client.get(path).status_code == 303
     assert choose(owner, path, welcome="y").status_code == 303
     page = owner.get(path).get_data(as_text=True)
-    for text in ("your own server only", "Your own server does not send yet", "is on your list of those not written to",
+    for text in ("your own server only", "Your own server does not send yet", "is on your list of blocked addresses",
                  "email address is missing", "The same address is in line 2", "within 8 hours"):  # fmt: skip
         assert text in page, text
     file = downloaded(owner, f"{path}/faults.csv").get_data(as_text=True).removeprefix("\ufeff")
@@ -170,7 +170,7 @@ def test_an_import_keeps_codes_records_consent_and_writes_to_those_it_should(own
     again = upload(owner, HEAD + "\n".join(lines[:2]))
     page = owner.get(again.location).get_data(as_text=True)
     assert "This person was erased" in page
-    assert "on your list already" in page
+    assert "already on your list" in page
     assert owner.submit(f"{again.location}/start", {"lines": "valid"}, page=again.location).status_code == 422
 
 
@@ -186,7 +186,7 @@ def test_who_unsubscribed_elsewhere_or_here_gets_no_email(owner):
     ]
     path = upload(owner, HEAD + "\n".join(lines)).location
     choose(owner, path, welcome="y")
-    assert "They have unsubscribed" in owner.get(path).get_data(as_text=True)
+    assert "This person unsubscribed" in owner.get(path).get_data(as_text=True)
     owner.submit(f"{path}/start", {"lines": "valid"}, page=path)
     running.run(only_import().id)
     assert set(stored()) == {"ben@x.example"}
@@ -297,7 +297,7 @@ def test_the_list_reads_no_file_and_few_files_may_wait(owner, monkeypatch):
     db.session.expunge_all()
     assert "text" in sa.inspect(uploads.list_newest(account_id)[0]).unloaded
     refused = upload(owner, "Email\nb@x.example\n")
-    assert (refused.status_code, "wait for you already" in refused.get_data(as_text=True)) == (422, True)
+    assert (refused.status_code, "are already waiting" in refused.get_data(as_text=True)) == (422, True)
     owner.submit(f"{path}/stop", {}, page=path)
     assert upload(owner, "Email\nb@x.example\n").status_code == 303
 

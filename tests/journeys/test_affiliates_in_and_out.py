@@ -30,10 +30,10 @@ VALID = [
 FAULTY = {
     f"Grace Again;{GRACE.upper()};;;;": "The same address is in line 2.",
     "No Address;;;;;": "The email address is missing.",
-    "Bad Address;bad at visitors.example;;;;": "This is no email address: bad at visitors.example",
+    "Bad Address;bad at visitors.example;;;;": "This is not an email address: bad at visitors.example",
     "Same Code;same@visitors.example;GRACE-TEA;;;": "The same code is in line 2.",
     "Rounded;rounded@visitors.example;1.23E+15;;;": "The spreadsheet has rounded the code.",
-    "=A1&B1;formula@visitors.example;;;;": "A cell holds a formula instead of its value.",
+    "=A1&B1;formula@visitors.example;;;;": "A cell contains a formula instead of its value.",
     "No Day;day@visitors.example;;31.02.2026;Form;no": "The date of the consent cannot be read: 31.02.2026",
 }
 
@@ -58,9 +58,9 @@ def upload(page: Page, portal: RunningPortal, name: str, lines: list[str]) -> No
     text = "\r\n".join([HEADINGS, *lines, ""])
     file = {"name": name, "mimeType": "text/csv", "buffer": text.encode("utf-8-sig")}
     page.get_by_label("CSV file").set_input_files(file)  # type: ignore[arg-type]
-    page.get_by_role("button", name="Upload and look").click()
+    page.get_by_role("button", name="Upload and preview").click()
     page.get_by_label("Send the email New Sign-up").check()
-    page.get_by_role("button", name="Save and look again").click()
+    page.get_by_role("button", name="Update preview").click()
     page.wait_for_url("**#preview")
     expect(page.get_by_label("Send the email New Sign-up")).to_be_checked()
 
@@ -83,7 +83,7 @@ def test_affiliates_are_imported_sell_find_their_page_and_are_erased_for_good(
     # The preview states every fault beside its line; the valid lines are added, and the first emails leave.
     upload(page, portal, "affiliates.csv", VALID + list(FAULTY))
     preview = page.locator("#preview")
-    faults = preview.get_by_role("table", name="Lines that are not valid").locator("tbody tr")
+    faults = preview.get_by_role("table", name="Invalid lines valid").locator("tbody tr")
     expect(faults).to_have_count(len(FAULTY))
     for number, (row, why) in enumerate(zip(faults.all(), FAULTY.values(), strict=True), len(VALID) + 2):
         expect(row).to_contain_text(why)
@@ -131,11 +131,11 @@ def test_affiliates_are_imported_sell_find_their_page_and_are_erased_for_good(
     assert json.loads(stored)
     assert GRACE in stored
     assert "T-1" in stored
-    tab.locator("summary", has_text="Ask to be erased").click()
-    tab.get_by_role("button", name="Yes, ask for it").click()
+    tab.locator("summary", has_text="Ask to erase my data").click()
+    tab.get_by_role("button", name="Yes, ask to erase my data").click()
     tab.get_by_text("You asked Brightleaf to erase you").wait_for()
     page.goto(f"{portal.base}/affiliates")
-    page.get_by_role("link", name="See who asks").click()
+    page.get_by_role("link", name="See requests").click()
     page.locator("#erase summary").click()
     page.get_by_role("button", name="Yes, erase Grace Hopper").click()
     page.get_by_text("The person is erased.").wait_for()
@@ -153,7 +153,7 @@ def test_affiliates_are_imported_sell_find_their_page_and_are_erased_for_good(
 
     # The same line comes again with another one: the other is written to, she is not.
     upload(page, portal, "again.csv", [GRACE_LINE, "Zoe New;zoe@visitors.example;;01.02.2026;Form;no"])
-    expect(page.locator("#preview")).to_contain_text("This person was erased, and is not written to.")
+    expect(page.locator("#preview")).to_contain_text("This person was erased and gets no emails.")
     add_valid_lines(page, "One affiliate is added.")
     portal.wait_for(lambda: portal.arrived("zoe@visitors.example"))
     assert len(mails(portal)) == 3  # the welcome, the purchase, the lost page

@@ -54,7 +54,7 @@ def test_an_edited_notice_is_previewed_tested_and_sent(portal: RunningPortal, lo
     page.get_by_label("Shown for").select_option(label=f"Grace Hopper · {GRACE}")
     expect(page.locator("#preview")).to_contain_text("Brightleaf says yes, Grace")
     expect(page.locator("#preview")).to_contain_text("info@brightleaf.example")
-    page.get_by_role("button", name="Send this to me").click()
+    page.get_by_role("button", name="Send test email").click()
     test_email = find_mail(portal, OWNER, "the greenhouse is open")
     assert str(test_email["From"]) == SENDER
 
@@ -106,7 +106,7 @@ def test_a_text_brought_from_mailchimp_is_repaired_and_arrives_right(
     asked = page.locator(".error-summary")
     expect(asked).to_contain_text("the hidden text “Preview words”: recipients would not see it")
     expect(asked).to_contain_text("a comment for Outlook: Signet adds its own layout for Outlook.")
-    page.get_by_role("button", name="Save it as it is").click()
+    page.get_by_role("button", name="Save anyway").click()
     expect(page.locator(".flashes")).to_contain_text("Saved as version 1. It is sent from now on.")
 
     sign_up(page, portal)

@@ -22,8 +22,8 @@ def test_a_mailbox_that_bounces_later_is_suppressed_until_the_owner_lifts_it(
     page.locator("table a[href*='/rehearsal/inbox/']").first.click()
     page.get_by_label("Provider").select_option(label="Brevo")
     page.get_by_label("What it reports").select_option(label="There is no such mailbox")
-    page.get_by_role("button", name="Play it").click()
-    expect(page.get_by_text("Brevo was played: calls 1, refused 0.")).to_be_visible()
+    page.get_by_role("button", name="Simulate").click()
+    expect(page.get_by_text("Brevo was simulated. Reports: 1, refused: 0.")).to_be_visible()
 
     portal.wait_for(lambda: _log(page, portal, "hard") == 1)
     expect(page.locator(".figures")).to_contain_text("1 (")

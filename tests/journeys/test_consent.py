@@ -55,7 +55,7 @@ def test_a_newcomer_walks_the_whole_way_offline(portal: RunningPortal, log_in: P
     expect(page.get_by_role("textbox", name="Mailbox")).to_have_value(MAILBOX)
 
     page.get_by_role("button", name="Continue to Rehearsal").click()
-    page.get_by_label("Half a minute later the consent has lapsed").check()
+    page.get_by_label("The consent expires half a minute later").check()
     page.get_by_role("button", name="Allow").click()
     all_passed(page)
     expect(page.locator("#connection")).to_contain_text("Connected without a password")

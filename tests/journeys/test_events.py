@@ -68,14 +68,14 @@ def simulate(page: Page, portal: RunningPortal, kind: str, **values: str) -> Non
     page.goto(f"{portal.base}{PLAY}?event={kind}")
     for label, value in values.items():
         page.get_by_label(label.capitalize(), exact=False).first.fill(value)
-    page.locator("main .button-primary", has_text="Play this event").click()
+    page.locator("main .button-primary", has_text="Send this event").click()
     expect(page.locator("#result")).to_be_visible()
 
 
 def make_token(page: Page, portal: RunningPortal) -> str:
     page.goto(f"{portal.base}/settings/api")
     page.get_by_label("Name of the token").fill("Shop")
-    page.get_by_role("button", name="Make a token").click()
+    page.get_by_role("button", name="Create a token").click()
     token = page.locator("#token").inner_text()
     page.get_by_role("link", name="I have copied it").click()
     expect(page.locator("table")).to_contain_text("Shop")

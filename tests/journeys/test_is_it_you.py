@@ -32,12 +32,14 @@ def test_settings_that_took_long_to_type_are_kept_through_the_question(
 
         expect(page.get_by_role("heading", name="Is it you?")).to_be_visible()
         page.get_by_label("Your password for Signet").fill("not this one")
-        page.get_by_role("button", name="It is me").click()
+        page.get_by_role("button", name="Yes, it is me").click()
         expect(page.locator(".error-summary")).to_contain_text("This is not your password for Signet.")
         page.get_by_label("Your password for Signet").fill(demo.PASSWORD)
-        page.get_by_role("button", name="It is me").click()
+        page.get_by_role("button", name="Yes, it is me").click()
 
-        expect(page.locator(".flashes")).to_contain_text("Nothing is done yet: do it again now.")
+        expect(page.locator(".flashes")).to_contain_text(
+            "Nothing was changed yet. Now repeat what you wanted to do."
+        )
         expect(page.get_by_label("SMTP Server")).to_have_value("localhost")
         expect(page.get_by_label("SMTP Username")).to_have_value("postmaster@brightleaf.example")
         expect(page.locator("[name=password]")).to_have_value("")
@@ -48,7 +50,7 @@ def test_settings_that_took_long_to_type_are_kept_through_the_question(
         # A page for such an operation alone asks before anything is typed.
         _let_the_proof_end(portal)
         page.goto(f"{portal.base}/account")
-        page.get_by_role("link", name="Change it").click()
+        page.get_by_role("link", name="Change").click()
         page.get_by_label("Your password for Signet").fill(demo.PASSWORD)
-        page.get_by_role("button", name="It is me").click()
+        page.get_by_role("button", name="Yes, it is me").click()
         expect(page.get_by_role("heading", name="Change your email address")).to_be_visible()

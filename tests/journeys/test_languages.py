@@ -38,7 +38,7 @@ def _speak(page: Page, portal: RunningPortal, language: str) -> None:
     page.goto(f"{portal.base}/programme")
     page.locator("[name=language]").select_option(label=language)
     page.locator("[name=shop_url]").fill("https://brightleaf.example/shop")
-    page.get_by_role("button", name="Save the settings").click()
+    page.get_by_role("button", name="Save settings").click()
     expect(page.locator(".flashes")).to_be_visible()
 
 
@@ -134,7 +134,7 @@ def test_a_german_programme_is_german_from_settings_to_summary(portal: RunningPo
     portal.wait_for(lambda: summary() or is_skipped())
     if not summary():
         page.get_by_role("link", name="Send them now").click()
-        page.get_by_role("button", name="Send the summaries now").click()
+        page.get_by_role("button", name="Send summaries now").click()
         portal.wait_for(summary)
     (mail,) = summary()
     assert str(mail["Subject"]) == "Deine Woche mit Brightleaf: 0 Leads, 1 Kauf"

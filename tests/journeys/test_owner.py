@@ -29,7 +29,7 @@ def fill_rehearsal(
 
 
 def save(page: Page) -> float:
-    """Save the settings and wait for the end of their check; return the duration in seconds."""
+    """Save settings and wait for the end of their check; return the duration in seconds."""
     started = time.monotonic()
     page.get_by_role("button", name="Save SMTP Settings").click()
     page.locator("#check[data-live=off]").wait_for()

@@ -88,7 +88,7 @@ def test_an_app_works_without_script_where_no_passkey_is_offered(
     page.get_by_role("link", name="Set up an authenticator app").click()
     phone = App(page.locator("#app-key").inner_text().replace(" ", ""))
     page.get_by_label("Code of the app").fill(phone.code())
-    page.get_by_role("button", name="Finish the set-up").click()
+    page.get_by_role("button", name="Finish set-up").click()
     page.get_by_role("heading", name="Your recovery codes").wait_for()
     codes = page.locator("#recovery-codes li").all_inner_texts()
     log_out(page)

@@ -25,7 +25,7 @@ def save_programme(page: Page, portal: RunningPortal, shop: Shop, form: str) -> 
     page.goto(f"{portal.base}/programme")
     page.locator("[name=shop_url]").fill(shop.address)
     page.get_by_label(form).check()
-    page.get_by_role("button", name="Save the settings").click()
+    page.get_by_role("button", name="Save settings").click()
     page.get_by_text("The programme settings are saved").wait_for()
     shop.tag = page.locator("#shop-script").inner_text()
 

@@ -33,7 +33,7 @@ def set_up_app(page: Page) -> None:
     page.get_by_role("link", name="Set up an authenticator app").click()
     phone = App(page.locator("#app-key").inner_text().replace(" ", ""))
     page.get_by_label("Code of the app").fill(phone.code())
-    page.get_by_role("button", name="Finish the set-up").click()
+    page.get_by_role("button", name="Finish set-up").click()
     page.get_by_role("heading", name="Your recovery codes").wait_for()
     page.get_by_role("link", name="I have saved them").click()
 
@@ -48,7 +48,7 @@ def test_an_owner_hands_over_to_an_editor_and_the_activity_lists_it_all(
 
         owner.goto(f"{portal.base}/team")
         owner.get_by_label("Email address").fill(EVE)
-        owner.get_by_label("Editor: also texts").check()
+        owner.get_by_label("Editor: also changes texts").check()
         owner.get_by_role("button", name="Send invitation").click()
         editor.goto(link_sent(portal, 1))
         expect(editor.get_by_role("heading", name="Join Brightleaf")).to_be_visible()
@@ -68,8 +68,8 @@ def test_an_owner_hands_over_to_an_editor_and_the_activity_lists_it_all(
         owner.goto(f"{portal.base}/account/second-factor")
         set_up_app(owner)
         owner.goto(f"{portal.base}/team")
-        owner.locator("summary", has_text="Ask everyone for a second factor").click()
-        owner.get_by_role("button", name="Yes, ask everyone").click()
+        owner.locator("summary", has_text="Require a second factor for everyone").click()
+        owner.get_by_role("button", name="Yes, require it for everyone").click()
         expect(owner.get_by_text("Everyone in this programme needs a second factor.")).to_be_visible()
 
         editor.goto(f"{portal.base}/affiliates")

@@ -99,7 +99,7 @@ def test_a_reason_that_is_too_long_keeps_the_choice(owner, record):
 )
 def test_without_a_choice_nothing_happens(owner, form):
     assert owner.submit(PATH, form).status_code == 303
-    assert "Choose one commission or more first." in page(owner)
+    assert "Select at least one commission first." in page(owner)
 
 
 def test_an_unknown_decision_is_a_bad_request(owner):
@@ -145,7 +145,7 @@ def test_dashboard_page_export_and_api_show_the_same_sums(owner, client, record,
     assert sum(Decimal(row["Left"]) for row in found.values()) == balance.earned
     file = downloaded(owner, "/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
     [grace] = csv.DictReader(io.StringIO(file))
-    assert (grace["Waits for approval"], grace["Approved"], grace["Paid"]) == (
+    assert (grace["Waiting for approval"], grace["Approved"], grace["Paid"]) == (
         "1.25 EUR",
         "0.00 EUR",
         "8.00 EUR",

@@ -230,8 +230,8 @@ def test_what_does_not_fit_the_purchase_that_follows_is_told_to_the_owner(
     assert decisions.decide(account, id_, Decision.SAME, cause)
     assert not decisions.decide(account, id_, Decision.SECOND, cause)
     text = owner.get("/commissions?state=dismissed").get_data(as_text=True)
-    assert "Put aside" in text
-    assert "Choose order A-1" not in text, "it is no purchase that could count"
+    assert "Ignored" in text
+    assert "Select order A-1" not in text, "it is no purchase that could count"
     assert "does not fit" not in text
     found = next(
         csv.DictReader(io.StringIO("".join(csv_export.stream_csv(account.id)).removeprefix("\ufeff")))

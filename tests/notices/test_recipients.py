@@ -121,7 +121,7 @@ def test_an_account_has_at_most_five_further_mailboxes(owner):
     for number in range(5):
         _add(owner, f"m{number}@brightleaf.example")
     page = owner.get(LIST).get_data(as_text=True)
-    assert "which is the most there can be" in page
+    assert "which is the maximum" in page
     assert _add(owner, "one@more.example").status_code == 422
     assert len(further_mailboxes.find_all(account_of().id)) == 5
 

@@ -115,8 +115,8 @@ def test_earlier_versions_and_the_default_are_shown_and_restored(owner):
             "There is no variable “firstname” in this email. Did you mean {{ first_name }}?",
         ),
         ("subject", "Hi {{ first_name", "A {{ is not closed"),
-        ("html", "", "Write the email"),
-        ("html", "<script>x</script>", "Write the email"),
+        ("html", "", "Write a text"),
+        ("html", "<script>x</script>", "Write a text"),
         (
             "html",
             "a\n{{ dashbord }}",
@@ -132,7 +132,7 @@ def test_earlier_versions_and_the_default_are_shown_and_restored(owner):
         ("html", "x" * 20_001, "Shorten this to 20,000 characters"),
         ("subject", "{{ last_name }}", "For recipients without {{ last_name }}, the subject is empty"),
         ("subject", "{% if last_name %}Hi{% endif %}", "without {{ last_name }}, the subject is empty"),
-        ("subject", "<b>Hi</b>", "Write the subject without HTML: an inbox shows <b> as it stands."),
+        ("subject", "<b>Hi</b>", "Write the subject without HTML: an inbox shows <b> as written."),
         ("html", "<p>Hi first_name }}</p>", "Line 1: a }} closes nothing; write {{ where it begins."),
         (
             "html",
@@ -219,7 +219,7 @@ def test_placeholders_of_other_products_are_replaced_without_script_and_then_sav
     answer = _save(owner, **MAILCHIMP)
     page = unescape(answer.get_data(as_text=True))
     assert answer.status_code == 422
-    assert "Write the subject without HTML: an inbox shows &amp; as it stands." in page
+    assert "Write the subject without HTML: an inbox shows &amp; as written." in page
     assert (
         "the link “www.brightleaf.example” leads nowhere in an email; write https://www.brightleaf.example."
         in page
@@ -259,7 +259,7 @@ def test_the_flash_after_saving_states_whether_the_text_is_sent(owner):
     owner.get(PAGE)
     _save(owner, subject="Two", based_on=1)
     page = owner.get(PAGE).get_data(as_text=True)
-    assert "Saved as version 2. This email is switched off: it is sent once you switch it on." in page
+    assert "Saved as version 2. This email is switched off. Switch it on to send it." in page
     assert "It is sent from now on." not in page
 
 
@@ -399,7 +399,7 @@ def test_test_emails_are_rate_limited_and_an_invalid_text_does_not_count(owner):
     assert owner.submit(PAGE, _form(html="{{ nam }}", operation="test"), page=PAGE).status_code == 422
     for _ in range(11):
         answer = owner.submit(PAGE, _form(operation="test"), page=PAGE)
-    assert "used up" in owner.get(answer.location).get_data(as_text=True)
+    assert "You have used all test emails" in owner.get(answer.location).get_data(as_text=True)
     assert db.session.scalar(select(func.count(OutboxMessage.id))) == 10
 
 

@@ -78,12 +78,12 @@ def test_the_page_shows_the_depth_the_worker_and_the_messages_being_sent(
     assert f'data-label="Email">{first}</th>' in page
     assert "Under way 1" in page
     assert "example.net" not in page, "recipients are not shown to the operator"
-    assert "One worker is at work" in page
+    assert "One worker is running" in page
     page = shown(operator, WORKERS)
     assert socket.gethostname() in page
     assert f">{os.getpid()}<" in page
     assert VERSION in page
-    assert "At work" in page
+    assert "Running" in page
     assert "One email is being sent" in page
 
 
@@ -119,6 +119,6 @@ def test_an_internal_error_is_shown_with_its_traceback_and_without_the_password(
     enqueue_message(account_id, "poison")
     drain_queue(account_id)
     page = shown(operator)
-    assert "Faults of the portal" in page
+    assert "Errors of the portal" in page
     assert "RuntimeError: boom &lt;here&gt;" in page
     assert "In the last minute" in page

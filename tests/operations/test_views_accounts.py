@@ -67,10 +67,10 @@ def test_the_operator_approves_an_account(operator: LintingClient, stranger: Lin
     account = copperpot()
     account.approved_at, account.is_waiting = None, True
     db.session.commit()
-    assert "Waits for approval" in shown(operator)
+    assert "Waiting for approval" in shown(operator)
     press(operator, "approve")
     assert copperpot().approved_at is not None
-    assert "Waits for approval" not in shown(operator)
+    assert "Waiting for approval" not in shown(operator)
 
 
 def test_an_unknown_account_is_not_found(operator: LintingClient) -> None:

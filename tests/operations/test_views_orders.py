@@ -68,7 +68,7 @@ def test_a_retry_is_shown_by_account_and_leaves_what_is_queued_later(
     db.session.commit()
     assert "3 emails are tried again" in give(operator, page)
     assert statuses() == ["queued"] * 3 + ["failed"]
-    assert "Nothing matched any more" in give(operator, page), "the second click"
+    assert "There were no matching emails any more" in give(operator, page), "the second click"
 
 
 def test_one_account_s_old_emails_are_cancelled(operator: LintingClient, stranger: LintingClient) -> None:

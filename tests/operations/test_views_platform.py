@@ -59,5 +59,5 @@ def test_a_portal_without_a_sender_states_what_is_missing(app: Flask, operator: 
     state = get_state(app)
     state.config = replace(state.config, platform=replace(state.config.platform, server=""))
     page = operator.get(PAGE).get_data(as_text=True)
-    assert "The portal has no sender of its own" in page
+    assert "The portal has no sender" in page
     assert operator.submit(f"{PAGE}/check", {}, page="/account").status_code == 422

@@ -33,10 +33,10 @@ def test_the_page_shows_what_each_worker_works_on(
     app: Flask, operator: LintingClient, stranger: LintingClient
 ) -> None:
     page = shown(operator)
-    assert "No worker was seen within a day" in page
-    assert "None is stored." in page
+    assert "No worker ran in the last day" in page
+    assert "None stored." in page
     assert "0 emails are being sent" in page
-    for parts, words in ((["mail"], "emails"), (["checks"], "checks, alerts and the rest"), ([], "–")):
+    for parts, words in ((["mail"], "emails"), (["checks"], "checks, alerts and other jobs"), ([], "–")):
         queues = backend.names_of(backend.parts_of(parts))
         assert queues == parts
         heartbeat.record_heartbeat(utcnow(), started_at=utcnow(), threads=3, queues=queues)

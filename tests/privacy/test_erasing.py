@@ -226,7 +226,7 @@ def test_no_table_holds_an_erased_person_and_no_way_in_writes_to_them(owner, str
     # A person who wants to come back is found by the address that they write from.
     page = "/affiliates/not-written-to/erased"
     wrong = owner.submit(page, {"mailbox": "other@example.org", "why": "She asked"})
-    assert (wrong.status_code, "Nobody with this address" in wrong.get_data(as_text=True)) == (422, True)
+    assert (wrong.status_code, "No person with this address" in wrong.get_data(as_text=True)) == (422, True)
     assert stranger.submit(page, {"mailbox": MAILBOX, "why": "x"}).status_code == 422
     assert owner.submit(page, {"mailbox": MAILBOX, "why": "She asked"}).status_code == 303
     assert suppressions.find_suppression(account_id, MAILBOX) is None

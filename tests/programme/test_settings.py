@@ -88,7 +88,7 @@ def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(owner, 
 def test_forms_that_begin_with_the_shops_address_need_one(owner):
     answer = owner.submit("/programme", FIELDS | {"shop_url": "", "link_form": "parameter"})
     assert answer.status_code == 422
-    assert "links of this form begin with it" in answer.get_data(as_text=True)
+    assert "Links in this form start with it" in answer.get_data(as_text=True)
     answer = owner.submit("/programme", FIELDS | {"link_form": "pattern", "link_pattern": "/?x="})
     assert answer.status_code == 422
     assert "Write {code} where" in answer.get_data(as_text=True)
@@ -96,7 +96,7 @@ def test_forms_that_begin_with_the_shops_address_need_one(owner):
 
 def test_without_a_shop_address_the_pages_say_what_to_set(owner, grace, client):
     page = owner.get("/affiliates").get_data(as_text=True)
-    assert "Your affiliates’ links lead nowhere" in page
+    assert "Your shop’s address is missing" in page
     assert "no shop address" in page
     assert f"/r/{grace.code}" not in page
     shown = _dashboard(client, grace)
@@ -106,7 +106,7 @@ def test_without_a_shop_address_the_pages_say_what_to_set(owner, grace, client):
 
 
 def test_the_banner_waits_for_the_first_affiliate(owner):
-    assert "lead nowhere" not in owner.get("/affiliates").get_data(as_text=True)
+    assert "address is missing" not in owner.get("/affiliates").get_data(as_text=True)
 
 
 def test_every_place_shows_the_same_link_and_a_changed_address_changes_all(owner, set_shop, grace, client):
@@ -148,7 +148,7 @@ def test_a_column_of_visits_is_shown_only_where_they_are_counted(
     assert ">Visits<" not in owner.get("/affiliates").get_data(as_text=True)
     assert "in the last 30 days" not in _dashboard(client, grace)
     assert "Visits" not in _export(owner)[0]
-    assert "It has reported none so far" in owner.get("/programme").get_data(as_text=True)
+    assert "It has not reported any yet" in owner.get("/programme").get_data(as_text=True)
 
     visit(f"/r/{grace.code}", method="POST")
     counted(grace.id)

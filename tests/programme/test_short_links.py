@@ -114,7 +114,7 @@ def test_an_unknown_code_is_not_found_and_counts_nothing(set_shop, grace, visit,
     answer = visit("/r/ZZZZZZZZ")
     page = answer.get_data(as_text=True)
     assert answer.status_code == 404
-    assert "This link leads nowhere" in page
+    assert "This link does not work" in page
     assert "Grace" not in page
     assert counted(grace.id) == (0, 0, 0)
 
@@ -184,7 +184,7 @@ def test_a_link_of_an_unapproved_account_asks_before_it_leaves_the_portal(
     answer = visit(f"/r/{grace.code}")
     page = answer.get_data(as_text=True)
     assert answer.status_code == 200
-    assert "You leave this site" in page
+    assert "You are leaving this site" in page
     assert f'href="{SHOP}?ref={grace.code}"' in page
     assert counted(grace.id) == (1, 1, 0)
 

@@ -71,7 +71,7 @@ def test_pages_are_404_when_the_rehearsal_is_off(app, owner, inbox_folder, url):
 def test_an_empty_inbox_shows_the_settings_to_enter(owner):
     page = _body(owner.get("/rehearsal/inbox"))
     assert "Nothing received yet" in page
-    assert "Mail does not leave this machine" in page
+    assert "stay on this machine" in page
     assert "2587" in page
 
 
@@ -163,7 +163,7 @@ def test_pages_show_the_rehearsal_banner(owner):
     notice = page[
         page.index('<details class="notice-fold"') : page.index("</details>", page.index("notice-fold"))
     ]
-    assert "Practice: emails to the rehearsal server stay on this machine" in notice
+    assert "Rehearsal: emails to the rehearsal server stay on this machine" in notice
     assert "Any other SMTP Server sends real emails." in notice
     config = current_config()
     for port in (config.rehearsal_starttls_port, config.rehearsal_tls_port):

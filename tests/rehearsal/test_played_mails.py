@@ -57,7 +57,7 @@ def test_a_played_bounce_is_read_from_the_mailbox_of_its_sender(app, owner, rehe
     assert read() == ""
     assert outcome(sent.id).meaning is Meaning.DELIVERED
     for what, meaning in (("replay", Meaning.HARD), ("complaint", Meaning.COMPLAINT)):
-        assert "is read now" in play(owner, "mailbox", what)
+        assert "Signet reads it now" in play(owner, "mailbox", what)
         assert read() == ""
         assert outcome(sent.id).meaning is meaning
     assert len(events()) == 4, "the replayed bounce counts once"
@@ -123,7 +123,7 @@ def test_a_mailbox_is_read_by_consent_with_its_faults(app, owner, rehearsal, sen
     asked, answer = consent_to_read(owner)
     assert "Signet may read this mailbox" in asked
     assert answer.status_code == 303
-    assert "is read now" in play(owner, "mailbox", "replay")
+    assert "Signet reads it now" in play(owner, "mailbox", "replay")
     assert read() == ""
     assert outcome(sent.id).meaning is Meaning.HARD
     (grant,) = db.session.scalars(select(OAuthGrant)).all()

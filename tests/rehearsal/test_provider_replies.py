@@ -162,12 +162,12 @@ def test_the_repr_of_a_login_hides_the_password():
 def test_pages_name_the_simulated_providers(app, owner):
     config = get_state(app).config
     for url in ("/rehearsal/inbox", "/rehearsal/faults"):
-        assert "also plays" not in owner.get(url).text
+        assert "also simulates" not in owner.get(url).text
     names = config_in(config.instance, SIGNET_REHEARSAL_PLAYS="smtp.mailgun.org, smtp.gmail.com")
     get_state(app).config = dataclasses.replace(config, policy=names.policy)
-    assert "It also plays smtp.mailgun.org, smtp.gmail.com." in owner.get("/rehearsal/inbox").text
+    assert "It also simulates smtp.mailgun.org, smtp.gmail.com." in owner.get("/rehearsal/inbox").text
     page = owner.get("/rehearsal/faults").text
-    assert "Providers played here" in page
+    assert "Simulated providers" in page
     assert APP_PASSWORD in page
 
 

@@ -146,6 +146,6 @@ def test_explanations_are_limited_per_account_and_the_reply_stays(owner, strange
     answer = owner.submit(EXPLAIN, fields)
     assert answer.status_code == 429
     page = answer.get_data(as_text=True)
-    assert "This was done too often in a short time. Wait " in page
+    assert "There were too many attempts in a short time. Wait " in page
     assert "535 5.7.8 no such user" in page
     assert stranger.submit(EXPLAIN, fields).status_code == 200

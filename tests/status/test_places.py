@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
+from portal.accounts import standing
 from portal.accounts.models import Account
 from portal.arrival.models import FromOutcome, TestEmail
 from portal.clock import utcnow
@@ -324,3 +325,16 @@ def test_a_status_changes_nothing(account: int, in_order: SmtpSettings) -> None:
     status_of(account)
     assert not db.session.dirty
     assert not db.session.new
+
+
+def test_a_reached_limit_of_the_platforms_sender_is_named(
+    owner: LintingClient, account: int, in_order: SmtpSettings
+) -> None:
+    use_platform(account)
+    enqueue(account, 1)
+    db.session.commit()
+    assert "has reached its limit" not in owner.get("/affiliates").get_data(as_text=True)
+    standing.set_platform_limit(account, 0)
+    page = owner.get("/affiliates").get_data(as_text=True)
+    assert "The platform’s sender has reached its limit." in page
+    assert "It sends up to 0 emails in 24 hours for your account." in page

@@ -41,14 +41,14 @@ class ActivityFilters:
 
     def misread(self, args: Mapping[str, str]) -> dict[str, str]:
         """Return, for each day that is none, a sentence about what its field accepts."""
-        hint = _("Write the day like 2026-11-30.")
+        hint = _("Enter the day like this: 2026-11-30.")
         wrong = {
             name: hint
             for name in ("since", "until")
             if args.get(name, "").strip() and getattr(self, name) is None
         }
         if self.since and self.until and self.until < self.since:
-            wrong["until"] = _("This day is before the first one, so nothing can match.")
+            wrong["until"] = _("The last day is before the first one.")
         return wrong
 
     def query(self) -> dict[str, str]:

@@ -105,7 +105,7 @@ def _who(row: AuditEntry) -> str:
         return "Signet"
     if row.actor_name:
         return row.actor_name
-    return str(_("A person who was erased") if row.actor_id is not None else _("A visitor"))
+    return str(_("An erased person") if row.actor_id is not None else _("A visitor"))
 
 
 def _way(row: AuditEntry) -> str:

@@ -51,19 +51,19 @@ def confirm_app() -> ResponseReturnValue:
     is_valid = form.validate()
     app = totp.reopen(current_user, form.secret.data or "", now=now)
     if app is None:
-        flash(_("The set-up took too long. Begin again."), "warning")
+        flash(_("The set-up took too long. Start again."), "warning")
         return back()
     if not is_valid:
         return _app_page(app, form), 422
     try:
         codes = changing.confirm_app(current_user, app, form.code.data, network_of(request), now=now)
     except WrongCode:
-        add_error(form, _("This is not the code that the app shows now. Wait for the next one."), form.code)
+        add_error(form, _("This is not the current code of the app. Wait for the next one."), form.code)
         return _app_page(app, form), 422
     except TooManyAttempts as error:
         return render_rate_limited(_NEW_APP, form, error, app=app)
     if not codes:
-        flash(_("The app is set up. Your recovery codes stay as they are."), "success")
+        flash(_("The app is set up. Your recovery codes still work."), "success")
         return back()
     return codes_page(codes)
 
@@ -86,7 +86,7 @@ def new_codes() -> ResponseReturnValue:
 
 def last_factor() -> str:
     """Return why the last factor cannot be removed."""
-    return str(_("A programme of yours asks for a second factor. Set up another one first."))
+    return str(_("One of your programmes requires a second factor. Set up another one first."))
 
 
 def factor_page(*, passkey: PasskeyForm | None = None, problem: str = "") -> str:

@@ -17,7 +17,7 @@ from ..access import (
     start_browser_session,
     this_device,
 )
-from ..forms import add_error
+from ..forms import NO_PROGRAMME, WRONG_CODE, add_error
 from ..login import TooManyAttempts, Visitor
 from ..team.accepting import OtherMailbox
 from ..tokens import InvalidLink
@@ -52,15 +52,14 @@ def second_step() -> ResponseReturnValue:
     except TooManyAttempts as error:
         return render_rate_limited(_PAGE, form, error, target=target)
     except WrongCode:
-        add_error(
-            form, _("This code is not right, or it was used already. Wait for the next one."), form.code
-        )
+        add_error(form, WRONG_CODE, form.code)
     except (InvalidLink, OtherMailbox):
         forget_invitation()
-        add_error(form, _("The invitation no longer works. You can log in without it: enter the code again."))
+        add_error(form, _("The invitation no longer works. To log in without it, enter the code again."))
     except NoProgramme:
         add_error(
-            form, _("You belong to no affiliate programme at present. Ask one of its owners to invite you.")
+            form,
+            NO_PROGRAMME,
         )
     else:
         start_browser_session(session)
@@ -78,7 +77,7 @@ def _complete(code: str) -> str:
 def _ended(target: str) -> ResponseReturnValue:
     forget_pending_log_in()
     flash(
-        _("Log in again: the second step has to follow within five minutes, and five wrong codes end it."),
+        _("Log in again. You have five minutes and five attempts for the second step."),
         "info",
     )
     return redirect(url_for("accounts.log_in", next=target or None), 303)

@@ -19,7 +19,7 @@ from ..access import (
     start_browser_session,
     this_device,
 )
-from ..forms import LogInForm, add_error
+from ..forms import NO_PROGRAMME, LogInForm, add_error
 from ..login import TooManyAttempts, Visitor
 from ..models import ProvedBy
 from ..proof import proving
@@ -80,7 +80,8 @@ def log_in_by_passkey() -> ResponseReturnValue:
         )
     except NoProgramme:
         add_error(
-            shown, _("You belong to no affiliate programme at present. Ask one of its owners to invite you.")
+            shown,
+            NO_PROGRAMME,
         )
     else:
         start_browser_session(token)
@@ -118,7 +119,9 @@ def add_passkey() -> ResponseReturnValue:
         return factor_page(passkey=form), 422
     except TooManyPasskeys:
         limit = passkeys.MAX_PASSKEYS
-        add_error(form, _("You have %(limit)s passkeys, which is the most. Remove one first.", limit=limit))
+        add_error(
+            form, _("You have %(limit)s passkeys, which is the maximum. Remove one first.", limit=limit)
+        )
         return factor_page(passkey=form), 422
     if codes:
         return codes_page(codes)

@@ -29,9 +29,9 @@ def demand() -> ResponseReturnValue:
     except NoFactor:
         return team_page(problem=_("Set up a second factor for yourself first, under Account.")), 409
     if is_on:
-        flash(_("Everyone in this programme needs a second factor from now on."), "success")
+        flash(_("Everyone in this programme now needs a second factor."), "success")
     else:
-        flash(_("A second factor is optional from now on."), "success")
+        flash(_("A second factor is now optional."), "success")
     return redirect(url_for("team.index"), 303)
 
 
@@ -42,13 +42,13 @@ def reset_member(member_id: int) -> ResponseReturnValue:
     except NoMember:
         abort(404)
     except NotAllowed:
-        return team_page(problem=_("You change your own second factor under Account.")), 403
+        return team_page(problem=_("You can change your own second factor under Account.")), 403
     except NoFactor:
         return team_page(problem=_("This person has no second factor.")), 409
     except BelongsElsewhere:
         problem = _(
-            "This person also has rights that you do not give, in other programmes or in the portal. Only the operator of "
-            "this portal can remove the second factor."
+            "This person also works in other programmes or as an operator. Only the operator of this portal "
+            "can remove their second factor."
         )
         return team_page(problem=problem), 409
     flash(_("The second factor is removed, and the person is logged out everywhere."), "success")

@@ -92,10 +92,10 @@ def request_change(user: LoggedIn, mailbox: str, *, link: Callable[[str], str], 
     owner = db.session.get_one(Owner, user.id)
     if new == owner.mailbox:
         db.session.rollback()
-        raise CannotChange(_("You log in with this address already."))
+        raise CannotChange(_("You already log in with this address."))
     if rate_limit.consume_or_wait(PER_PERSON, user.id, now=now):
         db.session.rollback()
-        raise TooManyMailboxChanges(_("You asked for five changes within a day. Try again tomorrow."))
+        raise TooManyMailboxChanges(_("You have asked for five changes today. Try again tomorrow."))
     lock(user.id)  # before the links, as their use does
     _end_requests(user.id, now)
     token = new_token()

@@ -11,5 +11,5 @@ class NewMailboxForm(PortalForm):
     mailbox = mailbox_field(
         _("New email address"),
         required(_("Enter your new email address.")),
-        description=_("A link goes there. Nothing changes until you press the button behind it."),
+        description=_("We send a link there. Nothing changes until you open it and press the button."),
     )

@@ -63,7 +63,8 @@ def confirm_new_mailbox(token: str) -> ResponseReturnValue:
         return _expired(again="accounts.change_mailbox")
     flash(
         _(
-            "You log in with %(mailbox)s from now on. Every other device is logged out, and the former address got an email.",
+            "You now log in with %(mailbox)s. All other devices are logged out, and your former address got "
+"an email.",
             mailbox=mailbox,
         ),
         "success",
@@ -82,7 +83,7 @@ def undo_mailbox(token: str) -> ResponseReturnValue:
         return _expired(again="accounts.forgot")
     logout_user()
     session.clear()
-    flash(_("Your address is back, and every device is logged out. Now choose a new password."), "success")
+    flash(_("Your former address is restored, and all devices are logged out. Now choose a new password."), "success")
     _flash_ended(undone.ended)
     return redirect(url_for("accounts.reset", token=undone.reset), 303)
 

@@ -12,7 +12,7 @@ from ...clock import utcnow
 from ...web.requests import network_of, same_site_path
 from ..access import KEPT_ARGUMENT, renew_browser_session
 from ..factors.second_step import WrongCode
-from ..forms import add_error
+from ..forms import WRONG_CODE, add_error
 from ..login import TooManyAttempts, WrongCredentials
 from ..views import blueprint, render_rate_limited
 from . import proving
@@ -45,9 +45,7 @@ def prove() -> ResponseReturnValue:
         add_error(form, _("This is not your password for Signet."), form.password)
         return question(form, form_errors=True), 422
     except WrongCode:
-        add_error(
-            form, _("This code is not right, or it was used already. Wait for the next one."), form.code
-        )
+        add_error(form, WRONG_CODE, form.code)
         return question(form, form_errors=True), 422
     except proving.SessionEnded:
         return redirect(url_for("accounts.log_in"), 303)
@@ -59,9 +57,9 @@ def go_on(path: str, packed: str) -> ResponseReturnValue:
     """Lead to the page of the form, which shows what was typed."""
     to, interrupted = same_site_path(path) or url_for("accounts.profile"), unpack(packed)
     if interrupted is not None:
-        message = _("Thank you. Nothing is done yet: do it again now.")
+        message = _("Thank you. Nothing was changed yet. Now repeat what you wanted to do.")
         if interrupted.is_filled_again:
-            message += " " + _("What you typed is kept; passwords and other secrets are not.")
+            message += " " + _("Your entries are kept, except passwords and other secrets.")
             to += ("&" if "?" in to else "?") + f"{KEPT_ARGUMENT}=1"
         flash(message, "info")
     return redirect(to, 303)

@@ -101,7 +101,7 @@ def accept_new(token: str, *, name: str, password: str, now: datetime) -> int:
             _join(row, person.id, now)
             joined = {"account": row.account_id, "owner": person.id}
     except IntegrityError:
-        raise MailboxTaken(_("This email address was registered meanwhile.")) from None
+        raise MailboxTaken(_("This email address has been registered in the meantime.")) from None
     record(SecurityEvent.JOINED, **joined)
     return joined["owner"]
 

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 _ROLES = (
     SelectChoice(
-        Role.VIEWER.value, _("Viewer: sees everything but secrets and set-up pages, changes nothing")
+        Role.VIEWER.value, _("Viewer: sees everything except secrets and set-up pages, and changes nothing")
     ),
     SelectChoice(
-        Role.EDITOR.value, _("Editor: also texts, look, affiliates, commissions, waiting emails and exports")
+        Role.EDITOR.value,
+        _("Editor: also changes texts, design, affiliates, commissions and waiting emails, and exports data"),
     ),
     SelectChoice(
-        Role.OWNER.value, _("Owner: also the SMTP server, webhooks, API tokens, limits and the team")
+        Role.OWNER.value, _("Owner: also changes the SMTP server, webhooks, API tokens, limits and the team")
     ),
 )
 
@@ -39,7 +40,7 @@ class TeamInviteForm(RoleForm):
     mailbox = mailbox_field(
         _("Email address"),
         required(_("Enter an email address.")),
-        description=_("The person logs in with it."),
+        description=_("The person uses it to log in."),
     )
 
 

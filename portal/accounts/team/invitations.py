@@ -68,7 +68,7 @@ def invite(
         _require_role(user, role)
         key = mailbox_key(parsed)
         if _is_member(user.account_id, key):
-            raise CannotInvite(_("This person belongs to the team already."))
+            raise CannotInvite(_("This person already belongs to the team."))
         _withdraw(user.account_id, TeamInvitation.mailbox_key == key, now=now)
         row = TeamInvitation(mailbox=parsed, mailbox_key=key, role=role, account_id=user.account_id)
         shown = _send(row, user, link, now)
@@ -203,11 +203,11 @@ def _send(row: TeamInvitation, user: LoggedIn, link: Callable[[str], str], now: 
     can_send = bool(current_config().platform.server)
     account = db.session.get_one(Account, user.account_id, populate_existing=True)
     if can_send and standing.state_of(account) is not standing.AccountState.ACTIVE:
-        raise CannotInvite(_("Your account sends nothing at present, so it cannot invite anybody."))
+        raise CannotInvite(_("Your account sends no emails at the moment, so it cannot invite anyone."))
     if not rate_limit.consume(PER_ACCOUNT, user.account_id, now=now):
         raise CannotInvite(
             _(
-                "Your team has sent %(limit)s invitations within a day. Wait until tomorrow.",
+                "Your team has sent %(limit)s invitations today. Try again tomorrow.",
                 limit=PER_ACCOUNT.amount,
             )
         )
@@ -215,7 +215,7 @@ def _send(row: TeamInvitation, user: LoggedIn, link: Callable[[str], str], now: 
     approved = account.approved_at is not None
     limit = recipient_limits.INVITATIONS if approved else recipient_limits.BY_STRANGERS
     if can_send and not recipient_limits.consume(limit, row.mailbox_key, now=now):
-        raise CannotInvite(_("This address got several such emails today. Wait until tomorrow."))
+        raise CannotInvite(_("This address has already got several such emails today. Try again tomorrow."))
     token = new_token()
     row.token_hash, row.created_at, row.is_emailed = hash_token(token), now, can_send
     row.inviter_id, row.inviter_name = user.id, user.name

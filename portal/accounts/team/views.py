@@ -136,7 +136,7 @@ def leave() -> ResponseReturnValue:
         logout_user()
         session.clear()
     forget_forms()
-    flash(_("You left %(programme)s.", programme=name), "success")
+    flash(_("You have left %(programme)s.", programme=name), "success")
     return redirect(url_for("home.show" if goes_on else "accounts.log_in"), 303)
 
 
@@ -256,7 +256,7 @@ def _sent(shown: str | None, mailbox: str) -> ResponseReturnValue:
 
 
 def _last_owner() -> ResponseReturnValue:
-    problem = _("A programme needs an owner. Make another person an owner first, then do this again.")
+    problem = _("A programme needs an owner. Make another person an owner first, then try again.")
     return team_page(problem=problem), 409
 
 

@@ -177,5 +177,5 @@ def _describe_variable(address: str, name: str) -> DeadLink:
     if any(word in name for word in _MAILBOXES):
         sentence = _("the link “%(link)s” is a mailbox; write mailto: before it.", link=shown)
         return DeadLink(address, sentence, f"mailto:{address}")
-    sentence = _("the link “%(link)s” holds no address; take a variable that is one.", link=shown)
+    sentence = _("the link “%(link)s” contains no address; use a variable that is one.", link=shown)
     return DeadLink(address, sentence)

@@ -78,7 +78,7 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
     try:
         template = parse(source, html=html)
     except (LiquidError, UnrenderableText):
-        yield TextError(1, _("This holds a placeholder that is not understood."))
+        yield TextError(1, _("This contains an unknown placeholder."))
         return
     yield from _find_unknown_variables(source, template, notice)
 

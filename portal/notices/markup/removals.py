@@ -28,9 +28,9 @@ class _Words:
         return str(self.text)
 
 
-ACTIVE = _Words(lazy_gettext("no mail program runs scripts or shows forms, frames and videos"))
+ACTIVE = _Words(lazy_gettext("email apps do not run scripts or show forms, frames and videos"))
 STYLE = _Words(lazy_gettext("Signet keeps styles for colours, fonts, sizes, borders and spacing only"))
-UNSAFE_STYLE = _Words(lazy_gettext("the value of a style may hold words, numbers and colours only"))
+UNSAFE_STYLE = _Words(lazy_gettext("the value of a style may contain words, numbers and colours only"))
 HIDDEN = _Words("recipients would not see it; the words after the subject come from your first paragraph")
 COMMENT = _Words(lazy_gettext("recipients do not see comments"))
 CONDITIONAL = _Words(lazy_gettext("Signet adds its own layout for Outlook"))
@@ -39,14 +39,14 @@ PICTURE = _Words("mail programs load pictures from addresses with https:// only"
 HEAD = _Words(lazy_gettext("Signet adds its own head and styles"))
 OTHER = _Words(lazy_gettext("Signet does not keep it"))
 
-_HIDDEN_TEXT = _Words(lazy_gettext("the hidden text “%(shorten)s”"))
-_PICTURE = _Words(lazy_gettext("the picture “%(shorten)s”"))
+_HIDDEN_TEXT = _Words(lazy_gettext("the hidden text “%(text)s”"))
+_PICTURE = _Words(lazy_gettext("the picture “%(address)s”"))
 _EMPTY_PICTURE = _Words(lazy_gettext("a picture without an address"))
 _BODY_ATTRIBUTE = _Words(lazy_gettext("%(name)s of <body>"))
-_RENAMED_TO = _Words(lazy_gettext("it becomes <%(value)s>"))
-_STYLE = _Words(lazy_gettext("the style “%(shorten)s” of <%(tag)s>"))
-_LINK = _Words(lazy_gettext("the link “%(shorten)s”"))
-_ATTRIBUTE = _Words(lazy_gettext("%(shorten)s of <%(tag)s>"))
+_RENAMED_TO = _Words(lazy_gettext("it becomes <%(tag)s>"))
+_STYLE = _Words(lazy_gettext("the style “%(style)s” of <%(tag)s>"))
+_LINK = _Words(lazy_gettext("the link “%(address)s”"))
+_ATTRIBUTE = _Words(lazy_gettext("%(attribute)s of <%(tag)s>"))
 _OUTLOOK_COMMENT = _Words(lazy_gettext("a comment for Outlook"))
 _COMMENT = _Words(lazy_gettext("a comment"))
 
@@ -162,7 +162,7 @@ class _HiddenElement:
 
     @property
     def removal(self) -> Removal:
-        return _removal(_HIDDEN_TEXT, HIDDEN, shorten=_shorten("".join(self._words)))
+        return _removal(_HIDDEN_TEXT, HIDDEN, text=_shorten("".join(self._words)))
 
 
 def _is_hidden(token: Token, classes: set[str]) -> bool:
@@ -222,7 +222,7 @@ def _describe_unseen(token: Token, rules: SanitizerRules, classes: set[str]) -> 
         return None
     if not address:
         return _removal(_EMPTY_PICTURE, PICTURE)
-    return _removal(_PICTURE, PICTURE, shorten=_shorten(address))
+    return _removal(_PICTURE, PICTURE, address=_shorten(address))
 
 
 def count_parts(tokens: Iterable[Token], marker: str, rules: SanitizerRules) -> Counter[Removal]:
@@ -267,7 +267,7 @@ def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
         return
     why = ACTIVE if tag in _ACTIVE_TAGS else HEAD if tag in _HEAD_TAGS else OTHER
     reason = (
-        Phrase(_RENAMED_TO, (("value", RENAMED[tag]),)) if why is OTHER and tag in RENAMED else Phrase(why)
+        Phrase(_RENAMED_TO, (("tag", RENAMED[tag]),)) if why is OTHER and tag in RENAMED else Phrase(why)
     )
     yield Removal(
         Phrase(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else "")), reason
@@ -280,12 +280,12 @@ def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
                 style = normalize_style(declaration).partition(":")[0].strip()
                 if style:
                     why = STYLE if rules.is_style_kept(declaration) else UNSAFE_STYLE
-                    yield _removal(_STYLE, why, shorten=_shorten(style), tag=tag)
+                    yield _removal(_STYLE, why, style=_shorten(style), tag=tag)
         elif name == "href" and not rules.is_address(value):
-            yield _removal(_LINK, LINK, shorten=_shorten(value))
+            yield _removal(_LINK, LINK, address=_shorten(value))
         else:
             yield _removal(
-                _ATTRIBUTE, ACTIVE if name.startswith("on") else OTHER, shorten=_shorten(name), tag=tag
+                _ATTRIBUTE, ACTIVE if name.startswith("on") else OTHER, attribute=_shorten(name), tag=tag
             )
 
 

@@ -300,7 +300,7 @@ def test_what_is_removed_is_told_with_its_reason(context, html, saved, told):
         ('<a href="terms.html">x</a>', "enter the whole address, with https://."),
         ('<a href="http:/x.example">x</a>', "leads nowhere"),
         ('<a href="mailto:">x</a>', "leads nowhere"),
-        ('<a href="{{ code }}">x</a>', "holds no address"),
+        ('<a href="{{ code }}">x</a>', "contains no address"),
         (
             '<a href="{referral_url}">x</a>',
             "another product’s placeholder; *Replace all* makes it {{ link }}.",

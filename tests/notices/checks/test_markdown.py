@@ -67,7 +67,7 @@ def test_a_text_in_markdown_keeps_its_source_and_is_sent_as_html_and_text(contex
 @pytest.mark.parametrize(
     ("markdown", "sentence"),
     [
-        ("", "Write the email"),
+        ("", "Write a text"),
         ("Hi\n\n{{ nam }}", "Line 3: there is no variable “nam”"),
         ("Hi\n[x](www.x.example)", "Line 2: the link “www.x.example” leads nowhere"),
         ("[x](#top)", "leads nowhere"),
@@ -85,7 +85,7 @@ def test_an_error_in_markdown_belongs_to_its_field(context, markdown, sentence):
     ("markdown", "question"),
     [
         ("Hi *|FNAME|*", "Message, line 1: “*|FNAME|*” is another product’s placeholder"),
-        ("Hi <b>you</b>", "Message: <b> is HTML, and recipients would see it as it stands."),
+        ("Hi <b>you</b>", "Message: <b> is HTML, and recipients would see it as written."),
         ("![cup](http://x.example/a.png)", "the picture “http://x.example/a.png”: mail programs load"),
     ],
 )
