@@ -155,8 +155,8 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
         steps=steps,
         fix=fix,
         transcript=transcript_lines(check.transcript) if check else [],
-        blocking_warnings=versions.blocking_warnings(newest) if newest else [],
-        notes=[one for one in newest.credential_warnings if not one["blocking"]]
+        blocking_warnings=_worded(newest, versions.blocking_warnings(newest)) if newest else [],
+        notes=_worded(newest, [one for one in newest.credential_warnings if not one["blocking"]])
         if newest and newest.state is VersionState.DRAFT
         else [],
         versions=versions.history(owner.account_id),
@@ -205,6 +205,10 @@ def _replacing_mailbox(version: SmtpSettings | None) -> str:
         return ""
     outcome = proofs.proof_of(version.account_id, version.number).outcome
     return "" if outcome is FromOutcome.AS_PROMISED else validation.replacing_mailbox(version)
+
+
+def _worded(version: SmtpSettings, warnings: validation.Warnings) -> validation.Warnings:
+    return [one | {"sentence": validation.sentence_of(version, one)} for one in warnings]
 
 
 def _replacement_sentence(version: SmtpSettings | None) -> str:

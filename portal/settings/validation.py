@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flask_babel import force_locale, lazy_gettext
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext
 
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from ..smtp.network.dial import takes_mail_without_login, with_own_ports
@@ -14,10 +14,13 @@ from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.providers import check_credentials
 from ..smtp.server import Mechanism, Security
 from ..state import current_config
+from ..web.translations import translated
 from . import advanced, provider_values, providers
 from .models import DETECT, SmtpSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..smtp.providers.model import Provider
 
 _DEFAULT_PORTS = {Security.STARTTLS: 587, Security.IMPLICIT_TLS: 465, Security.PLAINTEXT: 25}
@@ -32,6 +35,8 @@ _NO_DOMAIN = lazy_gettext(
 _NO_LOCAL_PART = lazy_gettext(
     "Enter only the part before the @, such as info or support: letters (a–z), digits, dots and hyphens."
 )
+
+_OTHER_DOMAIN, _OTHER_PROVIDER = "other-domain", "other-provider"
 
 Warnings = list[dict[str, object]]
 
@@ -96,7 +101,7 @@ def validate(values: SettingsInput) -> SmtpSettings:
 
 
 def warnings(version: SmtpSettings, password: str) -> Warnings:
-    """Return warnings about a version before its first login. An empty password is not examined."""
+    """Return warnings about a version before its first login, in English. An empty password is not examined."""
     provider = providers.by_host(version.host)
     known = provider if provider.id not in {"other", *providers.REHEARSALS} else None
     found = check_credentials(version.host, version.username, password, version.domain, known)
@@ -111,9 +116,21 @@ def warnings(version: SmtpSettings, password: str) -> Warnings:
         }
         for one in found
     ]
-    if not any(row["field"] == "domain" for row in rows) and (sentence := _sender_warning(version, provider)):
-        rows.append({"field": "domain", "code": "other-domain", "sentence": sentence, "blocking": False})
+    with force_locale("en"):
+        sentence = "" if any(row["field"] == "domain" for row in rows) else _sender_warning(version, provider)
+    if sentence:
+        rows.append({"field": "domain", "code": _OTHER_DOMAIN, "sentence": sentence, "blocking": False})
     return rows
+
+
+def sentence_of(version: SmtpSettings, warning: Mapping[str, object]) -> str:
+    """Return the sentence of a stored warning, which is English, in the language of the page."""
+    sentence = ""
+    if warning["code"] == _OTHER_DOMAIN:
+        sentence = _sender_warning(version, providers.by_host(version.host))
+    elif warning["code"] == _OTHER_PROVIDER and "chosen" in warning:
+        sentence = provider_values.mismatch(providers.by_id(str(warning["chosen"])), version.host)
+    return sentence or translated(str(warning["sentence"]))
 
 
 def _sender_warning(version: SmtpSettings, provider: Provider) -> str:
@@ -132,7 +149,7 @@ def _sender_warning(version: SmtpSettings, provider: Provider) -> str:
         domain=username_domain,
     )
     if provider.from_domain_must_match_username:
-        return f"{start} {provider.name}: {provider.from_rule}"
+        return f"{start} {provider.name}: {translated(provider.from_rule)}"
     condition = _("That works only if %(domain)s is verified at your provider.", domain=version.domain)
     return f"{start} {condition}"
 
@@ -163,13 +180,11 @@ def replacement_sentence(version: SmtpSettings, mailbox: str) -> str:
 
 
 def pair_warnings(chosen: str, host: str) -> Warnings:
-    """Return a blocking warning if the chosen provider and the host do not belong together."""
-    sentence = provider_values.mismatch(providers.by_id(chosen), host)
-    return (
-        [{"field": "host", "code": "other-provider", "sentence": sentence, "blocking": True}]
-        if sentence
-        else []
-    )
+    """Return a blocking warning, in English, if the chosen provider and the host do not belong together."""
+    with force_locale("en"):
+        sentence = provider_values.mismatch(providers.by_id(chosen), host)
+    warning = {"field": "host", "code": _OTHER_PROVIDER, "sentence": sentence, "blocking": True}
+    return [warning | {"chosen": chosen}] if sentence else []
 
 
 def _host(text: str, errors: dict[str, str]) -> str:
