@@ -462,7 +462,7 @@ def test_a_person_of_two_programmes_switches_and_forms_of_the_other_one_are_refu
     assert "This form may belong to another programme" in html
     assert "Typed for Brightleaf" in html
     assert "pw-7" not in html
-    assert "Send it again" not in html, "sent again, it would change current programme now"
+    assert "Send it again" not in html, "sent again, it would change the programme that is shown now"
     assert owner.submit(f"/team/programmes/{ids['copperpot']}/show", {}, page="/account").status_code == 404
     fresh = app.test_client()
     fresh.submit("/log-in", {"mailbox": "bo@copperpot.example", "password": PASSWORD})

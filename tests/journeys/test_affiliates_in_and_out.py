@@ -83,7 +83,7 @@ def test_affiliates_are_imported_sell_find_their_page_and_are_erased_for_good(
     # The preview states every fault beside its line; the valid lines are added, and the first emails leave.
     upload(page, portal, "affiliates.csv", VALID + list(FAULTY))
     preview = page.locator("#preview")
-    faults = preview.get_by_role("table", name="Invalid lines valid").locator("tbody tr")
+    faults = preview.get_by_role("table", name="Invalid lines").locator("tbody tr")
     expect(faults).to_have_count(len(FAULTY))
     for number, (row, why) in enumerate(zip(faults.all(), FAULTY.values(), strict=True), len(VALID) + 2):
         expect(row).to_contain_text(why)

@@ -50,7 +50,7 @@ def test_settings_that_took_long_to_type_are_kept_through_the_question(
         # A page for such an operation alone asks before anything is typed.
         _let_the_proof_end(portal)
         page.goto(f"{portal.base}/account")
-        page.get_by_role("link", name="Change").click()
+        page.get_by_role("link", name="Change your email address").click()
         page.get_by_label("Your password for Signet").fill(demo.PASSWORD)
         page.get_by_role("button", name="Yes, it is me").click()
         expect(page.get_by_role("heading", name="Change your email address")).to_be_visible()
