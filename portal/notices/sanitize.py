@@ -252,7 +252,7 @@ def _check_tags_kept(tokens: Sequence[LiquidToken], unmasked: str, marker: str) 
     shown = " ".join(token.text.split())[:40]
     raise MisplacedTag(
         gettext(
-            "%(shown)s cannot stand here, inside a tag or a part that is removed. Put it around whole elements.",
+            "%(shown)s cannot be inside a tag or a part that is removed. Put it around whole elements.",
             shown=shown,
         ),
         token.start,

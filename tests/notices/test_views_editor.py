@@ -126,7 +126,7 @@ def test_earlier_versions_and_the_default_are_shown_and_restored(owner):
         ("html", "a\n\n{{ a b }}", "Line 3: “{{ a b }}” is not understood."),
         ("html", "{{ name | shout }}", "there is no filter “shout”"),
         ("html", "{% for x in y %}{% endfor %}", "{% for %} is not a command that exists here."),
-        ("html", '<p {% if name %}class="a"{% endif %}>x</p>', "cannot stand here, inside a tag"),
+        ("html", '<p {% if name %}class="a"{% endif %}>x</p>', "cannot be inside a tag"),
         ("html", "$WEEKLY_VISITORS$", "$WEEKLY_VISITORS$ is not a variable of this email."),
         ("html", "$FIRSTNAME$", "Did you mean {{ first_name }}?"),
         ("html", "x" * 20_001, "Shorten this to 20,000 characters"),

@@ -64,7 +64,7 @@ def confirm_new_mailbox(token: str) -> ResponseReturnValue:
     flash(
         _(
             "You now log in with %(mailbox)s. All other devices are logged out, and your former address got "
-"an email.",
+            "an email.",
             mailbox=mailbox,
         ),
         "success",
@@ -83,7 +83,10 @@ def undo_mailbox(token: str) -> ResponseReturnValue:
         return _expired(again="accounts.forgot")
     logout_user()
     session.clear()
-    flash(_("Your former address is restored, and all devices are logged out. Now choose a new password."), "success")
+    flash(
+        _("Your former address is restored, and all devices are logged out. Now choose a new password."),
+        "success",
+    )
     _flash_ended(undone.ended)
     return redirect(url_for("accounts.reset", token=undone.reset), 303)
 

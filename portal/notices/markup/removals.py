@@ -266,9 +266,7 @@ def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
         yield from (_removal(_BODY_ATTRIBUTE, HEAD, name=one) for one in names)
         return
     why = ACTIVE if tag in _ACTIVE_TAGS else HEAD if tag in _HEAD_TAGS else OTHER
-    reason = (
-        Phrase(_RENAMED_TO, (("tag", RENAMED[tag]),)) if why is OTHER and tag in RENAMED else Phrase(why)
-    )
+    reason = Phrase(_RENAMED_TO, (("tag", RENAMED[tag]),)) if why is OTHER and tag in RENAMED else Phrase(why)
     yield Removal(
         Phrase(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else "")), reason
     )
