@@ -151,7 +151,7 @@ def test_the_operators_command_forgets_a_second_factor(app, owner, flask):
     assert flask("owners", "forget-second-factor", "nobody@x.example").exit_code == 1
     answer = flask("owners", "forget-second-factor", ADA.upper())
     assert answer.exit_code == 0, answer.output
-    assert "can log in with the password only" in answer.output
+    assert "logs in with the password alone" in answer.output
     assert owner.get("/account").status_code == 303
     assert "The operator of the portal removed your second factor." in portal_emails("second-factor")[-1][1]
     again = flask("owners", "forget-second-factor", ADA)

@@ -67,7 +67,7 @@ def test_an_unknown_mode_stops_the_start(tmp_path):
     ("mode", "on_log_in", "on_register"),
     [
         ("closed", "Registration is closed", "Registration is closed"),
-        ("invite", "Registration is by invitation", "Registration is by invitation"),
+        ("invite", "You need an invitation to register", "Registration is by invitation"),
         ("approve", "approves each account", "approves each account before it can send emails"),
         ("open", "Register your affiliate programme", "Anyone can register and start at once"),
     ],

@@ -100,7 +100,7 @@ def test_the_number_of_tokens_of_an_account_is_limited(owner, token_of):
     token_of()
     response = owner.post(PAGE, data=last)
     assert response.status_code == 422
-    assert "There are 20 tokens, which is the most." in text_of(response)
+    assert "You have 20 tokens, which is the maximum." in text_of(response)
     assert "You have 20 tokens" in text_of(owner.get(PAGE))
     assert len(rows()) == tokens.MAX_TOKENS
     with pytest.raises(tokens.TooManyTokens):

@@ -51,8 +51,8 @@ def test_a_sign_up_proves_words_time_networks_and_way(owner, client):
         assert text in shown
     file = downloaded(owner, "/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
     [row] = csv.DictReader(io.StringIO(file))
-    assert row["How they agreed"] == "On your sign-up page"
-    assert (row["Text they agreed to"], row["Version of the words"]) == (words, version_of(words))
+    assert row["Agreed how"] == "On your sign-up page"
+    assert (row["Words agreed to"], row["Version of the words"]) == (words, version_of(words))
     assert (row["Agreed from network"], row["Confirmed from network"]) == ("127.0.0.1", "127.0.0.1")
 
 

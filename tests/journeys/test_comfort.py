@@ -36,7 +36,7 @@ def test_keys_boxes_and_times(portal: RunningPortal, log_in: Page) -> None:
     page.goto(f"{portal.base}/account")
     page.get_by_label("Time zone of the pages").select_option("Asia/Tokyo")
     page.get_by_role("button", name="Save your time zone").click()
-    expect(page.locator(".colophon")).to_contain_text("Times are those of Asia/Tokyo.")
+    expect(page.locator(".colophon")).to_contain_text("Times are in the time zone Asia/Tokyo.")
     page.goto(f"{portal.base}/deliveries/1")
     expect(page.locator(".way-time").first).to_contain_text("JST")
     time = page.locator("time[data-ago]").first

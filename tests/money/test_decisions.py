@@ -145,7 +145,7 @@ def test_dashboard_page_export_and_api_show_the_same_sums(owner, client, record,
     assert sum(Decimal(row["Left"]) for row in found.values()) == balance.earned
     file = downloaded(owner, "/affiliates.csv").get_data(as_text=True).removeprefix("\ufeff")
     [grace] = csv.DictReader(io.StringIO(file))
-    assert (grace["Waiting for approval"], grace["Approved"], grace["Paid"]) == (
+    assert (grace["Waits for approval"], grace["Approved"], grace["Paid"]) == (
         "1.25 EUR",
         "0.00 EUR",
         "8.00 EUR",

@@ -138,14 +138,14 @@ def test_a_column_of_visits_is_shown_only_where_they_are_counted(
     for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
         visit(f"/r/{grace.code}", address=address)
     counted(grace.id)
-    assert "3 in the last 30 days, 3 in all" in _dashboard(client, grace)
+    assert "3 in the last 30 days, 3 in total" in _dashboard(client, grace)
     assert "2 in the last 30 days, each counted once a day" in _dashboard(client, grace)
-    assert ">Visits<" in owner.get("/affiliates").get_data(as_text=True)
-    assert "3 in the last 30 days, 3 in all" in owner.get(f"/affiliates/{grace.id}").get_data(as_text=True)
+    assert ">Visits, 30 days<" in owner.get("/affiliates").get_data(as_text=True)
+    assert "3 in the last 30 days, 3 in total" in owner.get(f"/affiliates/{grace.id}").get_data(as_text=True)
     assert _export(owner)[0]["Visits"] == "3"
 
     set_shop(link_form=LinkForm.PARAMETER)  # no script reports
-    assert ">Visits<" not in owner.get("/affiliates").get_data(as_text=True)
+    assert ">Visits, 30 days<" not in owner.get("/affiliates").get_data(as_text=True)
     assert "in the last 30 days" not in _dashboard(client, grace)
     assert "Visits" not in _export(owner)[0]
     assert "It has not reported any yet" in owner.get("/programme").get_data(as_text=True)
@@ -153,7 +153,7 @@ def test_a_column_of_visits_is_shown_only_where_they_are_counted(
     visit(f"/r/{grace.code}", method="POST")
     counted(grace.id)
     assert _export(owner)[0]["Visits"] == "4"
-    assert ">Visits<" in owner.get("/affiliates").get_data(as_text=True)
+    assert ">Visits, 30 days<" in owner.get("/affiliates").get_data(as_text=True)
 
 
 def test_the_dashboard_has_the_link_as_a_qr_code(set_shop, grace, client):

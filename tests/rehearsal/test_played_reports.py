@@ -58,7 +58,7 @@ def test_every_provider_plays_its_story(owner, sent, provider):
         Meaning.DELIVERED,
     ]
     assert outcome(sent.id).meaning is Meaning.DELIVERED
-    assert "calls 5, refused 0" in play(owner, provider, "replay")
+    assert "Reports: 5, refused: 0" in play(owner, provider, "replay")
     assert outcome(sent.id).meaning is Meaning.HARD
     assert len(events()) == 3, "the replayed bounce counts once"
     play(owner, provider, "complaint")
@@ -79,7 +79,7 @@ def test_a_wrong_signature_changes_nothing(owner, sent, provider):
     text = play(owner, provider, "wrong-signature")
     assert events() == []
     if provider in SIGNED:
-        assert "calls 1, refused 1" in text
+        assert "Reports: 1, refused: 1" in text
         assert db.session.scalars(select(BounceHook.refused)).one() == 1
     else:
         assert "does not sign its calls" in text
@@ -91,7 +91,7 @@ def test_the_saved_key_of_the_provider_stays(owner, sent, provider):
     for saved in ("", "the-key-of-the-real-provider"):
         if saved:
             hooks.save_key(account_id_of(), provider, saved)
-        assert "refused 0" in play(owner, provider, "bounce")
+        assert "refused: 0" in play(owner, provider, "bounce")
         assert hooks.open_key(hook_row(account_id_of(), provider)) == saved
 
 
