@@ -37,8 +37,7 @@ from ..money import balances
 from ..money import listing as commissions
 from ..programme import counts, qr_codes, short_links
 from ..state import current_config
-from ..web.read_only import read_only_view
-from ..web.requests import network_of
+from ..web.requests import network_of, read_only_view
 from ..web.translations import show_in
 from . import confirmation_links, listing, min_fill_time, sign_up_brake, signup
 from .forms import AgreeForm, JoinForm, ResendConfirmationForm

@@ -9,8 +9,7 @@ from flask_babel import gettext as _
 
 from ..accounts.password_reset import can_send_mail
 from ..clock import utcnow
-from ..web.read_only import read_only_view
-from ..web.requests import network_of
+from ..web.requests import network_of, read_only_view
 from ..web.translations import offer_language
 from . import dashboard_links, signup
 from .forms import FindPageForm

@@ -16,7 +16,7 @@ from . import (
     forwarded,
     headers,
     pagination,
-    read_only,
+    requests,
     static_files,
     translations,
 )
@@ -29,7 +29,7 @@ def install(app: Flask, *, secure: bool) -> None:
     """Set up headers, transactions, error pages, filters and the shared template variables."""
     forwarded.install(app)
     headers.install(app, secure=secure)
-    read_only.install(app)
+    requests.install(app)
     errors.install(app)
     filters.install(app)
     static_files.install(app)

@@ -17,7 +17,7 @@ _MIN_HEIGHT = 1.5  # so that one in a million is visible
 
 
 @dataclass(frozen=True)
-class Part:
+class Segment:
     """One part of a stack. ``series`` names its colour: sent, waiting or failed."""
 
     series: str
@@ -30,7 +30,7 @@ class Bar:
     """The stack of one span of time, from the bottom. ``text`` states the span and its values."""
 
     text: str
-    parts: list[Part]
+    parts: list[Segment]
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ def share(number: int, whole: int) -> float:
     return round(max(number / whole * 100, _MIN_HEIGHT), 2) if number and whole else 0.0
 
 
-def _stack(numbers: Mapping[str, int], top: int) -> list[Part]:
+def _stack(numbers: Mapping[str, int], top: int) -> list[Segment]:
     found, floor = [], HEIGHT
     for series, number in numbers.items():
         if number:
             height = max(number / top * HEIGHT, _MIN_HEIGHT)
             floor -= height
-            found.append(Part(series, round(max(floor, 0.0), 2), round(height, 2)))
+            found.append(Segment(series, round(max(floor, 0.0), 2), round(height, 2)))
     return found
 
 

@@ -1,18 +1,28 @@
-"""What views read of a request: the client's network, its own path, the endpoint of an address, a safe redirect target."""
+"""What views read of a request: the client's network, its own path, the endpoint of an address, a safe redirect target.
+
+Requests that only read have read-only transactions, so that they never wait for the write lock.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from flask import request as current_request
 from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-if TYPE_CHECKING:
-    from flask import Request
+from ..db import set_may_write
 
+if TYPE_CHECKING:
+    from flask import Flask, Request
+
+View = TypeVar("View", bound=Callable[..., Any])
 _TARGET_LIMIT_CHARS = 2000
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_READ_ONLY = "read_only_view"
 
 
 def network_of(request: Request) -> str:
@@ -59,3 +69,22 @@ def same_site_path(target: str | None) -> str | None:
     if "\\" in target or any(c < "\x21" or "\x7f" <= c <= "\x9f" for c in target):
         return None
     return target
+
+
+def read_only_view(view: View) -> View:
+    """Mark a view whose transactions are read-only for every method, except inside ``db.read_write``."""
+    setattr(view, _READ_ONLY, True)
+    return view
+
+
+def install(app: Flask) -> None:
+    """Choose for each request whether its transactions may write."""
+
+    @app.before_request
+    def _choose_mode() -> None:
+        view = app.view_functions.get(current_request.endpoint or "")
+        set_may_write(allowed=current_request.method not in _SAFE_METHODS and not hasattr(view, _READ_ONLY))
+
+    @app.teardown_request
+    def _reset_mode(_error: BaseException | None) -> None:
+        set_may_write(allowed=True)
