@@ -1,5 +1,5 @@
 // Copies a value to the clipboard; without access to it, selects the value.
-import { announce } from "./dom.js";
+import { announce, text as textOf } from "./dom.js";
 
 const DONE_MS = 2500;
 
@@ -11,15 +11,15 @@ document.addEventListener("click", (event) => {
   const done = () => {
     const label = button.dataset.label ||= button.firstChild.nodeValue;
     button.classList.add("is-done");
-    button.firstChild.nodeValue = button.dataset.copied || "Copied";
-    announce(button.dataset.copied || "Copied");
+    button.firstChild.nodeValue = textOf("copied");
+    announce(textOf("copied"));
     setTimeout(() => { button.classList.remove("is-done"); button.firstChild.nodeValue = label; }, DONE_MS);
   };
   const select = () => {
     source.textContent = text;
     delete source.dataset.value;
     getSelection().selectAllChildren(source);
-    announce("Selected: press Ctrl or Command and C to copy");
+    announce(textOf("selected"));
   };
   if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, select); else select();
 });

@@ -4,8 +4,11 @@
 export const one = (selector, root = document) => root.querySelector(selector);
 export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
+/** Returns a text of the scripts in the language of the page, which layouts/base.html has. */
+export const text = (name) => one("#announcer").dataset[name];
+
 /** Announces a text to screen readers. */
-export const announce = (text) => { one("#announcer").textContent = text; };
+export const announce = (words) => { one("#announcer").textContent = words; };
 
 const request = (method, url, body) => new Promise((resolve, reject) => {
   const call = new XMLHttpRequest();

@@ -1,6 +1,6 @@
 // Live regions: an element with data-live="on" is loaded again after 150 ms, more slowly while nothing changes. Any other value
 // of data-live ends it.
-import { all, announce, load, post, swap } from "./dom.js";
+import { all, announce, load, post, swap, text as textOf } from "./dom.js";
 
 const FIRST_MS = 150;
 const SLOWEST_MS = 3000;
@@ -24,7 +24,7 @@ const follow = (id) => {
     if (document.hidden) { document.addEventListener("visibilitychange", refresh, { once: true }); return; }
     load(region.dataset.liveUrl).then((answer) => {
       const fresh = answer.getElementById(id);
-      if (!fresh) { announce("The check can no longer be followed here. Load the page again."); return; }
+      if (!fresh) { announce(textOf("lost")); return; }
       const parts = all("[data-live-part][id]", answer).filter((part) => !fresh.contains(part));
       const text = fresh.dataset.announce;
       const changed = swap(region, fresh);

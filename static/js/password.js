@@ -1,5 +1,5 @@
 // Shows and hides a password. Delegated, so that buttons which were swapped in work too.
-import { all } from "./dom.js";
+import { all, text } from "./dom.js";
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-toggle-password]");
@@ -7,7 +7,7 @@ document.addEventListener("click", (event) => {
   const input = document.getElementById(button.dataset.togglePassword);
   const show = input.type === "password";
   input.type = show ? "text" : "password";
-  button.firstChild.nodeValue = show ? "Hide" : "Show";
+  button.firstChild.nodeValue = text(show ? "hide" : "show");
 });
 
 // A password never leaves the page as visible text: browsers remember the values of text inputs.

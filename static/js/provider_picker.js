@@ -1,5 +1,5 @@
 // A chosen provider fills the fields that are still empty or hold its predecessor's value, and brings its own hints.
-import { all, announce, one, post, swap } from "./dom.js";
+import { all, announce, one, post, swap, text } from "./dom.js";
 
 const labelOf = (field) => (field.closest("fieldset.field-radio")?.querySelector("legend") || field.labels[0]).firstChild.nodeValue.trim();
 
@@ -28,7 +28,7 @@ const choose = (select) => {
     .map(({ name, value }) => fill(form, name, value, withPort))
     .filter(Boolean);
   const status = document.getElementById(select.dataset.providerStatus);
-  if (status) status.textContent = filled.length ? `Filled in for you: ${filled.join(", ")}.` : "Nothing was filled in: your own entries stay.";
+  if (status) status.textContent = filled.length ? text("filled").replace("#", filled.join(", ")) : text("unfilled");
   document.dispatchEvent(new Event("signet:fields-changed"));
   loadHints(select);
 };
@@ -55,7 +55,7 @@ const useValues = (button) => {
   const select = one("[data-provider-url]", form);
   all("#change-password", form).forEach((details) => { details.open = true; });
   document.dispatchEvent(new Event("signet:fields-changed"));
-  announce("Filled in. Nothing is saved yet.");
+  announce(text("unsaved"));
   loadHints(select);
   form.elements.namedItem("host").focus();
 };
