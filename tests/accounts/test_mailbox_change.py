@@ -128,7 +128,7 @@ def test_the_former_mailbox_undoes_the_change_and_gets_a_new_password(app, owner
     undo = change(owner)
     visitor = app.test_client()
     page = visitor.get(undo).get_data(as_text=True)
-    assert "the address ada@brightleaf.example again" in page
+    assert "You will log in with ada@brightleaf.example again" in page
     assert NEW not in page, "the former mailbox need not see where it went"
     answer = visitor.submit(undo, {})
     assert mailboxes() == [(ADA, ADA)]

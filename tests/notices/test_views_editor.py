@@ -198,7 +198,7 @@ def test_forbidden_html_is_reported_with_its_reason_and_removed_once_accepted(ow
     assert _save(owner, html=html, accepted="0123456789").status_code == 422, "of another text"
     page = _accept(owner, html=html)
     for removed in (
-        "onclick of <p>, <script> and what was in it: no mail program runs scripts",
+        "onclick of <p>, <script> and what was in it: email apps do not run scripts",
         "the style “position” of <p>: Signet keeps styles",
         "the link “ftp://x.example”: a link may begin with https://",
     ):
