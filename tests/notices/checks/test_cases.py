@@ -250,7 +250,7 @@ def test_what_mail_programs_show_is_kept(context, kept):
         (
             "<p>x</p><form><input></form>",
             "<p>x</p>",
-            "<form>, <input>: email apps do not run scripts or shows forms",
+            "<form>, <input>: email apps do not run scripts or show forms",
         ),
         (
             "<head><style>p{}</style></head><p>x</p>",
