@@ -135,15 +135,15 @@ def rows(sent: TestEmail, seen: Observed) -> list[ComparisonRow]:
     ]
     if sent.reply_to:
         same = seen.reply_to == sent.reply_to.lower()
-        missing = _("There is no Reply-To, so answers go to the From address.")
-        changed = _("Answers go to another address than you chose.")
+        missing = _("There is no Reply-To, so replies go to the From address.")
+        changed = _("Replies go to a different address than you chose.")
         note = "" if same else changed if seen.reply_to else missing
         found.append(ComparisonRow(_("Reply-To"), sent.reply_to, seen.reply_to or "–", same, note))
     found += [
         _method_row(method, one, domain, is_known=seen.has_results) for method, one in seen.methods.items()
     ]
     if sent.header_id and seen.header_id != sent.header_id:
-        note = _("Your provider replaced it. Signet recognised the email by another identifier.")
+        note = _("Your provider replaced it. Signet recognised the email by another of its references.")
         found.append(ComparisonRow("Message-ID", sent.header_id, seen.header_id or "–", None, note))
     return found
 
@@ -152,7 +152,7 @@ def headline(outcome: FromOutcome, seen: Observed) -> str:
     """Return the result in one sentence."""
     match outcome:
         case FromOutcome.AS_PROMISED:
-            return str(_("The From address arrived as promised."))
+            return str(_("The From address arrived unchanged."))
         case FromOutcome.REPLACED:
             return str(
                 _("The From address was replaced: the receiver saw %(seen)s.", seen=seen.author or "–")
@@ -161,8 +161,8 @@ def headline(outcome: FromOutcome, seen: Observed) -> str:
             return str(_("The From address arrived, but the receiver could not verify that it is yours."))
     return str(
         _(
-            "The From address arrived. Whether the receiver could verify it is not known: these headers hold no results that are "
-            "certainly its own."
+            "The From address arrived. We do not know whether the receiver could verify it: these "
+            "headers do not contain results that certainly come from the receiver."
         )
     )
 
@@ -173,16 +173,24 @@ def source_note(seen: Observed) -> str:
     if seen.has_results:
         name = seen.receiver or _("the receiver, which does not give its name")
         parts.append(
-            _("The results are those of %(name)s, from its ARC seal.", name=name)
+            _(
+                "The results come from %(name)s, from its ARC seal, a signature that forwarding servers add.",
+                name=name,
+            )
             if seen.from_arc
-            else _("The results are those of %(name)s.", name=name)
+            else _("The results come from %(name)s.", name=name)
         )
     if seen.forwarders > 1:
-        parts.append(_("Several servers sealed the email (ARC), as forwarders do. Forwarding can break SPF."))
+        parts.append(
+            _(
+                "Several servers signed the email on its way (ARC), so it was probably "
+                "forwarded. Forwarding can make SPF fail."
+            )
+        )
     parts.append(
-        _("All of this is read from the email that Signet found in the mailbox for bounces.")
+        _("Signet read all this from the email in the mailbox for bounces.")
         if seen.is_found
-        else _("All of this is read from the headers that you pasted.")
+        else _("Signet read all this from the headers that you pasted.")
     )
     return " ".join(map(str, parts))
 
@@ -206,26 +214,26 @@ def _from_note(promised: str, seen: Observed) -> str:
     if seen.original_author:
         return str(
             _(
-                "Google put the mailbox of the log-in in its place. Add %(promised)s to the “Send mail as” addresses of that "
-                "mailbox, or send as %(seen)s.",
+                "Google replaced it with the mailbox that logs in. Add %(promised)s to the “Send mail "
+                "as” addresses of that mailbox, or send as %(seen)s.",
                 promised=promised,
                 seen=seen.author,
             )
         )
     return str(
-        _("Your provider put another address in its place. Verify %(promised)s there.", promised=promised)
+        _("Your provider replaced it with another address. Verify %(promised)s there.", promised=promised)
     )
 
 
 def _return_path_row(sent: TestEmail, seen: Observed) -> ComparisonRow:
     promised = sent.return_path.lower()
     if not seen.return_path:
-        note = _("These headers hold no Return-Path.")
+        note = _("These headers do not contain a Return-Path, the address for bounces.")
         return ComparisonRow(_("Return-Path"), promised or "–", "–", None, note)
     if not promised or seen.return_path == promised:
         same = True if promised else None
         return ComparisonRow(_("Return-Path"), promised or "–", seen.return_path, same)
-    note = _("Your provider put its own in place, so that bounces reach it. That is usual.")
+    note = _("Your provider uses its own address, so that bounces reach it. This is normal.")
     return ComparisonRow(_("Return-Path"), promised, seen.return_path, None, note)
 
 
@@ -233,7 +241,7 @@ def _method_row(method: str, seen: Seen, author_domain: str, *, is_known: bool) 
     title = _METHOD_TITLES[method]
     promised = _("pass for %(domain)s", domain=author_domain)
     if not seen.result:
-        note = _("The receiver wrote no result.") if is_known else _("Not known.")
+        note = _("The receiver did not record a result.") if is_known else _("Unknown.")
         return ComparisonRow(title, promised, "–", None, note)
     text = f"{seen.result} ({seen.domain})" if seen.domain else seen.result
     if seen.result != _PASSED:

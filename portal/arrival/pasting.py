@@ -32,15 +32,15 @@ def store(account_id: int, text: str, *, now: datetime, is_found: bool = False) 
     if not pasted.message_ids or not pasted.first("from"):
         raise HeadersRefused(
             _(
-                "These are no complete headers: there is no Message-ID or no From among them. Copy the source of the email, "
-                "from its first line."
+                "These headers are incomplete: the Message-ID or the From line is missing. Copy the "
+                "source of the email from its first line."
             )
         )
     row = proofs.find_by_headers(account_id, pasted.message_ids, pasted.first(HEADER.lower()))
     if row is None:
         raise HeadersRefused(
             _(
-                "These headers belong to no test email of this account. Send a test email, and paste the headers of that one."
+                "These headers do not belong to a test email of this account. Send a test email and paste its headers."
             )
         )
     author = headers.mailbox(row.sender)

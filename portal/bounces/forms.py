@@ -15,7 +15,7 @@ from .hooks import MAX_KEY_CHARS
 def _plain(_form: Any, field: Any) -> None:
     if not (field.data.isascii() and field.data.isprintable() and " " not in field.data):
         raise ValidationError(
-            _("The key holds a space, a line break or a sign that keys do not have. Copy it again.")
+            _("The key contains a space, a line break or another invalid character. Copy it again.")
         )
 
 

@@ -27,24 +27,24 @@ MEANING_TAGS: Mapping[str, tuple[str, str]] = {
 }
 _TITLES: Mapping[Meaning, str] = {
     Meaning.DELIVERED: lazy_gettext("Delivered to the receiver’s server"),
-    Meaning.DELAYED: lazy_gettext("Delayed; it is tried again"),
-    Meaning.SOFT: lazy_gettext("Bounced: given up"),
+    Meaning.DELAYED: lazy_gettext("Delayed: the provider tries again"),
+    Meaning.SOFT: lazy_gettext("Bounced: the provider stopped trying"),
     Meaning.BLOCKED: lazy_gettext("Bounced: refused by policy or content"),
     Meaning.HARD: lazy_gettext("Bounced: the mailbox does not exist"),
     Meaning.COMPLAINT: lazy_gettext("The recipient called it spam"),
     Meaning.UNSUBSCRIBED: lazy_gettext("The recipient unsubscribed"),
-    Meaning.AUTO_REPLY: lazy_gettext("An automatic reply came"),
-    Meaning.UNKNOWN: lazy_gettext("Something was reported that Signet does not know"),
+    Meaning.AUTO_REPLY: lazy_gettext("An automatic reply arrived"),
+    Meaning.UNKNOWN: lazy_gettext("The provider reported something that Signet does not recognise"),
 }
 _ADVICE: Mapping[Meaning, str] = {
-    Meaning.HARD: lazy_gettext("Your move: ask the affiliate for another address."),
+    Meaning.HARD: lazy_gettext("Ask the affiliate for another address."),
     Meaning.SOFT: lazy_gettext(
-        "The recipient’s move, or that of the recipient’s provider: a mailbox may be full, or a server away."
+        "The recipient or their provider needs to act: the mailbox may be full, or the server unavailable."
     ),
     Meaning.BLOCKED: lazy_gettext(
-        "Your move: look at the page Sending domain. The receiver refuses the sender or the text, not the mailbox."
+        "The receiver refuses the sender or the text, not the mailbox. Check Sending domain."
     ),
-    Meaning.COMPLAINT: lazy_gettext("This recipient gets nothing more. Do not ask them why."),
+    Meaning.COMPLAINT: lazy_gettext("Signet sends this recipient no more emails. Do not ask them why."),
 }
 _SOURCES: Mapping[str, str] = {
     "mailbox": lazy_gettext("your mailbox for bounces"),
@@ -67,7 +67,7 @@ def source_name(source: str) -> str:
 def title(event: BounceEvent | MessageOutcome) -> str:
     """Return what was reported, with its enhanced code or the reply code."""
     if event.meaning is Meaning.UNKNOWN and getattr(event, "kind", "") == NOT_HANDED_OUT:
-        return str(_("The server did not hand out an email of the mailbox"))
+        return str(_("The server did not let Signet read an email in the mailbox"))
     code = event.status or (str(event.reply_code) if event.reply_code else "")
     words = str(_TITLES[event.meaning])
     return f"{words} ({code})" if code and event.meaning is not Meaning.DELIVERED else words

@@ -85,21 +85,23 @@ def _view(adapter: Adapter, hook: BounceHook, former_until: datetime | None, now
 
 def _state(adapter: Adapter, hook: BounceHook, now: datetime) -> tuple[str, str]:
     if adapter.key_name and hook.sealed_key is None:
-        text = _("Events are refused until you have saved the %(key)s below.", key=str(adapter.key_name))
+        text = _("Signet refuses events until you save the %(key)s below.", key=str(adapter.key_name))
         return "warning", text
     if adapter.is_verified_later and not hook.topic:
         return "info", _(
-            "No SNS topic has asked yet to be confirmed. That happens by itself once you subscribe the address."
+            "No SNS topic (Amazon’s channel for events) has asked for confirmation yet. This happens "
+            "automatically once you subscribe the address."
         )
     if hook.last_event_at is None:
-        return "info", _("No event has come yet.")
+        return "info", _("No events received yet.")
     if now - hook.last_event_at > hooks.QUIET_AFTER:
         days = (now - hook.last_event_at).days
         return "warning", _(
-            "No event has come for %(days)d days. Look whether the hook still exists there.", days=days
+            "No events received for %(days)d days. Check that the hook still exists at your provider.",
+            days=days,
         )
     return "success", ngettext(
-        "It works: one event has come.", "It works: %(num)s events have come.", hook.events
+        "It works: one event received.", "It works: %(num)s events received.", hook.events
     )
 
 

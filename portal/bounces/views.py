@@ -37,7 +37,9 @@ def renew(provider: str) -> Any:
         renewed = hooks.renew(current_user.account_id, provider, now=utcnow())
     except hooks.TooManyAddresses:
         flash(
-            _("There is no new address: too many former ones still work. Wait until one of them has ended."),
+            _(
+                "You cannot create a new address: too many former ones still work. Wait until one of them expires."
+            ),
             "danger",
         )
         return redirect(url_for(".index", _anchor=provider), 303)
@@ -45,7 +47,7 @@ def renew(provider: str) -> Any:
         abort(404)
     flash(
         _(
-            "Paste the new address at %(name)s. The former one works for %(days)d days more.",
+            "Paste the new address at %(name)s. The former one works for %(days)d more days.",
             name=ADAPTERS[provider].name,
             days=hooks.FORMER_WORKS.days,
         ),
@@ -62,7 +64,7 @@ def save_key(provider: str) -> Any:
     if not form.validate():
         return _page(refused=(provider, form)), 422
     hooks.save_key(current_user.account_id, provider, form.key.data or "")
-    flash(_("The key is saved. Events count from now on if their signature fits."), "success")
+    flash(_("The key is saved. Signet now accepts events with a valid signature."), "success")
     return redirect(url_for(".index", _anchor=provider), 303)
 
 
@@ -70,7 +72,7 @@ def save_key(provider: str) -> Any:
 def remove(provider: str) -> Any:
     if not hooks.remove(current_user.account_id, provider):
         abort(404)
-    flash(_("The hook is removed. Remove it at %(name)s, too.", name=ADAPTERS[provider].name), "success")
+    flash(_("The hook is deleted. Delete it at %(name)s too.", name=ADAPTERS[provider].name), "success")
     return redirect(url_for(".index"), 303)
 
 
@@ -80,8 +82,8 @@ def decide(breaker_id: int, choice: str) -> Any:
     count = breaker.decide(found, BreakerDecision(choice), now=utcnow())
     if choice == BreakerDecision.SUPPRESS:
         message = ngettext(
-            "One address is not written to from now on.",
-            "%(num)s addresses are not written to from now on.",
+            "Signet no longer writes to one address.",
+            "Signet no longer writes to %(num)s addresses.",
             count,
         )
     else:

@@ -85,9 +85,9 @@ def _lines(report: DomainReport) -> list[str]:
 def _finding_lines(finding: Finding) -> list[str]:
     lines = [f"{finding.title}: {page.SEVERITY_LABELS[finding.severity]}", f"  {finding.sentence}"]
     if finding.source:
-        lines.append(f"  Who says so: {finding.source}.")
+        lines.append(f"  Source: {finding.source}.")
     if finding.action:
-        lines.append(f"  Whose move: {finding.action}")
+        lines.append(f"  Who needs to act: {finding.action}")
     lines += [f"  There now:  {one.name} {one.kind} {one.value}" for one in finding.published]
     for one in finding.recommended:
         lines.append(f"  Paste:      {one.name} {one.kind} {one.value or '(' + one.how + ')'}")

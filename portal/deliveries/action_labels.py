@@ -28,8 +28,8 @@ SPAN_LABELS = {"day": (lazy_gettext("24 hours"), "hour"), "month": (lazy_gettext
 _SEARCHED = {
     SearchField.AUTO: lazy_gettext("Search"),
     SearchField.RECIPIENT: lazy_gettext("Recipient"),
-    SearchField.SUBJECT: lazy_gettext("Words of the subject"),
-    SearchField.ID: lazy_gettext("Queue id or Message-ID"),
+    SearchField.SUBJECT: lazy_gettext("Words in the subject"),
+    SearchField.ID: lazy_gettext("Queue ID or Message-ID"),
 }
 
 
@@ -38,9 +38,11 @@ def filter_chips(filters: Filters) -> list[tuple[str, str, dict[str, str]]]:
     notice = CATALOGUE.get(filters.kind)
     labels = {
         "q": f"{_SEARCHED[filters.by]}: {filters.q}",
-        "status": _("Status: %(value)s", value=STATUS_LABELS[filters.status]) if filters.status else "",
-        "outcome": _("Then: %(value)s", value=MEANING_TAGS[filters.outcome][1]) if filters.outcome else "",
-        "kind": _("Email: %(value)s", value=notice.full_name if notice else filters.kind),
+        "status": _("Status: %(status)s", status=STATUS_LABELS[filters.status]) if filters.status else "",
+        "outcome": _("Afterwards: %(event)s", event=MEANING_TAGS[filters.outcome][1])
+        if filters.outcome
+        else "",
+        "kind": _("Email: %(kind)s", kind=notice.full_name if notice else filters.kind),
         "code": _("Reply code: %(code)s", code=filters.code),
         "version": _("Settings version: %(version)s", version=filters.version),
         "since": _("From %(day)s", day=_day(filters.since)),
@@ -103,37 +105,37 @@ ACTION_LABELS = {
     Action.RETRY: ActionLabels(
         title=lazy_gettext("Try again"),
         will=lazy_gettext(
-            "Those that failed, were cancelled or wait for their next try get a new start and leave as soon as a "
-            "worker is free. What was accepted is left alone, and so are tests and emails whose text was removed."
+            "Emails that failed, were cancelled or are waiting for their next attempt will be retried "
+            "now. Accepted emails, tests and emails whose text was removed stay as they are."
         ),
         confirm=lazy_gettext("Yes, try them again"),
-        changed=lazy_gettext("get a new start"),
+        changed=lazy_gettext("will be retried"),
         none=lazy_gettext(
-            "None of these emails can be tried again: they were accepted, are on hold, or leave at once anyway."
+            "You cannot retry any of these emails: they were accepted, are on hold, or are about to be sent."
         ),
-        done_one=lazy_gettext("It is tried again as soon as a worker is free."),
+        done_one=lazy_gettext("Signet will try again shortly."),
     ),
     Action.CANCEL: ActionLabels(
         title=lazy_gettext("Cancel"),
         will=lazy_gettext(
-            "Those that wait or are on hold will never leave. What is being sent at this moment, or was sent, is left "
-            "alone. A cancelled email can be tried again later."
+            "Emails that are waiting or on hold will not be sent. Emails that were sent or are being "
+            "sent at this moment stay as they are. You can retry a cancelled email later."
         ),
         confirm=lazy_gettext("Yes, cancel them"),
         changed=lazy_gettext("were cancelled"),
-        none=lazy_gettext("None of these emails can be cancelled: none of them waits."),
-        done_one=lazy_gettext("It is cancelled and will not leave."),
+        none=lazy_gettext("You cannot cancel any of these emails: none of them is waiting."),
+        done_one=lazy_gettext("The email is cancelled and will not be sent."),
         tone="danger",
     ),
     Action.RELEASE: ActionLabels(
-        title=lazy_gettext("Release what is on hold"),
+        title=lazy_gettext("Release emails on hold"),
         will=lazy_gettext(
-            "The whole queue moves again at once: every email on hold is tried with the settings as they are. If these "
-            "still do not work, the emails are put on hold again. Nothing is lost."
+            "Signet tries every email on hold now with your current settings. If these do not work, "
+            "Signet puts the emails on hold again. No email is lost."
         ),
         confirm=lazy_gettext("Yes, release them"),
         changed=lazy_gettext("were released"),
-        none=lazy_gettext("Nothing is on hold."),
-        done_one=lazy_gettext("It is released."),
+        none=lazy_gettext("No email is on hold."),
+        done_one=lazy_gettext("The email is released."),
     ),
 }

@@ -81,7 +81,7 @@ class Filters:
             if args.get(name, "").strip() and getattr(self, name) is None
         }
         if self.since and self.until and self.until < self.since:
-            wrong["until"] = _("This day is before the first one, so no email can match.")
+            wrong["until"] = _("This date is before the start date, so no email can match.")
         return wrong
 
     def query(self) -> dict[str, Any]:

@@ -31,19 +31,19 @@ class RetentionForm(PortalForm):
     """How long messages are kept."""
 
     body_days = _Days(
-        lazy_gettext("Keep what emails say for"),
+        lazy_gettext("Keep the content of emails for"),
         [InputRequired(_RANGE), NumberRange(MIN_DAYS, MAX_DAYS, _RANGE)],
-        description=lazy_gettext("Then their text and the conversations with servers are removed."),
+        description=lazy_gettext("After that, Signet deletes their text and the exchanges with servers."),
     )
     row_days = _Days(
-        lazy_gettext("Keep the log itself for"),
+        lazy_gettext("Keep the delivery log for"),
         [InputRequired(_RANGE), NumberRange(MIN_DAYS, MAX_DAYS, _RANGE)],
-        description=lazy_gettext("Then an email disappears from the log altogether."),
+        description=lazy_gettext("After that, Signet deletes an email from the log."),
     )
 
     def validate_row_days(self, field: IntegerField) -> None:
         if self.body_days.data and field.data and field.data < self.body_days.data:
-            raise ValidationError(_("The log is kept at least as long as what emails say."))
+            raise ValidationError(_("The log has to be kept at least as long as the content of emails."))
 
     def chosen(self) -> Retention:
         return Retention(self.body_days.data or MIN_DAYS, self.row_days.data or MIN_DAYS)

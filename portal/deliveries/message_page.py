@@ -43,13 +43,13 @@ _RETRIED_CLASSES = {
     RetryClass.RATE,
 }  # their messages fail when time runs out
 _AMBIGUOUS = lazy_gettext(
-    "The message was handed over completely, but the connection ended before the server’s answer was read. "
-    "So it may hold the message already. A further attempt carries the same Message-ID, by which most "
-    "mailboxes recognise a twin."
+    "Signet sent the whole message, but the connection ended before the server replied. The server may "
+    "already have the message. If Signet tries again, the email has the same Message-ID, a number by "
+    "which most mailboxes recognise a duplicate."
 )
 _INTERRUPTED = lazy_gettext(
-    "The worker stopped in the middle of this attempt. The server may or may not hold the message; the next "
-    "attempt carries the same Message-ID, by which most mailboxes recognise a twin."
+    "Signet was interrupted during this attempt. The server may already have the message. The next "
+    "attempt has the same Message-ID, a number by which most mailboxes recognise a duplicate."
 )
 
 
@@ -148,7 +148,7 @@ def problem(attempt: DeliveryAttempt | None) -> str:
 def _attempt_detail(attempt: DeliveryAttempt) -> AttemptDetail:
     tone, label = OUTCOME_TAGS[attempt.outcome]
     if attempt.ambiguous and attempt.outcome is not Outcome.ACCEPTED:
-        tone, label = "ambiguous", _("Perhaps sent")
+        tone, label = "ambiguous", _("Possibly sent")
     accepted = attempt.outcome is Outcome.ACCEPTED
     return AttemptDetail(
         number=attempt.number,
@@ -173,7 +173,7 @@ def _attempt_detail(attempt: DeliveryAttempt) -> AttemptDetail:
 
 def _through(attempt: DeliveryAttempt) -> str:
     if attempt.version_number is not None:
-        return _("Version %(version_number)s of your settings", version_number=attempt.version_number)
+        return _("Version %(number)s of your settings", number=attempt.version_number)
     return _("The platform’s sender") if attempt.server else ""
 
 
@@ -187,39 +187,42 @@ def _sentence(message: OutboxMessage, last: AttemptDetail | None, queue: Queue |
     """Return where the message stands, in one sentence."""
     match message.status:
         case Status.SENT:
-            by = last.server if last else _("the server")
-            return _("Accepted by %(by)s. From here on, that server delivers it.", by=by)
+            by = last.server if last else _("The server")
+            return _("%(server)s accepted this email and now delivers it.", server=by)
         case Status.SENDING:
-            return _("It is being handed to the server at this moment.")
+            return _("Signet is sending this email to the server now.")
         case Status.FAILED:
             return _failed(message, last)
         case Status.HELD:
-            return _("It waits until your settings work again. Nothing is lost: then it leaves by itself.")
+            return _("This email waits until your settings work again. Then Signet sends it automatically.")
         case Status.QUEUED:
             return _queued(message, last, queue)
     return _(
-        "It will not be sent. %(reason)s", reason=translated(cancellations.find_reason(message.id))
+        "Signet will not send this email. %(reason)s",
+        reason=translated(cancellations.find_reason(message.id)),
     ).strip()
 
 
 def _failed(message: OutboxMessage, last: AttemptDetail | None) -> str:
     if message.forced_version_id is not None or message.is_test:
-        return _("It was not accepted. A test is tried once only; it is not repeated.")
+        return _("The server did not accept this email. Signet sends a test only once.")
     if last is not None and last.tone == "ambiguous":
-        return _("It was given up without a clear answer: the server may hold the message all the same.")
+        return _("Signet stopped trying without a clear reply. The server may still have the message.")
     if last is not None and last.was_retried:
         hours = int(give_up_after().total_seconds() // 3600)
-        return _("It was not accepted within %(hours)s hours, so it is not tried again.", hours=hours)
-    return _("It was refused for good, so it is not tried again.")
+        return _(
+            "No server accepted this email within %(hours)s hours, so Signet does not try again.", hours=hours
+        )
+    return _("The server refused this email permanently, so Signet does not try again.")
 
 
 def _queued(message: OutboxMessage, last: AttemptDetail | None, queue: Queue | None) -> str:
     if last is None:
-        return _("It leaves as soon as a worker is free, normally within seconds.")
+        return _("Signet sends this email shortly, normally within seconds.")
     again = _next_at(message, queue)
     return _(
-        "The last attempt did not succeed; the next one follows at %(format_time)s.",
-        format_time=format_time(again),
+        "The last attempt failed. Signet tries again at %(time)s.",
+        time=format_time(again),
     )
 
 
@@ -242,16 +245,16 @@ def _diagnosis(
 
 
 _OUTCOME_TITLES = {
-    Outcome.STARTED: ("running", lazy_gettext("is under way")),
+    Outcome.STARTED: ("running", lazy_gettext("is in progress")),
     Outcome.ACCEPTED: ("passed", lazy_gettext("was accepted")),
-    Outcome.DEFERRED: ("warning", lazy_gettext("was put off by the server")),
+    Outcome.DEFERRED: ("warning", lazy_gettext("was postponed by the server")),
     Outcome.REJECTED: ("failed", lazy_gettext("was refused")),
     Outcome.HELD: ("warning", lazy_gettext("was stopped by the settings")),
     Outcome.INTERRUPTED: ("warning", lazy_gettext("was interrupted")),
 }
 _CANCELLED_TITLES = {
-    Status.CANCELLED: lazy_gettext("It was cancelled"),
-    Status.SUPPRESSED: lazy_gettext("It was suppressed"),
+    Status.CANCELLED: lazy_gettext("Cancelled"),
+    Status.SUPPRESSED: lazy_gettext("Not sent: the recipient is not written to"),
 }
 
 
@@ -278,7 +281,7 @@ def timeline(
     if event is not None:
         source = presenter.source_labels([event])[event.id]
         found.append(MessageTimelineEntry(event.created_at, "info", str(EVENT_LABELS[event.type]), source))
-    title = _("Another copy was written and queued") if message.copy_of_id else _("It was written and queued")
+    title = _("Copy queued") if message.copy_of_id else _("Queued")
     found.append(MessageTimelineEntry(message.created_at, "envelope", title, message.subject))
     found += [_attempt_entry(attempt) for attempt in attempts]
     found += [
@@ -288,7 +291,7 @@ def timeline(
         for report in reports
     ]
     if message.retries_reset_at is not None:
-        found.append(MessageTimelineEntry(message.retries_reset_at, "info", _("It was given a new start")))
+        found.append(MessageTimelineEntry(message.retries_reset_at, "info", _("Retried")))
     if message.status in _CANCELLED_TITLES and message.settled_at is not None:
         title = _CANCELLED_TITLES[message.status]
         reason = translated(cancellations.find_reason(message.id))
@@ -311,7 +314,7 @@ def _attempt_entry(attempt: DeliveryAttempt) -> MessageTimelineEntry:
     )
     queue_id = plain_text(attempt.queue_id)
     text = ", ".join(
-        part for part in (server, _("queue id %(queue_id)s", queue_id=queue_id) if queue_id else "") if part
+        part for part in (server, _("queue ID %(queue_id)s", queue_id=queue_id) if queue_id else "") if part
     )
     title = _("Attempt %(number)s %(ending)s", number=attempt.number, ending=ending)
     return MessageTimelineEntry(

@@ -38,21 +38,19 @@ MESSAGE_LIMIT = RateLimit("copies-of-message", 5, timedelta(days=1))
 RECIPIENT_LIMIT = RateLimit("copies to a recipient", 10, timedelta(days=1))
 _WHY_SUPPRESSED = {
     SuppressionReason.UNSUBSCRIBED: lazy_gettext("has unsubscribed from emails like this one"),
-    SuppressionReason.COMPLAINED: lazy_gettext(
-        "called one of your emails spam, and is not written to any more"
-    ),
-    SuppressionReason.BY_OWNER: lazy_gettext("is on your list of mailboxes you do not write to"),
+    SuppressionReason.COMPLAINED: lazy_gettext("called one of your emails spam and is no longer written to"),
+    SuppressionReason.BY_OWNER: lazy_gettext("is on your list of addresses that are not written to"),
 }
 _WHY_NOT = {
-    Status.SENDING: lazy_gettext("It is being sent at this moment."),
+    Status.SENDING: lazy_gettext("Signet is sending this email now."),
     Status.SENT: "A server has accepted it. To have it delivered once more, send another copy.",
     Status.HELD: lazy_gettext(
-        "It is on hold with all others until your settings work, or until you release them."
+        "This email is on hold with all others until your settings work or you release them."
     ),
-    Status.FAILED: lazy_gettext("It has failed already."),
-    Status.CANCELLED: lazy_gettext("It was cancelled already."),
-    Status.SUPPRESSED: lazy_gettext("It is suppressed: its recipient is not written to."),
-    Status.QUEUED: lazy_gettext("It leaves as soon as a worker is free anyway."),
+    Status.FAILED: lazy_gettext("This email has already failed."),
+    Status.CANCELLED: lazy_gettext("This email is already cancelled."),
+    Status.SUPPRESSED: lazy_gettext("This email is suppressed: its recipient is not written to."),
+    Status.QUEUED: lazy_gettext("Signet sends this email shortly."),
 }
 
 
@@ -83,9 +81,11 @@ def may_cancel(message: OutboxMessage) -> bool:
 def retry_or_cancel(message: OutboxMessage, action: Action, *, now: datetime) -> str:
     """Retry or cancel a message; return why it cannot be done, or an empty text. Commits."""
     if action is Action.RETRY and not message.text:
-        return _("Its text was removed, so there is nothing left to send.")
+        return _("The text of this email was deleted, so it can no longer be sent.")
     if message.forced_version_id is not None or (action is Action.RETRY and message.is_test):
-        return _("It is a test or a check, which is tried once. Send a new one from Email Preferences.")
+        return _(
+            "This is a test or a check, which Signet sends only once. Send a new one from Email Preferences."
+        )
     retry = action is Action.RETRY
     statuses = admin.RETRYABLE if retry else admin.CANCELLABLE
     selection = MessageSelection(account_id=message.account_id, message_ids=[message.id], statuses=statuses)
@@ -102,19 +102,19 @@ def retry_or_cancel(message: OutboxMessage, action: Action, *, now: datetime) ->
 def why_no_copy(message: OutboxMessage) -> str:
     """Return why no copy of a message can be sent, or an empty text."""
     if message.is_sealed:
-        return _("The portal’s own mail is not sent again.")
+        return _("You cannot resend the portal’s own emails.")
     if message.forced_version_id is not None or message.is_test:
-        return _("It is a test or a check. Send a new one from Email Preferences.")
+        return _("This is a test or a check. Send a new one from Email Preferences.")
     return ""
 
 
 def why_not_rendered_again(message: OutboxMessage) -> str:
     """Return why a message cannot be rendered with today's text, or an empty text."""
     if message.kind not in CATALOGUE:
-        return _("Emails of this kind exist no more.")
+        return _("This kind of email no longer exists.")
     if event_of(message) is None:
-        rest = _("it can only be sent as it was") if message.text else _("it cannot be written anew")
-        return _("What caused it is not on record, so %(rest)s.", rest=rest)
+        rest = _("you can only send it as it was") if message.text else _("Signet cannot write it again")
+        return _("Signet has no record of what caused this email, so %(limit)s.", limit=rest)
     return ""
 
 
@@ -126,7 +126,7 @@ def why_not_to_recipient(message: OutboxMessage) -> str:
         notice and not suppressions.is_suppressed(found.account_id, message.recipient, notice.category)
     ):
         return ""
-    why = _WHY_SUPPRESSED.get(found.reason, _("could not be reached before, and is not written to any more"))
+    why = _WHY_SUPPRESSED.get(found.reason, _("could not be reached before and is no longer written to"))
     return f"{message.recipient} {why}."
 
 
@@ -148,7 +148,7 @@ def send(message: OutboxMessage, owner: Owner, request: ResendRequest, *, now: d
         db.session.rollback()
         raise ResendRefused(
             _(
-                "Too many copies were sent in a short time. Wait an hour, or a day for this email or its recipient."
+                "You sent too many copies in a short time. Wait an hour. For this email or this recipient, wait a day."
             )
         )
     copy = enqueue_row(message.account_id, new, now=now)
@@ -165,7 +165,7 @@ def send(message: OutboxMessage, owner: Owner, request: ResendRequest, *, now: d
 def _why_not_to_owner(message: OutboxMessage) -> str:
     if not links.holds_token(message.kind):
         return ""
-    return _("Its link acts in the affiliate’s name, so it goes to the affiliate alone.")
+    return _("The link in this email acts for the affiliate, so only the affiliate can get a copy.")
 
 
 def _copy_of(message: OutboxMessage, owner: Owner, request: ResendRequest) -> NewMessage:
@@ -182,7 +182,7 @@ def _copy_of(message: OutboxMessage, owner: Owner, request: ResendRequest) -> Ne
 
 def _stored_content(message: OutboxMessage) -> tuple[RenderedEmail, str]:
     if not message.text:
-        raise ResendRefused(_("Its text was removed. It can only be sent with today’s text."))
+        raise ResendRefused(_("The text of this email was deleted. You can only send it with today’s text."))
     mail = RenderedEmail(message.subject, message.text, message.html, is_custom=message.is_custom)
     return mail, message.unsubscribe_url
 
@@ -194,11 +194,9 @@ def _rendered_again(message: OutboxMessage) -> tuple[RenderedEmail, str]:
     try:
         return dispatch.render_again(event, notice, message.recipient, message.recipient_name)
     except UnrenderableText as refused:
-        raise ResendRefused(_("Today’s text cannot be used: %(refused)s", refused=refused)) from None
+        raise ResendRefused(_("You cannot use today’s text: %(reason)s", reason=refused)) from None
     except KeyError:
-        raise ResendRefused(
-            _("Today’s text asks for more than is known of what caused this email.")
-        ) from None
+        raise ResendRefused(_("Today’s text uses values that Signet does not have for this email.")) from None
 
 
 def original_of(message: OutboxMessage) -> OutboxMessage:

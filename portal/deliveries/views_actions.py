@@ -27,7 +27,7 @@ def new_order() -> Any:
     if action is None:
         return abort(404)
     if not scope.message_ids and "all" not in request.args:
-        flash(_("Choose one email or more first."), "warning")
+        flash(_("Select at least one email first."), "warning")
         return redirect(url_for("deliveries.index", **scope.filters.query()), 303)
     count = bulk_actions.preview(current_user.account_id, action, scope)
     return render_template(
@@ -96,7 +96,7 @@ def send_again(message_id: int) -> Any:
         copy = resend.send(message, current_user, resend_request, now=utcnow())
     except resend.ResendRefused as refused:
         return message_page_response(message, str(refused), 422)
-    flash(_("Another copy is on its way. This is its page."), "success")
+    flash(_("The copy is on its way. This is its page."), "success")
     return redirect(url_for("deliveries.show", message_id=copy.id), 303)
 
 

@@ -23,7 +23,7 @@ class SelectorForm(PortalForm):
     """``selectors`` are those of a valid form, and ``domain`` is the one whose signatures count."""
 
     selector = TextAreaField(
-        lazy_gettext("Selector"),
+        lazy_gettext("DKIM selector"),
         validators=[
             required(lazy_gettext("Enter a selector: the part before ._domainkey.")),
             max_length(_MAX_CHARS),
@@ -41,7 +41,9 @@ class SelectorForm(PortalForm):
             return
         selector = text.rstrip(".").lower().partition("._domainkey")[0]
         if not _is_selector(selector):
-            raise ValidationError(_("Enter the part before ._domainkey, such as s1 or 20260301pm."))
+            raise ValidationError(
+                _("Enter the part of the name before ._domainkey, such as s1 or 20260301pm.")
+            )
         self.selectors = (selector,)
 
     def _from_headers(self, text: str) -> tuple[str, ...]:
@@ -53,14 +55,16 @@ class SelectorForm(PortalForm):
         if others:
             raise ValidationError(
                 _(
-                    "These headers hold no signature of %(domain)s, only of %(others)s. A signature of %(domain)s has "
-                    "d=%(domain)s.",
+                    "These headers do not contain a signature of %(domain)s, only of %(others)s. A "
+                    "signature of %(domain)s has d=%(domain)s.",
                     domain=self.domain,
                     others=others,
                 )
             )
         raise ValidationError(
-            _("These headers hold no complete DKIM-Signature. Paste the one with s= and d=, to its end.")
+            _(
+                "These headers do not contain a complete DKIM-Signature. Paste the header with s= and d= to its end."
+            )
         )
 
 

@@ -19,32 +19,32 @@ from .models import DomainChange, DomainCheck, DomainCheckState, DomainStatus
 STATUS_LABELS = {
     DomainStatus.ARRIVES: "in order",
     DomainStatus.AT_RISK: "at risk",
-    DomainStatus.REFUSED: lazy_gettext("many receivers refuse it"),
-    DomainStatus.UNKNOWN: lazy_gettext("could not look"),
+    DomainStatus.REFUSED: lazy_gettext("many receivers refuse your emails"),
+    DomainStatus.UNKNOWN: lazy_gettext("not checked"),
 }
 SEVERITY_LABELS = {
     Severity.OK: "in order",
-    Severity.WARNING: lazy_gettext("to change"),
+    Severity.WARNING: lazy_gettext("needs fixing"),
     Severity.ERROR: "wrong",
-    Severity.UNKNOWN: lazy_gettext("not known"),
+    Severity.UNKNOWN: lazy_gettext("unknown"),
     Severity.INFO: lazy_gettext("nothing to do"),
 }
 VOUCHES_LABELS = {True: "yes", False: "no", None: "unknown"}
 _STATUS_HEADINGS = {
-    DomainStatus.ARRIVES: lazy_gettext("In order"),
+    DomainStatus.ARRIVES: lazy_gettext("No problems"),
     DomainStatus.AT_RISK: lazy_gettext("At risk"),
-    DomainStatus.REFUSED: lazy_gettext("Many receivers refuse it"),
-    DomainStatus.UNKNOWN: lazy_gettext("Could not look"),
+    DomainStatus.REFUSED: lazy_gettext("Many receivers refuse your emails"),
+    DomainStatus.UNKNOWN: lazy_gettext("Not checked"),
 }
 _OPEN_QUESTION = lazy_gettext(
-    "Not known yet"
+    "Unknown so far"
 )  # nothing to change was found, but the owner has to enter something
 _SUBJECT_HINTS = {
-    "mx": lazy_gettext("Does the domain exist, and where do answers go?"),
-    "spf": lazy_gettext("Who may send for the domain."),
-    "return-path": lazy_gettext("Where bounces go; receivers ask this domain for SPF."),
-    "dkim": lazy_gettext("The key that proves who signed a message."),
-    "dmarc": lazy_gettext("What receivers should do when neither proves anything."),
+    "mx": lazy_gettext("Whether the domain exists, and where replies go."),
+    "spf": lazy_gettext("Which servers may send for the domain."),
+    "return-path": lazy_gettext("The domain that bounces go to. Receivers check SPF for this domain."),
+    "dkim": lazy_gettext("The key that proves who signed an email."),
+    "dmarc": lazy_gettext("What receivers should do when neither SPF nor DKIM passes."),
 }
 
 
@@ -76,7 +76,7 @@ class DomainPage:
             return _OPEN_QUESTION
         if self.status is not None:
             return _STATUS_HEADINGS[self.status]
-        return _("Looking") if self.checking else _("Not looked yet")
+        return _("Checking") if self.checking else _("Not checked yet")
 
     @property
     def has_open_question(self) -> bool:
@@ -87,7 +87,7 @@ class DomainPage:
     def announcement(self) -> str:
         """The sentence that screen readers announce when a check begins or ends."""
         if self.checking:
-            return _("Looking at the domain.")
+            return _("Signet is checking the domain.")
         reason = self.result["why"][0] if self.result and self.result["why"] else ""
         return f"{self.heading}. {reason}"
 

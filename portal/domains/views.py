@@ -20,10 +20,10 @@ blueprint = Blueprint("domains", __name__)
 PATH = "/settings/sending-domain"
 _VERSION_PATH = f"{PATH}/versions/<int(max=999999):number>"
 _TOO_MANY_CHECKS = ErrorPage(
-    lazy_gettext("Enough looks for this hour"),
-    lazy_gettext("The DNS is asked by everybody, so each programme may look thirty times an hour."),
+    lazy_gettext("You have checked the domain too often this hour"),
+    lazy_gettext("Each programme can check its domain thirty times an hour."),
     lazy_gettext(
-        "Wait a while. What was found last is on the page Sending domain; changes in the DNS take time to be seen anyway."
+        "Wait a while. You find the last results in Sending domain. Changes in the DNS take time to appear."
     ),
 )
 
@@ -63,7 +63,7 @@ def remove_selector(number: int) -> Any:
         checks.remove_selector(version, request.form.get("selector", ""), now=utcnow())
     except checks.TooManyChecks:
         return error_page(429, page=_TOO_MANY_CHECKS)
-    flash(_("The selector is forgotten."), "success")
+    flash(_("The selector is deleted."), "success")
     return _back(version)
 
 

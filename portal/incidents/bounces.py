@@ -57,11 +57,11 @@ def on_breaker(breaker: BounceBreaker) -> None:
     now = utcnow()
     if breaker.closed_at is None:
         cause = _(
-            "Very many mailboxes at %(domain)s were reported as unknown within an hour. No further one is suppressed "
-            "until you decide.",
+            "Very many mailboxes at %(domain)s were reported as unknown within an hour. Until you "
+            "decide, Signet does not stop writing to any more of them.",
             domain=breaker.domain,
         )
-        fix = _("Open the page Bounces, look at the addresses, and choose whether to keep writing to them.")
+        fix = _("Open Bounces, look at the addresses, and choose whether to keep writing to them.")
         _record(breaker.account_id, _diagnosis(MASS_REFUSALS, cause, fix), breaker.domain, now)
         return
     for incident in lifecycle.open_incidents(breaker.account_id, lock=True):
@@ -76,25 +76,28 @@ def _check_rates(account_id: int, now: datetime) -> None:
         return
     if found.complaint_rate >= figures.COMPLAINT_LIMIT:
         cause = _(
-            "%(rate)s of your delivered emails of the last %(days)d days were called spam. Google and Yahoo ask for fewer "
-            "than %(limit)s.",
+            "Recipients called %(rate)s of your emails delivered in the last %(days)d days spam. Google "
+            "and Yahoo ask for less than %(limit)s.",
             rate=figures.percent(found.complaint_rate),
             days=RATE_DAYS,
             limit=figures.percent(figures.COMPLAINT_LIMIT),
         )
         fix = _(
-            "Write only to people who asked for it, and less often: many receivers will soon refuse your emails."
+            "Write only to people who asked for your emails, and write less often. Otherwise many "
+            "receivers may soon refuse your emails."
         )
         _record(account_id, _diagnosis(COMPLAINTS, cause, fix), "", now)
     if found.bounce_rate >= figures.BOUNCE_LIMIT:
         cause = _(
-            "%(rate)s of your emails of the last %(days)d days bounced. Amazon reviews senders from %(limit)s on, and others "
-            "do likewise.",
+            "%(rate)s of your emails in the last %(days)d days bounced. Amazon reviews senders at "
+            "%(limit)s or more, and other providers do the same.",
             rate=figures.percent(found.bounce_rate),
             days=RATE_DAYS,
             limit=figures.percent(figures.BOUNCE_LIMIT),
         )
-        fix = _("Look at the bounced emails in the delivery log: where do these addresses come from?")
+        fix = _(
+            "Look at the bounced emails in the delivery log and find out where these addresses come from."
+        )
         _record(account_id, _diagnosis(UNKNOWN_RATE, cause, fix), "", now)
 
 
@@ -108,8 +111,11 @@ def _check_blocks(account_id: int, domain: str, reason: str, now: datetime) -> N
     )
     if (db.session.scalar(blocked) or 0) < BLOCKED_MESSAGES:
         return
-    cause = _("%(domain)s blocks your emails by policy, reputation or content.", domain=domain)
-    fix = _("Open the page Sending domain, add what is missing there, and read the receiver’s words below.")
+    cause = _(
+        "%(domain)s blocks your emails because of its policy, your reputation or their content.",
+        domain=domain,
+    )
+    fix = _("Open Sending domain and add what is missing. The receiver’s reply below states the reason.")
     _record(account_id, _diagnosis(BLOCKED, cause, fix), domain, now, reason)
 
 

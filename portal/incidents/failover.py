@@ -42,18 +42,18 @@ def start(account_id: int, *, now: datetime) -> None:
     """
     if not current_config().platform.server:
         raise FailoverUnavailable(
-            _("This portal has no sender of its own, so emails can only wait for your server.")
+            _("This portal has no platform’s sender, so emails can only wait for your server.")
         )
     if db.session.get_one(Account, account_id).approved_at is None:
         db.session.rollback()
         raise FailoverUnavailable(
-            _("Your account is not approved yet, so the platform’s sender does not stand in for your server.")
+            _("Your account is not approved yet, so the platform’s sender does not replace your server.")
         )
     get_queue(account_id, lock=True)
     version = live_version(account_id)
     if version is None or version.failover_since is not None:
         db.session.rollback()
-        raise FailoverUnavailable(_("Your emails leave through the platform already."))
+        raise FailoverUnavailable(_("The platform already sends your emails."))
     version.failover_since = now
     for incident in _of_version(version, lifecycle.open_incidents(account_id)):
         lifecycle.add_timeline_entry(incident, TimelineKind.FAILOVER, now=now)

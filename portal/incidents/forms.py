@@ -19,7 +19,7 @@ from .models import OnFailure
 _ACTIONS = [
     SelectChoice(OnFailure.WAIT.value, lazy_gettext("Wait and try again")),
     SelectChoice(OnFailure.PLATFORM.value, lazy_gettext("Send through the platform after a while")),
-    SelectChoice(OnFailure.STOP.value, lazy_gettext("Stop until I say so")),
+    SelectChoice(OnFailure.STOP.value, lazy_gettext("Stop until I restart sending")),
 ]
 _MAX_LIMIT = 10_000_000  # emails
 _MAX_DIGITS = 11
@@ -73,7 +73,7 @@ class FailureForm(PortalForm):
 
     def validate_action(self, field: Any) -> None:
         if field.data not in {choice.value for choice in _ACTIONS}:
-            raise ValidationError(_("Choose what shall happen."))
+            raise ValidationError(_("Choose what to do."))
 
     @property
     def chosen(self) -> tuple[OnFailure, int]:
@@ -118,7 +118,7 @@ class HeldMailForm(PortalForm):
 
     def validate_hours(self, field: Any) -> None:
         if parse_age(field.data) is None:
-            raise ValidationError(_("Choose how old is too old."))
+            raise ValidationError(_("Choose an age."))
 
 
 def parse_age(typed: str | None) -> int | None:

@@ -36,11 +36,11 @@ KIND_LABELS = {
     IncidentKind.MAILBOX: lazy_gettext("Mailbox for bounces"),
 }
 _TIMELINE_TEXTS = {
-    TimelineKind.OPENED: lazy_gettext("It began."),
-    TimelineKind.REOPENED: lazy_gettext("It came back."),
-    TimelineKind.FAILOVER: lazy_gettext("Emails leave through the platform’s server from now on."),
-    TimelineKind.FAILBACK: lazy_gettext("Emails leave through your own server again."),
-    TimelineKind.STOPPED: lazy_gettext("Nothing is tried by itself any more, as you chose."),
+    TimelineKind.OPENED: lazy_gettext("Incident started."),
+    TimelineKind.REOPENED: lazy_gettext("Incident returned."),
+    TimelineKind.FAILOVER: lazy_gettext("The platform’s server took over sending."),
+    TimelineKind.FAILBACK: lazy_gettext("Your own server sends emails again."),
+    TimelineKind.STOPPED: lazy_gettext("Automatic attempts stopped, as you chose."),
 }
 _LISTED_MESSAGES = 20  # on an incident's page
 _LISTED_EVENTS = 100
@@ -155,17 +155,17 @@ def _entry(event: IncidentEvent) -> IncidentTimelineEntry:
     match event.kind:
         case TimelineKind.ENDED:
             return IncidentTimelineEntry(
-                event.at, presenter.END_LABELS.get(EndReason(event.text), _("It is over.")), "passed"
+                event.at, presenter.END_LABELS.get(EndReason(event.text), _("Incident over.")), "passed"
             )
         case TimelineKind.ALERTED:
             began = event.text == "opened"
-            text = _("You were told of its beginning.") if began else _("You were told of its end.")
+            text = _("We alerted you that it started.") if began else _("We told you that it is over.")
             return IncidentTimelineEntry(event.at, text, "info")
         case TimelineKind.NOT_ALERTED:
             return IncidentTimelineEntry(event.at, event.text, "warning")
         case TimelineKind.RELEASED:
             return IncidentTimelineEntry(
-                event.at, _("You released the queue, with %(emails)s.", emails=_emails(event.text)), "info"
+                event.at, _("You released %(emails)s.", emails=_emails(event.text)), "info"
             )
         case TimelineKind.DISCARDED:
             return IncidentTimelineEntry(

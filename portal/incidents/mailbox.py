@@ -39,9 +39,10 @@ def on_mailbox_state(mailbox: BounceMailbox, state: MailboxState, now: datetime)
 
 
 def _failure(mailbox: BounceMailbox) -> Failure:
-    cause = _("The mailbox for bounces cannot be read, so bounces that it holds are not noticed.")
+    cause = _("Signet cannot read the mailbox for bounces, so it misses the bounces in it.")
     fix = _(
-        "Open Settings, Bounces, Mailbox for bounces. Correct there what is wrong, or choose Read now once the server is back."
+        "Open Settings, Bounces, Mailbox for bounces. Correct the settings there, or choose Read now "
+        "when the server works again."
     )
     diagnosis = {
         "code": UNREADABLE,

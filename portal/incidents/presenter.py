@@ -18,42 +18,44 @@ if TYPE_CHECKING:
 
 END_LABELS = {
     EndReason.FLOWS: lazy_gettext(
-        "The server accepts emails again; those that waited have left or are leaving now."
+        "The server accepts emails again. Emails that waited have been sent or are being sent now."
     ),
-    EndReason.PROVED: lazy_gettext("The server lets us in again, as a log-in without sending proved."),
-    EndReason.REPLACED: lazy_gettext("Other settings, which work, have taken over."),
-    EndReason.OVER: lazy_gettext("It ended by itself."),
+    EndReason.PROVED: lazy_gettext(
+        "The server accepts our log-in again. We tested this without sending an email."
+    ),
+    EndReason.REPLACED: lazy_gettext("Newer settings work and are now live."),
+    EndReason.OVER: lazy_gettext("It ended without your help."),
     EndReason.DECIDED: lazy_gettext("You have decided what happens to these addresses."),
-    EndReason.READABLE: lazy_gettext("The mailbox for bounces is read again."),
-    EndReason.REMOVED: lazy_gettext("The mailbox for bounces was removed, so it is not read any more."),
+    EndReason.READABLE: lazy_gettext("Signet reads the mailbox for bounces again."),
+    EndReason.REMOVED: lazy_gettext("The mailbox for bounces was removed, so Signet no longer reads it."),
 }
 _WORD = re.compile(r"[^\s<>()\"',;]+")
 _NOTHING_LOST = lazy_gettext(
-    "Nothing is lost: emails that wait leave by themselves as soon as sending works again."
+    "No email is lost: Signet sends waiting emails automatically once sending works again."
 )
 _NO_MOVE = lazy_gettext("It is not clear yet who can fix this.")
 _MEANWHILE = {
     IncidentKind.SENDING: _NOTHING_LOST,
-    IncidentKind.RECIPIENTS: lazy_gettext("Each refused email stands in the delivery log with its reason."),
+    IncidentKind.RECIPIENTS: lazy_gettext("The delivery log shows each refused email with the reason."),
     IncidentKind.DEADLINE: lazy_gettext("This does not stop emails yet."),
-    IncidentKind.DOMAIN: lazy_gettext("This does not stop emails from leaving, but they may not arrive."),
+    IncidentKind.DOMAIN: lazy_gettext("Emails are still sent, but they may not arrive."),
     IncidentKind.WORKER: _NOTHING_LOST,
     IncidentKind.SIGN_UPS: lazy_gettext("Your affiliates and your emails are not affected."),
     IncidentKind.MAILBOX: lazy_gettext(
-        "This does not stop emails. Bounces stay in the mailbox and are read afterwards."
+        "This does not stop emails. Bounces stay in the mailbox, and Signet reads them later."
     ),
     IncidentKind.BOUNCES: lazy_gettext(
-        "This does not stop emails. The delivery log shows what became of each."
+        "This does not stop emails. The delivery log shows what happened to each."
     ),
 }
 _PAST_TITLES = {
     IncidentKind.RECIPIENTS: lazy_gettext("very many emails were refused"),
-    IncidentKind.DEADLINE: lazy_gettext("something was about to end"),
-    IncidentKind.DOMAIN: lazy_gettext("your domain’s records had become worse"),
-    IncidentKind.WORKER: lazy_gettext("no email could leave for a while"),
-    IncidentKind.BOUNCES: lazy_gettext("too many emails came back"),
+    IncidentKind.DEADLINE: lazy_gettext("a deadline was close"),
+    IncidentKind.DOMAIN: lazy_gettext("your domain’s DNS records had a new problem"),
+    IncidentKind.WORKER: lazy_gettext("no emails could be sent for a while"),
+    IncidentKind.BOUNCES: lazy_gettext("too many emails bounced"),
     IncidentKind.SIGN_UPS: lazy_gettext("very many people signed up at once"),
-    IncidentKind.MAILBOX: lazy_gettext("your mailbox for bounces was not read"),
+    IncidentKind.MAILBOX: lazy_gettext("your mailbox for bounces could not be read"),
 }
 
 
@@ -98,24 +100,24 @@ def title(incident: Incident, waiting: int) -> str:
     """Return the title of an open incident: its effect on the emails."""
     match incident.kind:
         case IncidentKind.SENDING if waiting:
-            return ngettext("%(num)s email waits", "%(num)s emails wait", waiting)
+            return ngettext("%(num)s email is waiting", "%(num)s emails are waiting", waiting)
         case IncidentKind.SENDING if incident.blocks_queue:
             return _("your mail server refuses to send")
         case IncidentKind.SENDING:
-            return _("your mail server is in trouble")
+            return _("your mail server has a problem")
         case IncidentKind.RECIPIENTS:
             return _("very many emails are refused")
         case IncidentKind.DEADLINE:
-            return _("something ends soon")
+            return _("a deadline is close")
         case IncidentKind.DOMAIN:
-            return _("your domain’s records became worse")
+            return _("your domain’s DNS records have a new problem")
         case IncidentKind.BOUNCES:
-            return str(_("too many emails come back"))
+            return str(_("too many emails bounce"))
         case IncidentKind.SIGN_UPS:
             return str(_("very many people sign up at once"))
         case IncidentKind.MAILBOX:
-            return str(_("your mailbox for bounces is not read"))
-    return _("no email could leave for a while")
+            return str(_("your mailbox for bounces cannot be read"))
+    return _("no emails could be sent for a while")
 
 
 def past_title(incident: Incident) -> str:
@@ -124,7 +126,7 @@ def past_title(incident: Incident) -> str:
         return (
             _("your mail server refused to send")
             if incident.blocks_queue
-            else _("your mail server was in trouble")
+            else _("your mail server had a problem")
         )
     return str(_PAST_TITLES[incident.kind])
 

@@ -25,24 +25,24 @@ def on_limit(account_id: int, limit: Limit, now: datetime) -> None:
     ):  # it is stored in English, whatever the language of the form, and translated where it is shown
         if limit is Limit.AT_ONCE:
             cause = _(
-                "Sign-ups come from many networks at once, so your sign-up form is slow for an hour: each person waits half a "
-                "minute, and more than usual are asked to come back later."
+                "Sign-ups come from many networks at once, so your sign-up form is slow for an hour. "
+                "Each person waits half a minute, and more people than usual have to come back later."
             )
             fixes = [
+                _("Check the names and addresses of your newest affiliates: do they look real?"),
                 _(
-                    "Look at your newest affiliates: do their names and addresses look like people who know you?"
-                ),
-                _(
-                    "If you expect so many, raise the limit under Programme settings. The form is as fast as before at once."
+                    "If you expect so many sign-ups, raise the limit under Programme settings. The form "
+                    "is then as fast as before."
                 ),
             ]
         else:
             cause = _("More people than your limit allows wanted to sign up from one network within an hour.")
             fixes = [
                 _(
-                    "If they are at a fair, in a class or in an office, raise the limit under Programme settings."
+                    "If they share a network, such as at a trade fair, in a class or in an office, "
+                    "raise the limit under Programme settings."
                 ),
-                _("If you expect no such group, leave it: the limit keeps robots out."),
+                _("If you do not expect such a group, keep the limit: it keeps bots out."),
             ]
     diagnosis = {
         "code": limit.value,

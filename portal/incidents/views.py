@@ -79,9 +79,9 @@ def waiting() -> Any:
 def release() -> Any:
     count = held_mail.release(current_user.account_id, now=utcnow())
     flash(
-        _("The queue moves again.")
+        _("You released the waiting emails.")
         + " "
-        + ngettext("%(num)s email waited in it.", "%(num)s emails waited in it.", count),
+        + ngettext("%(num)s email is being sent.", "%(num)s emails are being sent.", count),
         "success",
     )
     return redirect(url_for(".waiting"), 303)
@@ -99,11 +99,11 @@ def discard() -> Any:
         release_rest="release" in request.form,
         now=utcnow(),
     )
-    rest = " " + _("The others may leave now.") if "release" in request.form else ""
+    rest = " " + _("You released the others.") if "release" in request.form else ""
     flash(
         ngettext(
-            "%(num)s email is discarded; it says so in the delivery log.",
-            "%(num)s emails are discarded; each says so in the delivery log.",
+            "%(num)s email is discarded. You find it in the delivery log as cancelled.",
+            "%(num)s emails are discarded. You find them in the delivery log as cancelled.",
             count,
         )
         + rest,
@@ -116,7 +116,7 @@ def discard() -> Any:
 def platform() -> Any:
     flash_result(
         lambda: failover.start(current_user.account_id, now=utcnow()),
-        _("Your emails leave through the platform’s server now, with replies to you."),
+        _("The platform’s server now sends your emails. Replies go to you."),
         unless=failover.FailoverUnavailable,
     )
     return redirect(url_for(".waiting"), 303)
@@ -125,7 +125,7 @@ def platform() -> Any:
 @blueprint.post("/waiting/own")
 def own() -> Any:
     if failover.end_manually(current_user.account_id, now=utcnow()):
-        flash(_("Your emails go through your own server again."), "success")
+        flash(_("Your own server sends your emails again."), "success")
     return redirect(url_for(".waiting"), 303)
 
 

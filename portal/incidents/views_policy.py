@@ -45,9 +45,9 @@ def alerts_by_mail(state: str) -> Any:
 def message_events(state: str) -> Any:
     policy.set_message_events(current_user.account_id, on=state == "on")
     flash(
-        _("Events about emails are posted from now on.")
+        _("The webhook now also gets events about emails.")
         if state == "on"
-        else _("Only events about incidents are posted from now on."),
+        else _("The webhook now gets only events about incidents."),
         "success",
     )
     return redirect(url_for(".alerts", _anchor="hook-title"), 303)
@@ -75,7 +75,7 @@ def renew_secret() -> Any:
 @blueprint.post("/alerts/webhook/stop")
 def remove_webhook() -> Any:
     policy.remove_webhook(current_user.account_id)
-    flash(_("Nothing is posted any more; address and secret are forgotten."), "success")
+    flash(_("The webhook is off. Signet has deleted its address and secret."), "success")
     return redirect(url_for(".alerts"), 303)
 
 
@@ -102,7 +102,7 @@ def save_failure() -> Any:
     if not form.validate():
         return _failure(form, refused=True), 422
     policy.set_failure_action(current_user.account_id, *form.chosen)
-    flash(_("Saved. It counts from the next failure on."), "success")
+    flash(_("Saved. This applies from the next incident."), "success")
     return redirect(url_for(".failure"), 303)
 
 
@@ -122,7 +122,7 @@ def save_limits() -> Any:
     if not form.validate():
         return _limits(form, refused=True), 422
     policy.save_limits(current_user.account_id, *form.chosen)
-    flash(_("The limits are saved and hold from the next email on."), "success")
+    flash(_("The limits are saved and apply from the next email."), "success")
     return redirect(url_for(".limits"), 303)
 
 

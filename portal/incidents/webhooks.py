@@ -75,7 +75,7 @@ def send_test(account_id: int, *, now: datetime) -> None:
         raise CannotSendTest(_("Save an address first."))
     if not rate_limit.consume(TEST_LIMIT, account_id, now=now):
         db.session.rollback()
-        raise CannotSendTest(_("Ten tests were sent within an hour. Wait a while."))
+        raise CannotSendTest(_("You sent ten tests within an hour. Wait a while."))
     payload = {"sentence": "This is a test of your webhook. Nothing is wrong."}
     enqueue(account_id, f"test:{secrets.token_hex(8)}", "test", payload, now=now)
     db.session.commit()

@@ -150,13 +150,13 @@ def finish(owner: LoggedIn, issuer: str, answer: Mapping[str, str], *, now: date
     returned_by = answer.get("iss")  # RFC 9207, where the issuer sends it
     if returned_by is not None and not issuers.is_issuer(way, returned_by):
         raise ConsentFailed(
-            _("The answer came from another issuer than the one you went to. Connect once more."), attempt
+            _("The reply came from a different provider than the one you chose. Connect again."), attempt
         )
     if answer.get("error"):
         raise ConsentFailed(_refusal(answer["error"], way.name), attempt)
     if not answer.get("code"):
         raise ConsentFailed(
-            _("%(name)s sent no answer that can be used. Connect once more.", name=way.name), attempt
+            _("%(name)s sent a reply that Signet cannot use. Connect again.", name=way.name), attempt
         )
     return _redeem(attempt, answer["code"], now)
 
@@ -166,17 +166,19 @@ def _use(owner: LoggedIn, issuer: str, state: str, now: datetime) -> OAuthAttemp
     attempt = db.session.scalar(select(OAuthAttempt).where(OAuthAttempt.state_hash == hash_token(state)))
     known = attempt is not None and issuers.WAYS[attempt.way].issuer == issuer
     if attempt is None or not known:
-        raise ConsentFailed(_("This answer belongs to no connection that was begun here. Connect once more."))
+        raise ConsentFailed(
+            _("This reply does not belong to a connection that you started here. Connect again.")
+        )
     if attempt.account_id != owner.account_id or attempt.owner_id != owner.id:
         raise ConsentFailed(
-            _("This connection was begun by another account. Log in to that one, and connect once more.")
+            _("You started this connection in another account. Log in to that account and connect again.")
         )
     if attempt.session_id != owner.session_id:
         raise ConsentFailed(
-            _("This connection was begun in another browser or before you logged in. Connect once more.")
+            _("You started this connection in another browser or before you logged in. Connect again.")
         )
     if attempt.created_at < now - _VALID_FOR:
-        raise ConsentFailed(_("This took more than ten minutes. Connect once more."), attempt)
+        raise ConsentFailed(_("This took more than ten minutes. Connect again."), attempt)
     sealed = attempt.sealed
     used = db.session.execute(
         update(OAuthAttempt)
@@ -189,7 +191,7 @@ def _use(owner: LoggedIn, issuer: str, state: str, now: datetime) -> OAuthAttemp
         if _was_connected(attempt):
             raise AlreadyConnected
         raise ConsentFailed(
-            _("This answer was used already. If no connection was made, connect once more."), attempt
+            _("This reply has already been used. If the mailbox is not connected, connect again."), attempt
         )
     db.session.commit()
     db.session.refresh(attempt)
@@ -215,7 +217,9 @@ def _redeem(attempt: OAuthAttempt, code: str, now: datetime) -> OAuthGrant:
     try:
         secrets = json.loads(vault().open(attempt.sealed, attempt_binding(attempt)))
     except DecryptionError:
-        raise ConsentFailed(_("The portal's key changed meanwhile. Connect once more."), attempt) from None
+        raise ConsentFailed(
+            _("The portal's encryption key changed in the meantime. Connect again."), attempt
+        ) from None
     client_secret = secrets["client_secret"] or issuers.operators_secret(way.issuer, attempt.client_id)
     fields = {
         "grant_type": "authorization_code",
@@ -248,20 +252,20 @@ def _grant(attempt: OAuthAttempt, answer: TokenAnswer, client_secret: str, now: 
     way = issuers.WAYS[attempt.way]
     if answer.scope and way.needed_scope.lower() not in answer.scope.lower().split():
         sentence = _(
-            "The permission to send was not given. Connect once more, and leave every box ticked on %(name)s's page.",
+            "You did not give permission to send. Connect again, and leave every box ticked on %(name)s's page.",
             name=way.name,
         )
         if way.purpose is Purpose.READ:
             sentence = _(
-                "The permission to read the mailbox was not given. Connect once more, and leave every box ticked on "
-                "%(name)s's page.",
+                "You did not give permission to read the mailbox. Connect again, and leave every box "
+                "ticked on %(name)s's page.",
                 name=way.name,
             )
         raise ConsentFailed(sentence, attempt)
     if not answer.refresh_token:
         sentence = _(
-            "%(name)s gave a permission for one hour only. Connect once more; if this returns, remove this app from the "
-            "account's security page first.",
+            "%(name)s gave permission for only one hour. Connect again. If this happens again, first "
+            "remove this app on the security page of your account there.",
             name=way.name,
         )
         raise ConsentFailed(sentence, attempt)
@@ -274,19 +278,20 @@ def _grant(attempt: OAuthAttempt, answer: TokenAnswer, client_secret: str, now: 
             now=now,
         )
     except InvalidIdToken as invalid:
-        sentence = _("%(name)s did not prove who consented. Connect once more.", name=way.name)
+        sentence = _("%(name)s did not confirm who gave the permission. Connect again.", name=way.name)
         if str(invalid) == "time":
             sentence = _(
-                "The clocks of this portal and of %(name)s differ by more than two minutes. The operator of this portal "
-                "has to set its clock; then connect once more.",
+                "The clocks of this portal and of %(name)s differ by more than two minutes. Ask the "
+                "operator of this portal to set its clock, then connect again.",
                 name=way.name,
             )
         raise ConsentFailed(sentence, attempt) from None
     same = identity.mailbox.casefold() == attempt.mailbox.casefold()
     if not same and not attempt.is_shared:
         sentence = _(
-            "You signed in as %(chosen)s, but entered %(wished)s. Connect once more and choose %(wished)s there, or enter "
-            "%(chosen)s here. If both are right, tick that another person signs in.",
+            "You signed in as %(chosen)s, but entered %(wished)s. Connect again and choose %(wished)s "
+            "there, or enter %(chosen)s here. If another person signs in for this mailbox, tick that "
+            "box.",
             chosen=identity.mailbox or _("another account"),
             wished=attempt.mailbox,
         )
@@ -310,15 +315,15 @@ def _grant(attempt: OAuthAttempt, answer: TokenAnswer, client_secret: str, now: 
 
 def _refusal(error: str, name: str) -> str:
     if error == "access_denied":
-        sentence = _("You did not give the permission at %(name)s, so nothing was connected.", name=name)
+        sentence = _("You did not give permission at %(name)s, so the mailbox is not connected.", name=name)
     elif error in {"consent_required", "admin_policy_enforced", "org_internal"}:
         sentence = _(
-            "An administrator has to allow this app at %(name)s first. Ask them, then connect once more.",
+            "An administrator has to allow this app at %(name)s first. Ask them, then connect again.",
             name=name,
         )
     else:
         sentence = _(
-            "%(name)s gave no permission. Compare the client with the steps, and connect once more.",
+            "%(name)s did not give permission. Compare your client’s settings with the steps, then connect again.",
             name=name,
         )
     return str(sentence)

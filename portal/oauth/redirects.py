@@ -66,24 +66,25 @@ def problem(issuer: str, opened_at: str) -> str:
             better = f"http://localhost:{port}" if port else "http://localhost"
             return str(
                 _(
-                    "%(name)s does not register this redirect address: on your own machine it takes localhost only. "
-                    "Start the portal with SIGNET_BASE_URL=%(better)s, and open that address.",
+                    "%(name)s does not accept this redirect address. On your own machine it accepts "
+                    "only localhost. Start the portal with SIGNET_BASE_URL=%(better)s, and open that "
+                    "address.",
                     name=name,
                     better=better,
                 )
             )
         return str(
             _(
-                "%(name)s does not register this redirect address: it wants a public host name. The operator of this "
-                "portal sets it in SIGNET_BASE_URL.",
+                "%(name)s does not accept this redirect address. It needs a public host name. The "
+                "operator of this portal sets it in SIGNET_BASE_URL.",
                 name=name,
             )
         )
     if opened_at != config.host_name:
         return str(
             _(
-                "You opened this portal at %(here)s, but will come back to %(there)s, where you are not logged in. Open "
-                "%(base)s and connect there.",
+                "You opened this portal at %(here)s, but you would return to %(there)s, where you are "
+                "not logged in. Open %(base)s and connect there.",
                 here=opened_at,
                 there=config.host_name,
                 base=config.base_url,

@@ -59,9 +59,9 @@ def read_key(text: str) -> ServiceAccountKey:
     if kind != "service_account":
         if "web" in values or "installed" in values:
             raise InvalidKey(
-                _("This is the file of an OAuth client. Make a key of a service account instead.")
+                _("This is the file of an OAuth client. Create a key of a service account instead.")
             )
-        raise InvalidKey(_("This is no key of a service account: its “type” is not “service_account”."))
+        raise InvalidKey(_("This is not a key of a service account: its “type” is not “service_account”."))
     found = {}
     for name in ("client_email", "client_id", "private_key_id", "private_key"):
         value = values.get(name)
@@ -71,9 +71,9 @@ def read_key(text: str) -> ServiceAccountKey:
     try:
         email = parse_mailbox(found["client_email"])
     except MailboxError:
-        raise InvalidKey(_("The key file names no service account in “client_email”.")) from None
+        raise InvalidKey(_("The key file has no service account in “client_email”.")) from None
     if not found["client_id"].isdigit() or len(found["client_id"]) > 40:
-        raise InvalidKey(_("The key file names no client ID: “client_id” has to be a number."))
+        raise InvalidKey(_("The key file has no client ID: “client_id” must be a number."))
     _check_private_key(found["private_key"])
     return ServiceAccountKey(
         str(email), found["client_id"], found["private_key_id"][:100], found["private_key"]
@@ -96,13 +96,13 @@ def sign_request(key: ServiceAccountKey, *, mailbox: str, scope: str, audience: 
 
 def _parse(text: str) -> dict[str, Any]:
     if len(text) > MAX_KEY_CHARS:
-        raise InvalidKey(_("This is far longer than a key file."))
+        raise InvalidKey(_("This is too long for a key file."))
     try:
         values = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
-        raise InvalidKey(_("This is no key file. Use the whole JSON file that Google gave you."))
+        raise InvalidKey(_("This is not a key file. Use the whole JSON file from Google."))
     return values
 
 

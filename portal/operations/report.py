@@ -39,14 +39,14 @@ class OutboxReport:
         """One sentence for each problem that only the operator can fix."""
         sentences = []
         if not self.overview.at_work:
-            sentences.append(_("No worker is running, so no email leaves."))
+            sentences.append(_("No worker is running, so no emails are sent."))
         for one in self.overview.stopped:
             if one.diagnosis.get("whose_move") == "operator":
                 sentences.append(
                     _(
-                        "The emails of %(name)s are on hold: %(hold_cause)s",
+                        "The emails of %(name)s are on hold: %(reason)s",
                         name=self.name(one.account_id),
-                        hold_cause=hold_cause(one),
+                        reason=hold_cause(one),
                     )
                 )
         return sentences

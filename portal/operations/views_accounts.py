@@ -65,7 +65,9 @@ def suspend(account_id: int) -> ResponseReturnValue:
 def resume(account_id: int) -> ResponseReturnValue:
     slug = _slug_or_404(account_id)
     if standing.resume(account_id):
-        flash(_("%(account)s sends again. Its waiting emails leave now.", account=slug), "success")
+        flash(
+            _("%(account)s sends again. Signet is sending its waiting emails now.", account=slug), "success"
+        )
     else:
         flash(_("%(account)s was not suspended.", account=slug), "info")
     return redirect(url_for(".list_accounts"), 303)

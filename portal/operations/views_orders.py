@@ -66,7 +66,9 @@ def _sentence(action: OrderAction, count: int) -> str:
     if action is OrderAction.RELEASE:
         return str(ngettext("One queue is released.", "%(num)d queues are released.", count))
     if action is OrderAction.RETRY:
-        return str(ngettext("One email is tried again.", "%(num)d emails are tried again.", count))
+        return str(
+            ngettext("Signet is trying one email again.", "Signet is trying %(num)d emails again.", count)
+        )
     return str(ngettext("One email is cancelled.", "%(num)d emails are cancelled.", count))
 
 

@@ -48,7 +48,7 @@ def _shown(found: SenderCheck) -> dict[str, Any]:
     passed = found.diagnosis is None
     row = SettingsCheck(stages=stages, state=CheckState.PASSED if passed else CheckState.FAILED)
     summary = (
-        _("All stages passed up to the recipient %(recipient)s. Nothing was sent.", recipient=found.recipient)
+        _("All steps up to the recipient %(recipient)s passed. No email was sent.", recipient=found.recipient)
         if passed
         else check_view.summary(row)
     )

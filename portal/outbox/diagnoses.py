@@ -6,78 +6,79 @@ INTERNAL_ERROR = {
     "code": "portal-fault",
     "kind": "server_fault",
     "whose_move": "operator",
-    "cause": "Something in the portal itself went wrong while this email was being sent.",
-    "fixes": ["The operator of this portal finds the details in the worker's log."],
+    "cause": "An internal error occurred while Signet was sending this email.",
+    "fixes": ["Ask the operator of this portal to look at the worker's log."],
 }
 UNSENDABLE = {
     "code": "message-not-sendable",
     "kind": "content",
     "whose_move": "operator",
-    "cause": "This email could not be composed: it contains characters that are not allowed in email.",
+    "cause": "This email contains characters that are not allowed in emails.",
     "fixes": ["Sign the affiliate up again without unusual characters in the name."],
 }
 POSSIBLY_DELIVERED = {
     "code": "in-doubt",
     "kind": "server_fault",
     "whose_move": "provider",
-    "cause": "Another server may have accepted this email already, because its answer was not read. Through a second one it "
-    "could arrive twice, so it waits until the first works again.",
-    "fixes": ["Nothing to do: it is tried again by itself."],
+    "cause": "Another server may already have accepted this email, because the connection ended before "
+    "it replied. A second server could deliver it twice, so the email waits until the first "
+    "server works again.",
+    "fixes": ["You do not need to do anything. Signet tries again automatically."],
 }
 KEY_MISSING = {
     "code": "mail-not-openable",
     "kind": "server_fault",
     "whose_move": "operator",
-    "cause": "The portal's own emails are sealed, and this worker has no key that opens them.",
-    "fixes": ["Put the key they were sealed with back into the keyring and restart the worker."],
+    "cause": "The portal's own emails are encrypted, and this worker does not have the key to decrypt them.",
+    "fixes": ["Add the key that encrypted them to the keyring again and restart the worker."],
 }
 ACCOUNT_STOPPED = {
     "code": "account-stopped",
     "kind": "account",
     "whose_move": "operator",
-    "cause": "This account is suspended or not approved yet, so it sends nothing, not even a test.",
-    "fixes": ["Ask the operator of this portal; then save the settings again."],
+    "cause": "This account is suspended or not approved yet, so Signet sends no emails for it, not even a test.",
+    "fixes": ["Ask the operator of this portal to approve your account, then save the settings again."],
 }
 UNCONFIRMED_RECIPIENT = {
     "code": "recipient-not-confirmed",
     "kind": "account",
     "whose_move": "operator",
-    "cause": "This account is not approved yet, so the platform's sender writes only to its owners and to affiliates "
-    "who confirmed their address.",
+    "cause": "This account is not approved yet. Until then the platform's sender writes only to its "
+    "owners and to affiliates who confirmed their address.",
     "fixes": [
-        "Use your own SMTP server, or ask the operator of this portal to approve the account, and send it again."
+        "Use your own SMTP server, or ask the operator of this portal to approve your account. Then send the email again."
     ],
 }
 OWN_TEXT = {
     "code": "own-text-not-approved",
     "kind": "account",
     "whose_move": "operator",
-    "cause": "This account is not approved yet, so the platform's sender carries the default texts only, and this email "
-    "has a text or a look of its own.",
+    "cause": "This account is not approved yet. Until then the platform's sender uses only the default "
+    "texts and design, and this email has its own.",
     "fixes": [
-        "Use your own SMTP server, or ask the operator of this portal to approve the account, and send it again."
+        "Use your own SMTP server, or ask the operator of this portal to approve your account. Then send the email again."
     ],
 }
 OWN_SERVER_ONLY = {
     "code": "own-server-only",
     "kind": "account",
     "whose_move": "owner",
-    "cause": "Emails of an import leave through your own server only, and the platform's sender is used at present.",
-    "fixes": ["Nothing to do once your own server sends again: they leave by themselves."],
+    "cause": "Signet sends emails of an import only through your own server, and you currently use the platform's sender.",
+    "fixes": ["Set up your own server, or wait until it works again. Signet then sends them automatically."],
 }
 RECIPIENT_LIMIT = {
     "code": "recipient-limit",
     "kind": "account",
     "whose_move": "operator",
-    "cause": "This account is not approved yet, and this address got as many emails today as the platform's sender "
-    "carries to one address.",
-    "fixes": ["Nothing to do: it leaves by itself when a day has passed."],
+    "cause": "This account is not approved yet, and this address has reached today's limit of emails "
+    "from the platform's sender.",
+    "fixes": ["You do not need to do anything. Signet sends this email automatically after a day."],
 }
 UNENCODABLE_CREDENTIALS = {
     "code": "unsayable-login",
     "kind": "credentials",
     "whose_move": "owner",
     "field": "password",
-    "cause": "The username or the password contains a character that cannot be sent in a log-in.",
+    "cause": "The username or the password contains a character that a log-in cannot transmit.",
     "fixes": ["Enter the SMTP Username and the SMTP Password again, without invisible characters."],
 }

@@ -136,14 +136,19 @@ def _headers(text: str, errors: dict[str, str]) -> list[list[str]]:
         known = _BY_LOWER_NAME.get(name.lower())
         if known is None:
             errors["headers"] = _(
-                "%(name)s is not one of the headers that can be set: %(listed)s.",
+                "You cannot set the header %(name)s. You can set: %(listed)s.",
                 name=name[:60],
                 listed=", ".join(HEADER_NAMES),
             )
         elif not _VALUE.fullmatch(value):
-            errors["headers"] = _("The value of %(name)s holds 1 to 200 plain letters and signs.", name=known)
+            errors["headers"] = _(
+                "The value of %(name)s must have 1 to 200 characters: plain letters, digits and punctuation.",
+                name=known,
+            )
         elif known in found or len(found) == MAX_HEADERS:
-            errors["headers"] = _("Enter each header once, and %(max)d headers at most.", max=MAX_HEADERS)
+            errors["headers"] = _(
+                "Enter each header only once, and at most %(max)d headers.", max=MAX_HEADERS
+            )
         else:
             found[known] = value
         if "headers" in errors:

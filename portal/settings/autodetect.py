@@ -79,11 +79,11 @@ def store_port(version: SmtpSettings, detected: Candidate) -> None:
 
 def stage_result(detection: Detection) -> dict[str, Any]:
     """Return the outcome of the detection as a stage result, as stored with the check."""
-    sentence, status = _("No port answered in a usable way."), StageStatus.FAILED
+    sentence, status = _("No port accepted a mail connection."), StageStatus.FAILED
     if detection.found:
         port, security = detection.found
         sentence, status = (
-            _("Detected port %(port)s with %(value)s.", port=port, value=_SECURITY_LABELS[security]),
+            _("Found port %(port)s with %(encryption)s.", port=port, encryption=_SECURITY_LABELS[security]),
             StageStatus.PASSED,
         )
     return {
@@ -104,7 +104,7 @@ def not_found_diagnosis(host: str) -> dict[str, Any]:
         "kind": "network",
         "whose_move": "owner",
         "field": "host",
-        "cause": _("No usual mail port of %(host)s answered in a way we can use.", host=host),
+        "cause": _("No usual mail port of %(host)s accepted a mail connection.", host=host),
         "fixes": [
             _(
                 "Compare the SMTP Server with your provider's page, or choose the port and encryption it names."

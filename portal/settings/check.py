@@ -142,8 +142,8 @@ def _with_password_hint(
     if password.isascii():
         return diagnosis
     hint = _(
-        "The password holds characters beyond A to Z, which servers store differently. If it is right, set one of plain "
-        "letters and digits at your provider."
+        "The password contains characters that servers store in different ways, such as ä or é. If it "
+        "is right, set a password of plain letters and digits at your provider."
     )
     return {**diagnosis, "fixes": [*diagnosis["fixes"], hint]}
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 _CONNECT_AGAIN = _(
-    "The SMTP Server or the SMTP Username changed. Connect the new mailbox instead, or enter an SMTP password: "
-    "a connection only goes to the server and mailbox it was made for."
+    "You changed the SMTP Server or the SMTP Username, and this connection works only with the server "
+    "and mailbox that it was made for. Connect the new mailbox, or enter an SMTP password."
 )
 
 
@@ -107,7 +107,7 @@ def kept_password(version: SmtpSettings, saved: SmtpSettings | None) -> tuple[st
         return open_password(saved), saved.password_saved_at
     except DecryptionError:
         raise InvalidSettings(
-            {"password": _("The saved password cannot be opened any more. Enter it again.")}
+            {"password": _("The saved password can no longer be decrypted. Enter it again.")}
         ) from None
 
 
@@ -161,7 +161,7 @@ def _must_be_entered(entered: dict[str, str], saved: SmtpSettings | None) -> str
     if changed is None:
         return ""
     return _(
-        "The %(changed)s changed, so enter the SMTP password again: a saved password only goes to the server and user "
-        "it was saved for.",
+        "You changed the %(changed)s, so enter the SMTP password again. Signet sends a saved password "
+        "only to the server and user that it was saved for.",
         changed=changed,
     )

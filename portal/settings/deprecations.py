@@ -72,14 +72,14 @@ def banners(live: SmtpSettings | None, now: datetime) -> list[DeprecationBanner]
 
 def _past_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> DeprecationBanner:
     text = _(
-        "%(text)s. Choose Check again to see whether your settings still work; emails that cannot leave wait.",
-        text=deprecation.text,
+        "%(change)s. Choose Check again to see whether your settings still work. Emails that cannot be sent wait.",
+        change=deprecation.text,
     )
     return DeprecationBanner(
         _(
-            "Something has changed at %(provider)s: %(date_text)s",
+            "Something has changed at %(provider)s: %(date)s",
             provider=deprecation.provider,
-            date_text=deprecation.date_text,
+            date=deprecation.date_text,
         ),
         text,
         can_connect,
@@ -88,13 +88,14 @@ def _past_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> Depreca
 
 def _upcoming_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> DeprecationBanner:
     text = _(
-        "%(text)s. Your settings are not touched, but they may stop working then.", text=deprecation.text
+        "%(change)s. Signet does not change your settings, but they may stop working then.",
+        change=deprecation.text,
     )
     return DeprecationBanner(
         _(
-            "Something will change at %(provider)s: %(date_text)s",
+            "Something will change at %(provider)s: %(date)s",
             provider=deprecation.provider,
-            date_text=deprecation.date_text,
+            date=deprecation.date_text,
         ),
         text,
         can_connect,

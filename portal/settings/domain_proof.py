@@ -128,7 +128,8 @@ def sentence(found: Lookup, domain: str) -> str:
             "There is a TXT record at %(name)s, but it has another value. Copy the value below.", name=name
         ),
         Lookup.DOUBLED_NAME: _(
-            "The record stands at %(name)s.%(domain)s: your panel added the domain. Enter only %(label)s as its name.",
+            "The record is at %(name)s.%(domain)s because your DNS provider added the domain to the "
+            "name. Enter only %(label)s as the name.",
             name=name,
             domain=domain,
             label=LABEL,
@@ -139,7 +140,7 @@ def sentence(found: Lookup, domain: str) -> str:
         ),
     }
     missing = _(
-        "There is no TXT record at %(name)s yet. A new record can take from minutes to an hour to be seen.",
+        "There is no TXT record at %(name)s yet. A new record can take from a few minutes to an hour to appear.",
         name=name,
     )
     return str(sentences.get(found, missing))
@@ -147,7 +148,7 @@ def sentence(found: Lookup, domain: str) -> str:
 
 def ask_first(domain: str) -> str:
     """Return the sentence for an owner who activates a version without the proof."""
-    return str(_("Show first that %(domain)s is yours: set the record below.", domain=domain))
+    return str(_("Prove that %(domain)s is yours first: add the record below.", domain=domain))
 
 
 def _value(version: SmtpSettings) -> str:

@@ -84,12 +84,12 @@ def apply(owner: SettingsSaver, version: SmtpSettings, *, now: datetime) -> Smtp
     """
     check = check_requests.latest_check(version)
     if check is None or not check.fix:
-        raise InvalidSettings({"": _("There is no proved fix for this version any more. Check it again.")})
+        raise InvalidSettings({"": _("There is no longer a tested fix for this version. Check it again.")})
     try:
         password = credentials.open_password(version)
     except DecryptionError:
         raise InvalidSettings(
-            {"password": _("The saved password cannot be opened any more. Enter it again.")}
+            {"password": _("The saved password can no longer be decrypted. Enter it again.")}
         ) from None
     if check.fix["password_without_spaces"]:
         password = remove_spaces(password)
@@ -100,12 +100,12 @@ def send_as_mailbox(owner: SettingsSaver, version: SmtpSettings, *, now: datetim
     """Save the version with the mailbox of its username as the sender, and check it. Commits. Raises InvalidSettings."""
     local, _at, domain = validation.replacing_mailbox(version).rpartition("@")
     if not local:
-        raise InvalidSettings({"wrapped_user": _("This version sends as its own mailbox already.")})
+        raise InvalidSettings({"wrapped_user": _("This version already sends as its own mailbox.")})
     try:
         password = credentials.open_password(version)
     except DecryptionError:
         raise InvalidSettings(
-            {"password": _("The saved password cannot be opened any more. Enter it again.")}
+            {"password": _("The saved password can no longer be decrypted. Enter it again.")}
         ) from None
     changed = _fixed_version(version, {"wrapped_user": local, "domain": domain})
     changed.credential_warnings = [

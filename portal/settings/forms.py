@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from ..smtp.providers.model import Port, Provider
 
 _SECURITY = [
-    SelectChoice(Security.STARTTLS.value, lazy_gettext("Off: STARTTLS, port 587 (usual)")),
-    SelectChoice(Security.IMPLICIT_TLS.value, lazy_gettext("On: SSL/TLS from the first byte, port 465")),
+    SelectChoice(Security.STARTTLS.value, lazy_gettext("Off: STARTTLS, port 587 (most common)")),
+    SelectChoice(Security.IMPLICIT_TLS.value, lazy_gettext("On: SSL/TLS, port 465")),
     SelectChoice(DETECT, lazy_gettext("Detect for me")),
 ]
 _PLAINTEXT = SelectChoice(
-    Security.PLAINTEXT.value, lazy_gettext("None: unencrypted, only towards servers the operator allowed")
+    Security.PLAINTEXT.value, lazy_gettext("None: unencrypted, only for servers that the operator allows")
 )
 _MECHANISMS = [
     SelectChoice(Mechanism.AUTOMATIC.value, lazy_gettext("Automatic")),
@@ -51,8 +51,8 @@ _ADVANCED = (
 _IMPLICIT_TLS_PORTS = {465, 2465}  # by convention, RFC 8314 section 7.3
 _USUAL_PROVIDERS = {"mailgun", "gmail", *providers.REHEARSALS}  # the first two are named in the form's hints
 _PROVIDER_GROUPS = (
-    lazy_gettext("The usual ones"),
-    lazy_gettext("Made for automated mail"),
+    lazy_gettext("Most common"),
+    lazy_gettext("For automated emails"),
     lazy_gettext("Mailboxes"),
     lazy_gettext("Other"),
 )
@@ -69,7 +69,7 @@ def no_control_characters(_form: Form, field: Any) -> None:
     """Reject control characters: NUL separates the values of AUTH PLAIN (RFC 4616), and line breaks come from pasting."""
     if any(ord(c) < 32 or ord(c) == 127 for c in field.data or ""):
         raise ValidationError(
-            _("The password holds a line break or another control character. Paste it again.")
+            _("The password contains a line break or another control character. Paste it again.")
         )
 
 
@@ -108,11 +108,11 @@ class SmtpForm(PortalForm):
     from_name = text_field(lazy_gettext("From name"), limit=100)
     reply_to = mailbox_field(lazy_gettext("Reply-To"), Optional())
     ehlo_name = text_field(lazy_gettext("EHLO name"), limit=253)
-    envelope_sender = mailbox_field(lazy_gettext("Envelope sender"), Optional())
+    envelope_sender = mailbox_field(lazy_gettext("Return address"), Optional())
     messages_per_connection = text_field(lazy_gettext("Messages per connection"), limit=12)
-    reply_seconds = text_field(lazy_gettext("Reply time"), limit=12)
+    reply_seconds = text_field(lazy_gettext("Server timeout"), limit=12)
     headers = TextAreaField(
-        lazy_gettext("Further headers"), validators=[max_length(2000)], filters=[stripped]
+        lazy_gettext("Additional headers"), validators=[max_length(2000)], filters=[stripped]
     )
     based_on = HiddenField(
         validators=[Optional(), max_length(6)]
@@ -128,7 +128,9 @@ class SmtpForm(PortalForm):
         """Set the choices of the fields. Return the chosen provider, whose hints the page shows."""
         config = current_config()
         self.provider.choices = provider_choices()
-        no_login = SelectChoice(Mechanism.NONE.value, _("None: the server knows this portal’s address"))
+        no_login = SelectChoice(
+            Mechanism.NONE.value, _("None: the server accepts this portal by its IP address")
+        )
         self.mechanism.choices = [*_MECHANISMS, no_login]
         if any(target.plaintext for target in config.policy.private_targets):
             self.security.choices = [*_SECURITY, _PLAINTEXT]
@@ -136,13 +138,13 @@ class SmtpForm(PortalForm):
 
     def validate_security(self, field: Any) -> None:
         if field.data not in {choice.value for choice in field.choices}:
-            raise ValidationError(_("Choose one of the ways to encrypt."))
+            raise ValidationError(_("Choose how the connection is encrypted."))
 
     def validate_port(self, field: Any) -> None:
         if self._pasted_port and field.data not in ("", str(self._pasted_port)):
             raise ValidationError(
                 _(
-                    "You pasted port %(pasted)d with the server, and this field holds %(entered)s. Enter the right one.",
+                    "You pasted port %(pasted)d with the server, but this field contains %(entered)s. Enter the right port.",
                     pasted=self._pasted_port,
                     entered=field.data,
                 )
@@ -164,7 +166,7 @@ class SmtpForm(PortalForm):
             parts.append(_fill(self.port, str(pasted.port)))
             if pasted.port in _IMPLICIT_TLS_PORTS and self.security.data == Security.STARTTLS.value:
                 self.security.data = Security.IMPLICIT_TLS.value
-        return str(_("We took apart what you pasted: %(parts)s.", parts="; ".join(parts)))
+        return str(_("We split what you pasted: %(parts)s.", parts="; ".join(parts)))
 
     def values(self) -> dict[str, str]:
         """Return the present values of the fields that an offer may change."""
@@ -255,7 +257,7 @@ def initial_values(version: SmtpSettings) -> dict[str, Any]:
 def _fill(field: Any, value: str) -> str:
     """Set the value of an empty field as if it had been submitted. Return a phrase that names field and value."""
     field.data, field.raw_data = value, [value]
-    return _("%(text)s with %(value)s", text=field.label.text, value=value)
+    return _("%(setting)s with %(other_setting)s", setting=field.label.text, other_setting=value)
 
 
 def provider_choices() -> list[SelectChoice]:

@@ -67,10 +67,10 @@ def mismatch(chosen: Provider, host: str) -> str:
     if owner.id == chosen.id:
         return ""
     if owner.id == "other":
-        return str(_("%(host)s is not a server of %(chosen)s that we know.", host=host, chosen=chosen.name))
+        return str(_("We do not know %(host)s as a server of %(chosen)s.", host=host, chosen=chosen.name))
     return str(
         _(
-            "%(host)s belongs to %(owner)s, and the provider chosen here is %(chosen)s.",
+            "%(host)s belongs to %(owner)s, but you chose %(chosen)s as your provider.",
             host=host,
             owner=owner.name,
             chosen=chosen.name,
@@ -123,8 +123,8 @@ def offer_of_mailbox(card: Provider, now: Mapping[str, str]) -> Offer | None:
     if not card.replaces_from or not at or sender == now["username"].lower():
         return None
     reason = _(
-        "%(provider)s sends as %(mailbox)s unless %(sender)s is one of the “Send mail as” addresses of that mailbox. "
-        "It does not report this.",
+        "%(provider)s sends as %(mailbox)s unless %(sender)s is one of the “Send mail as” addresses of "
+        "that mailbox. It does not report the change.",
         provider=card.name,
         mailbox=now["username"],
         sender=sender,

@@ -144,13 +144,13 @@ def _sender_warning(version: SmtpSettings, provider: Provider) -> str:
     if not username_domain or username_domain == version.domain:
         return ""
     start = _(
-        "Emails will leave as %(sender)s although the username is at %(domain)s.",
+        "Emails will be sent as %(sender)s, but the username is at %(domain)s.",
         sender=version.sender,
         domain=username_domain,
     )
     if provider.from_domain_must_match_username:
         return f"{start} {provider.name}: {translated(provider.from_rule)}"
-    condition = _("That works only if %(domain)s is verified at your provider.", domain=version.domain)
+    condition = _("This works only if you have verified %(domain)s at your provider.", domain=version.domain)
     return f"{start} {condition}"
 
 
@@ -204,8 +204,8 @@ def _check_needs_no_login(host: str, port: int, errors: dict[str, str]) -> None:
     may_be_private = policy.overrides_for(host) or any(t.port in (port, 0) for t in policy.private_targets)
     if not may_be_private and not takes_mail_without_login(host, policy):
         errors["mechanism"] = _(
-            "This portal sends without a log-in only through servers that its operator lists, and %(host)s is not one "
-            "of them. Choose Automatic, or ask the operator of this portal.",
+            "The operator of this portal has not allowed %(host)s for sending without a log-in. Choose "
+            "Automatic, or ask the operator to allow it.",
             host=host,
         )
 
@@ -262,7 +262,7 @@ def _check_sender(wrapped_user: str, domain: str, errors: dict[str, str]) -> Non
         parse_mailbox(f"{wrapped_user}@{domain}")
     except MailboxError as error:
         errors["domain"] = _(
-            "%(error)s It would be %(wrapped_user)s@ and this domain.", error=error, wrapped_user=wrapped_user
+            "%(error)s The From address would be %(user)s@ and this domain.", error=error, user=wrapped_user
         )
 
 

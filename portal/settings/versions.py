@@ -178,7 +178,7 @@ def strip_password_spaces(owner: SettingsSaver, version: SmtpSettings, *, now: d
     """
     if not any(one["code"] == _SPACES_CODE for one in blocking_warnings(version)):
         raise InvalidSettings(
-            {"password": _("Nothing was asked about this password. Enter it anew to change it.")}
+            {"password": _("There is no open question about this password. To change it, enter a new one.")}
         )
     try:
         password = re.sub(r"\s", "", credentials.open_password(version))
@@ -264,12 +264,12 @@ def force_activate(version: SmtpSettings, *, now: datetime) -> None:
         raise InvalidSettings(
             {
                 "port": _(
-                    "Nothing answered yet, so port and encryption are unknown. Choose them and save again."
+                    "No server has answered yet, so port and encryption are unknown. Choose them and save again."
                 )
             }
         )
     if used_grants.is_disconnected(version):
-        raise InvalidSettings({"": _("This connection was disconnected. Connect the mailbox again.")})
+        raise InvalidSettings({"": _("This mailbox was disconnected. Connect it again.")})
     _clear_blocking(version)
     version.waits_for_person = False
     db.session.flush()

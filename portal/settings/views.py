@@ -74,7 +74,7 @@ def save() -> Any:
         flash(apart, "info")
     if "use_values" in request.form:
         form.apply(provider_values.decode(request.form["use_values"]))
-        flash(_("The values are filled in. Nothing is saved yet."), "info")
+        flash(_("We filled in the values. Nothing is saved yet."), "info")
         return render_page(form)
     if _wants_suggestion(form):
         return _suggest(form)
@@ -83,9 +83,9 @@ def save() -> Any:
     filled = form.fill_from_provider(provider)
     if "use_provider" in request.form:
         flash(
-            _("Filled in for you: %(value)s.", value="; ".join(filled))
+            _("We filled in: %(fields)s.", fields="; ".join(filled))
             if filled
-            else _("Your own entries stay as they are."),
+            else _("What you entered is unchanged."),
             "info",
         )
         return render_page(form)
@@ -97,7 +97,7 @@ def save() -> Any:
     except InvalidSettings as error:
         return refused_page(form, error), 429 if isinstance(error, check_requests.CheckLimitReached) else 422
     if filled and not is_guided():
-        flash(_("Filled in for you: %(value)s.", value="; ".join(filled)), "info")
+        flash(_("We filled in: %(fields)s.", fields="; ".join(filled)), "info")
     return redirect(page_url(anchor="check"), 303)
 
 
@@ -131,13 +131,13 @@ def prove_domain(number: int) -> Any:
     elif check.activate_after_proof(version, now=utcnow()):
         values = {"number": version.number, "sender": version.sender}
         flash(
-            _("The record was found. Version %(number)d is live: emails leave as %(sender)s.", **values),
+            _("We found the record. Version %(number)d is live: emails are sent as %(sender)s.", **values),
             "success",
         )
     elif version.waits_for_person:
         flash(
             _(
-                "The record was found. Use version %(number)d when you have looked at it.",
+                "We found the record. Review version %(number)d, then use it.",
                 number=version.number,
             ),
             "success",
@@ -145,7 +145,7 @@ def prove_domain(number: int) -> Any:
     elif check.is_unfinished(version):
         flash(
             _(
-                "The record was found. Version %(number)d goes live when its check has passed.",
+                "We found the record. Version %(number)d goes live when it passes its check.",
                 number=version.number,
             ),
             "success",
@@ -153,7 +153,7 @@ def prove_domain(number: int) -> Any:
     else:
         flash(
             _(
-                "The record was found. Check version %(number)d again; it goes live when the check has passed.",
+                "We found the record. Check version %(number)d again. It goes live when it passes the check.",
                 number=version.number,
             ),
             "success",
@@ -164,7 +164,7 @@ def prove_domain(number: int) -> Any:
 @blueprint.post(f"{PATH}/stop")
 def stop() -> Any:
     versions.stop_using(current_user.account_id, now=utcnow())
-    flash(_("Custom SMTP is no longer used."), "success")
+    flash(_("Signet no longer uses your custom SMTP settings."), "success")
     return redirect(url_for(".email_preferences"), 303)
 
 
@@ -205,7 +205,7 @@ def _check_again(version: SmtpSettings) -> str:
 
 def _strip_spaces(version: SmtpSettings) -> str:
     versions.strip_password_spaces(current_user, version, now=utcnow())
-    return _("The password is now read without its spaces and is being checked.")
+    return _("We removed the spaces from the password. The check is running.")
 
 
 def _force_activate(version: SmtpSettings) -> str:
@@ -214,8 +214,8 @@ def _force_activate(version: SmtpSettings) -> str:
     versions.force_activate(version, now=utcnow())
     if has_passed:
         values = {"number": version.number, "sender": version.sender}
-        return str(_("Version %(number)d is live: emails leave as %(sender)s.", **values))
-    return _("Version %(number)s is live, although it has not passed its test.", number=version.number)
+        return str(_("Version %(number)d is live: emails are sent as %(sender)s.", **values))
+    return _("Version %(number)s is live, although it has not passed its check.", number=version.number)
 
 
 def _apply_fix(version: SmtpSettings) -> str:
@@ -260,9 +260,9 @@ def _suggest(form: SmtpForm) -> Any:
         return render_page(form, refused=True), 429 if isinstance(error, LimitReached) else 422
     filled = form.fill_from_suggestion(suggestion)
     outcome = (
-        _("Filled in for you: %(value)s.", value="; ".join(filled))
+        _("We filled in: %(fields)s.", fields="; ".join(filled))
         if filled
-        else _("Your own entries stay as they are.")
+        else _("What you entered is unchanged.")
     )
     sentences = filter(None, [suggestion.source, outcome, suggestion.warning])
     flash(" ".join(sentences), "warning" if suggestion.warning else "info")

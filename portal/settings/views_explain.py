@@ -40,32 +40,32 @@ _STAGE_COMMANDS = {
 }
 _KIND_LABELS = {
     "credentials": lazy_gettext("Username or password"),
-    "app_password": lazy_gettext("An app password is needed"),
-    "consent": lazy_gettext("The consent to log in without a password"),
-    "login_disabled": lazy_gettext("Logging in is switched off"),
-    "login_required": lazy_gettext("Nobody logged in"),
-    "mechanism": lazy_gettext("The way of logging in"),
+    "app_password": lazy_gettext("You need an app password"),
+    "consent": lazy_gettext("The permission to log in without a password"),
+    "login_disabled": lazy_gettext("Logging in is turned off"),
+    "login_required": lazy_gettext("Sending without a log-in"),
+    "mechanism": lazy_gettext("The log-in method"),
     "account": lazy_gettext("Your account at the provider"),
     "sender_identity": lazy_gettext("The From address"),
     "domain": lazy_gettext("The sending domain"),
     "recipient": lazy_gettext("This one recipient"),
-    "rate": lazy_gettext("Too much at once"),
-    "greylisted": lazy_gettext("Asked to come again later"),
-    "content": lazy_gettext("What the message holds"),
+    "rate": lazy_gettext("Too many emails at once"),
+    "greylisted": lazy_gettext("Try again later"),
+    "content": lazy_gettext("The content of the message"),
     "security": lazy_gettext("Encryption"),
-    "ehlo_name": lazy_gettext("The portal’s own name"),
-    "network": lazy_gettext("The way to the server"),
+    "ehlo_name": lazy_gettext("The name of this portal’s server"),
+    "network": lazy_gettext("The connection to the server"),
     "server_fault": lazy_gettext("The server itself"),
     "not_smtp": lazy_gettext("Not a mail server"),
-    "protocol": lazy_gettext("The mail conversation"),
+    "protocol": lazy_gettext("The exchange with the server"),
 }
 _RETRY_LABELS = {
-    "settings": lazy_gettext("No. Mail waits until the settings are put right."),
-    "recipient": lazy_gettext("No. Only this message is given up."),
-    "message": lazy_gettext("No. Only this message is given up."),
-    "later": lazy_gettext("Yes. The portal tries this message again by itself."),
-    "server": lazy_gettext("Yes. The portal tries again by itself, less often."),
-    "rate": lazy_gettext("Yes. The portal slows down by itself."),
+    "settings": lazy_gettext("No. Emails wait until you fix the settings."),
+    "recipient": lazy_gettext("No. Signet does not retry this email."),
+    "message": lazy_gettext("No. Signet does not retry this email."),
+    "later": lazy_gettext("Yes. Signet retries this email automatically."),
+    "server": lazy_gettext("Yes. Signet retries automatically, less and less often."),
+    "rate": lazy_gettext("Yes. Signet slows down automatically."),
 }
 
 
@@ -90,21 +90,21 @@ class ExplainForm(PortalForm):
 
     server = text_field(lazy_gettext("SMTP Server"), limit=253)
     stage = SelectField(
-        lazy_gettext("When did it say this?"),
+        lazy_gettext("When did you get this reply?"),
         choices=_stage_choices,
         default="",
-        invalid_choice_message=lazy_gettext("Choose one of the moments."),
+        invalid_choice_message=lazy_gettext("Choose when you got the reply."),
     )
     reply = TextAreaField(
         lazy_gettext("Reply"),
         filters=[strip_invisible],
         validators=[
-            required(lazy_gettext("Paste what the server said.")),
+            required(lazy_gettext("Paste the server’s reply.")),
             Length(
                 max=_MAX_REPLY_CHARS,
                 message=lazy_gettext(
-                    "Paste %(max_reply_chars)s characters or fewer: the lines that begin with a number.",
-                    max_reply_chars=f"{_MAX_REPLY_CHARS:,}",
+                    "Paste %(limit)s characters or fewer: the lines that begin with a number.",
+                    limit=f"{_MAX_REPLY_CHARS:,}",
                 ),
             ),
         ],
@@ -144,8 +144,8 @@ def _page(form: ExplainForm, diagnosis: Diagnosis | None = None) -> str:
 def _facts(diagnosis: Diagnosis) -> dict[str, str]:
     stage = diagnosis.evidence["stage"]
     return {
-        _("Kind of trouble"): _KIND_LABELS[diagnosis.kind],
-        _("Said at"): STAGE_LABELS.get(stage, stage),
+        _("Kind of problem"): _KIND_LABELS[diagnosis.kind],
+        _("Step"): STAGE_LABELS.get(stage, stage),
         _("Does waiting help?"): _RETRY_LABELS[diagnosis.retry_class],
         _("Diagnosis"): diagnosis.code,
     }

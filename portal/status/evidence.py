@@ -154,4 +154,4 @@ def _route(account_id: int, lookup: RouteLookup) -> tuple[Route | None, Mapping[
         return lookup.route, lookup.error.diagnosis if lookup.error else {}
     _log.error("looking up the route of account %s failed\n%s", account_id, lookup.traceback)
     cause = _("Signet cannot read your sending settings because of an internal error.")
-    return None, {"cause": cause, "fixes": [_("Ask the person who runs Signet to look at its log.")]}
+    return None, {"cause": cause, "fixes": [_("Ask the operator of this portal to look at its log.")]}

@@ -46,7 +46,7 @@ def _platform() -> StatusItem:
 
 
 def _practice() -> StatusItem:
-    sentence = _("Emails go to the practice server of this portal and reach no real inbox.")
+    sentence = _("Emails go to the rehearsal server of this portal and reach no real inbox.")
     return StatusItem(
         Code.PRACTICE, Tone.INFO, sentence, _("Save the settings of a real provider to send emails.")
     )
@@ -54,8 +54,8 @@ def _practice() -> StatusItem:
 
 def _of_version(seen: Evidence, live: SmtpSettings) -> Iterator[StatusItem]:
     if seen.proved_at is None:
-        sentence = _("Version %(number)d has never passed its test.", number=live.number)
-        link = Link(_("See its test"), _SETTINGS, (("_anchor", "check"),))
+        sentence = _("Version %(number)d has never passed its check.", number=live.number)
+        link = Link(_("See its check"), _SETTINGS, (("_anchor", "check"),))
         yield StatusItem(Code.CONNECTION_UNPROVEN, Tone.WARNING, sentence, "", (link,))
     yield from _from_received(seen, live)
     yield from _domain(seen.domain, live)
@@ -81,7 +81,8 @@ def _from_received(seen: Evidence, live: SmtpSettings) -> Iterator[StatusItem]:
 def _from_unconfirmed(seen: Evidence, live: SmtpSettings) -> StatusItem:
     if seen.proof.outcome is FromOutcome.NO_RESULTS:
         sentence = _(
-            "A receiver saw the right From address, but its results of SPF, DKIM and DMARC are not known. Try another mailbox."
+            "A receiver saw the right From address, but we do not know whether your emails passed SPF, "
+            "DKIM and DMARC, the receiver’s checks of your domain. Try another mailbox."
         )
     elif seen.proof.received_at is not None:
         sentence = _(
@@ -90,8 +91,8 @@ def _from_unconfirmed(seen: Evidence, live: SmtpSettings) -> StatusItem:
         )
     else:
         sentence = _(
-            "Nothing confirms yet that emails arrive as %(sender)s. Open the test email, choose It arrived, and paste its "
-            "headers.",
+            "You have not confirmed yet that emails arrive as %(sender)s. Open the test email, choose "
+            "It arrived, and paste its headers.",
             sender=live.sender,
         )
     link = Link(_("Paste the headers"), "arrival.show", (("_anchor", "paste"),))
@@ -115,7 +116,7 @@ def _domain(check: DomainCheck | None, live: SmtpSettings) -> Iterator[StatusIte
                 Code.DOMAIN_REFUSED, Tone.DANGER, f"{sentence} {_to_do(check)}".strip(), reason, (link,)
             )
         case DomainStatus.AT_RISK if has_open_question(check.findings):
-            sentence = _("One thing about %(domain)s is not known yet.", domain=domain)
+            sentence = _("We do not know everything about %(domain)s yet.", domain=domain)
             yield StatusItem(Code.DOMAIN_QUESTION, Tone.INFO, sentence, reason, (link,))
         case DomainStatus.AT_RISK:
             sentence = _("Some receivers may refuse emails from %(domain)s.", domain=domain)

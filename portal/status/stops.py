@@ -51,16 +51,16 @@ def limits(seen: Evidence) -> Iterator[StatusItem]:
         until = seen.queue.paused_until if seen.queue is not None else None
         parts = [presenter.sentence(limit)]
         if until and until > seen.now:
-            parts.append(_("It goes on at %(time)s, by itself.", time=format_time(until)))
-        parts.append(_("Nothing is lost; emails leave more slowly for a while."))
-        sentence, links = _("Your provider’s limit is reached."), (_limits(), _happened(limit))
+            parts.append(_("Sending resumes automatically at %(time)s.", time=format_time(until)))
+        parts.append(_("No email is lost. Emails are sent more slowly for a while."))
+        sentence, links = _("You have reached your provider’s limit."), (_limits(), _happened(limit))
         yield StatusItem(Code.RATE_LIMITED, Tone.INFO, sentence, " ".join(parts), links, is_banner=True)
     if seen.platform_limit is not None:
         yield _platform_limit(seen.platform_limit)
     resumes_at = seen.resumes_at
     if resumes_at is not None and resumes_at >= seen.now + _SHOW_PAUSE_FROM and seen.waiting:
-        detail = _("The next emails leave at %(time)s, by themselves.", time=format_time(resumes_at))
-        sentence = _("A sending limit is reached.")
+        detail = _("Signet sends the next emails at %(time)s.", time=format_time(resumes_at))
+        sentence = _("You have reached a sending limit.")
         yield StatusItem(Code.RATE_LIMITED, Tone.INFO, sentence, detail, (_limits(),), is_banner=True)
 
 
@@ -79,11 +79,11 @@ def _account(seen: Evidence) -> Iterator[StatusItem]:
     match state_of(seen.account):
         case AccountState.SUSPENDED:
             reason = seen.account.suspension_reason
-            parts = [_("The reason: %(reason)s", reason=reason)] if reason else []
+            parts = [_("Reason: %(reason)s", reason=reason)] if reason else []
             parts.append(
                 _(
-                    "No email leaves and your sign-up page is closed. Nothing is lost: what waits leaves when the suspension "
-                    "ends."
+                    "No emails are sent, and your sign-up page is closed. No email is lost: waiting "
+                    "emails are sent when the suspension ends."
                 )
             )
             detail = " ".join(map(str, parts))
@@ -92,11 +92,15 @@ def _account(seen: Evidence) -> Iterator[StatusItem]:
             )
         case AccountState.WAITING:
             detail = _(
-                "You can set everything up now. Your sign-up page opens and your emails leave as soon as the operator of "
-                "this portal has approved your account."
+                "You can set everything up now. Your sign-up page opens and your emails are sent once "
+                "the operator of this portal has approved your account."
             )
             yield StatusItem(
-                Code.ACCOUNT_WAITING, Tone.INFO, _("Your account waits for approval."), detail, is_banner=True
+                Code.ACCOUNT_WAITING,
+                Tone.INFO,
+                _("Your account is waiting for approval."),
+                detail,
+                is_banner=True,
             )
 
 
@@ -113,8 +117,8 @@ def _held(seen: Evidence, queue: Queue, incident: Incident | None) -> StatusItem
     title = _("Sending is on hold")
     if seen.waiting:
         title = ngettext(
-            "1 email has waited since %(time)s",
-            "%(num)d emails have waited since %(time)s",
+            "1 email waiting since %(time)s",
+            "%(num)d emails waiting since %(time)s",
             seen.waiting,
             time=format_time(queue.held_at),
         )
@@ -128,7 +132,11 @@ def _held(seen: Evidence, queue: Queue, incident: Incident | None) -> StatusItem
 def _failing(seen: Evidence, incident: Incident) -> StatusItem:
     parts = [_("Since %(time)s.", time=format_time(incident.episode_started_at))]
     if seen.waiting:
-        parts = [ngettext("1 email waits.", "%(num)d emails wait.", seen.waiting), *parts, _nothing_lost()]
+        parts = [
+            ngettext("1 email is waiting.", "%(num)d emails are waiting.", seen.waiting),
+            *parts,
+            _nothing_lost(),
+        ]
     detail = " ".join(parts)
     fix = (_fix(),) if incident.blocks_queue else ()
     return StatusItem(
@@ -144,24 +152,24 @@ def _failing(seen: Evidence, incident: Incident) -> StatusItem:
 def _failover(seen: Evidence, incident: Incident | None) -> StatusItem:
     since = format_time(seen.live.failover_since) if seen.live else ""
     cause = presenter.sentence(incident) if incident else _("Your own server failed.")
-    goes_back = _("Signet goes on trying your own server, and goes back to it by itself.")
+    goes_back = _("Signet keeps trying your own server and switches back to it automatically.")
     detail = f"{cause} {goes_back}"
     links = (_fix(), *([_happened(incident)] if incident else []))
-    sentence = _("Your emails leave through the platform’s server since %(time)s.", time=since)
+    sentence = _("The platform’s server has sent your emails since %(time)s.", time=since)
     return StatusItem(Code.FAILOVER, Tone.WARNING, sentence, detail, links, is_banner=True)
 
 
 def _no_worker(seen: Evidence) -> StatusItem:
     when = (
-        _("The last one was seen %(ago)s.", ago=ago(seen.worker_seen_at))
+        _("The last one ran %(ago)s.", ago=ago(seen.worker_seen_at))
         if seen.worker_seen_at
-        else _("None has been seen yet.")
+        else _("None has run yet.")
     )
     waits = _(
-        "Emails wait safely and leave as soon as a worker runs. The person who runs this portal starts one with: "
-        "flask worker"
+        "Emails wait safely and are sent once a worker, the program that sends them, is running. The "
+        "operator of this portal starts one with: flask worker"
     )
-    sentence = _("No worker is running, so no email leaves.")
+    sentence = _("No worker is running, so no emails are sent.")
     return StatusItem(Code.NO_WORKER, Tone.WARNING, sentence, f"{when} {waits}", is_banner=True)
 
 
@@ -183,7 +191,7 @@ def _happened(incident: Incident) -> Link:
 
 
 def _nothing_lost() -> str:
-    return str(_("Nothing is lost: waiting emails leave by themselves as soon as sending works again."))
+    return str(_("No email is lost: Signet sends waiting emails automatically once sending works again."))
 
 
 def _fix() -> Link:

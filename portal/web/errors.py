@@ -38,13 +38,13 @@ class ErrorPage:
 
 PAGES = {
     400: ErrorPage(
-        lazy_gettext("We could not read that request"),
-        lazy_gettext("Something in it was not as expected."),
+        lazy_gettext("We could not read this request"),
+        lazy_gettext("Part of it is invalid."),
         lazy_gettext("Go back and try again."),
     ),
     403: ErrorPage(
         lazy_gettext("You do not have permission for this"),
-        lazy_gettext("Your log-in does not allow it."),
+        lazy_gettext("Your log-in does not allow this."),
         lazy_gettext("Log in with another account."),
     ),
     404: ErrorPage(
@@ -54,7 +54,7 @@ PAGES = {
     ),
     405: ErrorPage(
         lazy_gettext("This page cannot do that"),
-        lazy_gettext("The page exists, but not for this kind of request."),
+        lazy_gettext("The page exists, but it does not accept this kind of request."),
         lazy_gettext("Start again."),
     ),
     413: ErrorPage(

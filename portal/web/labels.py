@@ -41,10 +41,10 @@ OUTCOME_TAGS: Mapping[Outcome, tuple[str, str]] = {
 STAGE_LABELS: Mapping[str, str] = {
     "detect": lazy_gettext("Find port and encryption"),
     Stage.CONSENT: lazy_gettext("Consent"),
-    Stage.RESOLVE: lazy_gettext("Look up the name"),
+    Stage.RESOLVE: lazy_gettext("Find the server"),
     Stage.CONNECT: lazy_gettext("Connect"),
     Stage.GREETING: lazy_gettext("Greeting"),
-    Stage.EHLO: lazy_gettext("Features"),
+    Stage.EHLO: lazy_gettext("Server features"),
     Stage.TLS: lazy_gettext("TLS and certificate"),
     Stage.AUTH: lazy_gettext("Log in"),
     Stage.MAIL: lazy_gettext("Sender accepted"),
@@ -53,16 +53,16 @@ STAGE_LABELS: Mapping[str, str] = {
 }
 # How far a delivery attempt came, worded so that it suits success and failure.
 STAGE_PROGRESS_LABELS: Mapping[str, str] = {
-    Stage.CONSENT: lazy_gettext("Renewing the permission to log in"),
-    Stage.RESOLVE: lazy_gettext("Looking up the server’s name"),
-    Stage.CONNECT: lazy_gettext("Connecting"),
-    Stage.GREETING: lazy_gettext("Waiting for the greeting"),
-    Stage.EHLO: lazy_gettext("Asking for features"),
-    Stage.TLS: lazy_gettext("Encryption and certificate"),
-    Stage.AUTH: lazy_gettext("Logging in"),
-    Stage.MAIL: lazy_gettext("Naming the sender"),
-    Stage.RCPT: lazy_gettext("Naming the recipient"),
-    Stage.DATA: lazy_gettext("Handing the message over"),
+    Stage.CONSENT: lazy_gettext("While renewing the permission to log in"),
+    Stage.RESOLVE: lazy_gettext("While finding the server"),
+    Stage.CONNECT: lazy_gettext("While connecting"),
+    Stage.GREETING: lazy_gettext("While waiting for the greeting"),
+    Stage.EHLO: lazy_gettext("While asking for the server’s features"),
+    Stage.TLS: lazy_gettext("While setting up encryption"),
+    Stage.AUTH: lazy_gettext("While logging in"),
+    Stage.MAIL: lazy_gettext("While sending the From address"),
+    Stage.RCPT: lazy_gettext("While sending the recipient’s address"),
+    Stage.DATA: lazy_gettext("While sending the message"),
 }
 FIELD_LABELS: Mapping[str, str] = {
     "host": lazy_gettext("SMTP Server"),
@@ -77,10 +77,10 @@ FIELD_LABELS: Mapping[str, str] = {
 }
 # Who has to act, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert.
 MOVE_LABELS: Mapping[str, str] = {
-    "owner": lazy_gettext("Yours"),
-    "provider": lazy_gettext("Your provider’s"),
-    "network_operator": lazy_gettext("Your network operator’s"),
-    "operator": lazy_gettext("The portal operator’s"),
+    "owner": lazy_gettext("You"),
+    "provider": lazy_gettext("Your provider"),
+    "network_operator": lazy_gettext("Your network operator"),
+    "operator": lazy_gettext("The operator of this portal"),
 }
 MOVES_IN_ALERTS: Mapping[str, str] = {
     "owner": lazy_gettext("You can fix this."),

@@ -76,7 +76,7 @@ def test_suspending_an_affiliate_cancels_their_queued_emails_with_a_reason(owner
         assert page.count("The affiliate was suspended while it waited.") >= 2, (
             "in a sentence and in the timeline"
         )
-        assert "It was never tried." in page
+        assert "Signet never tried to send this email." in page
         assert "Try again now" in page
 
 
@@ -132,7 +132,7 @@ def test_one_click_suppresses_the_queued_summary_but_no_transactional_email(clie
     assert _statuses(summary, sale) == [Status.SUPPRESSED, Status.QUEUED]
     page = owner.get(f"/deliveries/{summary}").get_data(as_text=True)
     assert "Its recipient unsubscribed from such emails while it waited." in page
-    assert "It was suppressed" in page
+    assert "Not sent: the recipient is not written to" in page
 
 
 def test_queued_emails_of_kinds_the_affiliate_deselects_are_suppressed(client, owner, account, grace):
@@ -170,6 +170,6 @@ def test_the_api_returns_why_an_email_was_cancelled(owner, account, grace):
     shown = serializers.message_json(account.id, message_id)
     assert (shown["status"], shown["explanation"]) == (
         "cancelled",
-        "It will not be sent. The affiliate was suspended while it waited.",
+        "Signet will not send this email. The affiliate was suspended while it waited.",
     )
     assert db.session.scalar(select(OutboxMessage.settled_at).where(OutboxMessage.id == message_id))

@@ -46,7 +46,7 @@ def test_the_owner_sees_the_email_without_its_link(owner, email):
     for shown in (details, html):
         assert token not in shown
         assert "/hidden-link" in shown
-    assert "Its link is hidden here" in details
+    assert "The link in this email is hidden here" in details
     assert "Brightleaf" in html
     assert token in email.html, "the email that is sent contains it"
     for path in ("/deliveries", "/events", "/affiliates"):
@@ -60,7 +60,7 @@ def test_the_email_can_be_sent_again_to_the_affiliate_but_not_to_the_owner(owner
     form = {"key": "k" * 16, "words": "sent"}
     refused = owner.submit(f"{page}/again", form | {"to": "me"}, page=page)
     assert refused.status_code in {409, 422}
-    assert "to the affiliate alone" in refused.get_data(as_text=True)
+    assert "only the affiliate can get a copy" in refused.get_data(as_text=True)
     db.session.rollback()
     assert db.session.query(OutboxMessage).filter_by(recipient="ada@brightleaf.example").count() == 0
     assert owner.submit(f"{page}/again", form | {"to": "recipient"}, page=page).status_code == 303

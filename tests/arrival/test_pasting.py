@@ -35,8 +35,8 @@ def test_the_headers_of_each_receiver_say_as_promised(
     assert answer.status_code == 303, text_of(answer)
     assert the_test().outcome == FromOutcome.AS_PROMISED
     page = text_of(owner.get(PAGE))
-    assert "The From address arrived as promised." in page
-    assert "read from the headers that you pasted" in page
+    assert "The From address arrived unchanged." in page
+    assert "read all this from the headers that you pasted" in page
 
 
 def test_google_s_silent_change_of_from_is_named(owner: LintingClient, checked: TestEmail) -> None:
@@ -49,7 +49,7 @@ def test_google_s_silent_change_of_from_is_named(owner: LintingClient, checked: 
     assert the_test().outcome == FromOutcome.REPLACED, "although DMARC passed, for gmail.com"
     page = unescape(text_of(owner.get(PAGE)))
     assert "The From address was replaced: the receiver saw ada@gmail.com." in page
-    assert "Google put the mailbox of the log-in in its place." in page
+    assert "Google replaced it with the mailbox that logs in." in page
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_results_for_another_domain_do_not_vouch_without_dmarc(
     assert the_test().outcome == FromOutcome.REFUTED
     page = unescape(text_of(owner.get(PAGE)))
     assert "It passed for another domain" in page
-    assert "Your provider put its own in place, so that bounces reach it." in page
+    assert "Your provider uses its own address, so that bounces reach it." in page
 
 
 def test_a_provider_that_replaces_the_message_id_is_matched_by_the_id_of_its_acceptance(
@@ -92,7 +92,7 @@ def test_a_provider_that_replaces_the_message_id_is_matched_by_the_id_of_its_acc
     db.session.commit()
     paste(owner, receivers.received(receivers.GMAIL, "<0100018c-abcd-000000@email.amazonses.com>"))
     assert the_test().outcome == FromOutcome.AS_PROMISED
-    assert "by another identifier" in text_of(owner.get(PAGE))
+    assert "by another of its references" in text_of(owner.get(PAGE))
 
 
 def test_a_replaced_message_id_does_not_matter_where_the_reference_is_kept(
@@ -116,16 +116,16 @@ def test_new_headers_replace_what_the_former_ones_said(owner: LintingClient, che
     ("text", "sentence"),
     [
         ("", "Paste the headers of the test email."),
-        ("hello", "These are no complete headers"),
-        ("From: a@b.example\nSubject: x", "These are no complete headers"),
-        ("Message-ID: <a@b>\nSubject: x", "These are no complete headers"),
+        ("hello", "These headers are incomplete"),
+        ("From: a@b.example\nSubject: x", "These headers are incomplete"),
+        ("Message-ID: <a@b>\nSubject: x", "These headers are incomplete"),
         (
             receivers.received(receivers.GMAIL, "<other@brightleaf.example>"),
-            "belong to no test email of this account",
+            "do not belong to a test email of this account",
         ),
         ("x" * 100_001, "100000 characters or fewer"),
-        ("Message-ID: \x00\nFrom: \x07a@b.example", "These are no complete headers"),
-        ("Message-ID: <a\x00@b>\nFrom: a@b.example", "belong to no test email of this account"),
+        ("Message-ID: \x00\nFrom: \x07a@b.example", "These headers are incomplete"),
+        ("Message-ID: <a\x00@b>\nFrom: a@b.example", "do not belong to a test email of this account"),
     ],
 )
 def test_other_texts_are_refused_beside_the_field_and_kept(

@@ -96,7 +96,7 @@ def test_an_email_that_its_provider_sealed_is_not_called_forwarded(app) -> None:
     seal = "ARC-Authentication-Results: i=1; mx.microsoft.com 1; dmarc=pass header.from=brightleaf.example"
     with app.test_request_context():
         note = comparison.source_note(observed(text.replace("DKIM-Signature:", f"{seal}\nDKIM-Signature:")))
-    assert "Several servers sealed the email" in note
+    assert "Several servers signed the email" in note
     assert "was forwarded" not in note
 
 
@@ -181,7 +181,7 @@ def test_headers_without_results_of_the_receiver_are_called_not_known(app) -> No
         outcome = comparison.outcome_of(sent, seen)
         assert outcome is FromOutcome.NO_RESULTS
         assert "is not known" in comparison.headline(outcome, seen)
-        assert [row.note for row in comparison.rows(sent, seen)[-3:]] == ["Not known."] * 3
+        assert [row.note for row in comparison.rows(sent, seen)[-3:]] == ["Unknown."] * 3
 
 
 @pytest.mark.parametrize(

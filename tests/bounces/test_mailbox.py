@@ -118,7 +118,7 @@ def test_a_bounce_in_the_mailbox_decides_about_its_message(brightleaf, owner, se
     assert all(b"PEEK" in line for line in script.commands if b"FETCH" in line)
     assert script.fetched == [4, 5]
     page = text_of(owner)
-    assert "The mailbox is read every five minutes" in page
+    assert "Signet reads the mailbox every five minutes" in page
     assert PASSWORD not in page
 
 
@@ -200,7 +200,7 @@ def test_a_report_that_names_no_message_of_ours_changes_nothing(brightleaf, owne
     ("changes", "problem"),
     [
         ({"password": "wrong"}, "The server refused the username or the password"),
-        ({"folder": "Bounces"}, "There is no folder of this name"),
+        ({"folder": "Bounces"}, "The mailbox has no folder with this name"),
         ({"security": "starttls"}, "The server did not answer"),
     ],
 )

@@ -95,7 +95,7 @@ def leave(owner, form: dict[str, str], way: str = "microsoft") -> dict[str, str]
     answer = owner.submit(f"{PAGE}/connect/{way}", form)
     page = unescape(answer.get_data(as_text=True))
     assert answer.status_code == 200, page
-    assert "allow reading the mailbox" in page
+    assert "allow Signet to read the mailbox" in page
     url = page.partition('content="1; url=')[2].partition('"')[0]
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
@@ -159,9 +159,9 @@ def test_a_mailbox_of_microsoft_is_read_by_an_app(brightleaf, owner, provider):
 def test_a_mailbox_of_google_is_read_by_a_service_account(brightleaf, owner, provider):
     page, key = f"{PAGE}/connect/service-account", service_account_key()
     for refused, sentence in (
-        ({"mailbox": "", "key": key}, "Enter the mailbox to which bounces come."),
+        ({"mailbox": "", "key": key}, "Enter the mailbox that receives bounces."),
         ({"mailbox": MAILBOX, "key": ""}, "Paste the JSON key, or choose its file."),
-        ({"mailbox": MAILBOX, "key": "{}"}, "This is no key of a service account"),
+        ({"mailbox": MAILBOX, "key": "{}"}, "This is not a key of a service account"),
     ):
         answer = owner.submit(page, refused)
         assert answer.status_code == 422
@@ -193,7 +193,7 @@ def test_what_is_wrong_is_stated_beside_its_field(brightleaf, owner, provider):
     for path, form in ((f"{PAGE}/connect/microsoft", FORM), (f"{PAGE}/connect/app", APP)):
         answer = owner.submit(path, form | {"mailbox": "", "client_id": "nonsense", "tenant": "?"})
         assert answer.status_code == 422
-        assert "Enter the mailbox to which bounces come." in answer.get_data(as_text=True)
+        assert "Enter the mailbox that receives bounces." in answer.get_data(as_text=True)
         answer = owner.submit(path, form | {"client_id": "nonsense"})
         assert answer.status_code == 422
         assert "Application (client) ID" in answer.get_data(as_text=True)
@@ -204,10 +204,10 @@ def test_what_is_wrong_is_stated_beside_its_field(brightleaf, owner, provider):
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        ({"error": "access_denied"}, "You did not give the permission at Microsoft"),
+        ({"error": "access_denied"}, "You did not give permission at Microsoft"),
         (
             {"scope": "https://outlook.office.com/SMTP.Send"},
-            "The permission to read the mailbox was not given",
+            "You did not give permission to read the mailbox",
         ),
         ({"code": "another"}, "The provider does not accept|no longer honours|already"),
     ],

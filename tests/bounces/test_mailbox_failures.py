@@ -86,9 +86,9 @@ def test_an_email_that_is_never_handed_out_is_passed_over(
     assert outcome(sent.id) is not None
     (skipped,) = [one for one in events(brightleaf) if one.state is EventState.UNMATCHED]
     assert f"UID: {POISON}\n" in skipped.raw
-    assert "did not hand out one email" in text_of(owner)
+    assert "did not let Signet read one email" in text_of(owner)
     listed = owner.get("/settings/bounces/events").get_data(as_text=True)
-    assert "The server did not hand out an email of the mailbox" in listed
+    assert "The server did not let Signet read an email in the mailbox" in listed
     assert f"UID: {POISON}" in listed
 
 
@@ -167,7 +167,7 @@ def test_a_refused_log_in_is_an_incident_until_the_mailbox_is_read(brightleaf, c
     row = the_incident(brightleaf)
     assert (row.is_open, row.ended) == (False, EndReason.READABLE)
     page = owner.get(f"/incidents/{row.id}").get_data(as_text=True)
-    assert "The mailbox for bounces is read again." in page
+    assert "Signet reads the mailbox for bounces again." in page
 
 
 def test_a_server_that_is_away_is_an_incident_after_two_hours(brightleaf, clock, owner, server, script):

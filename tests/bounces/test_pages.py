@@ -27,15 +27,15 @@ def text_of(browser, url: str = PAGE) -> str:
 
 
 def test_the_provider_of_the_live_settings_is_offered_first(brightleaf, owner):
-    assert "Your emails leave through" not in text_of(owner)
+    assert "sends your emails" not in text_of(owner)
     add_settings(brightleaf, host="smtp.mailgun.org")
-    assert "Your emails leave through Mailgun" in text_of(owner)
+    assert "Mailgun sends your emails" in text_of(owner)
     assert owner.submit(f"{PAGE}/mailgun", {}, page=PAGE).location == f"{PAGE}#mailgun"
     assert owner.submit(f"{PAGE}/mailgun", {}, page=PAGE).status_code == 303, "a second click"
     text = text_of(owner)
     assert path_of(brightleaf, "mailgun") in text
     assert "Permanent Failure" in text
-    assert "Events are refused until you have saved the HTTP webhook signing key below." in text
+    assert "Signet refuses events until you save the HTTP webhook signing key below." in text
 
 
 def test_a_key_is_saved_checked_and_never_shown(brightleaf, owner):
@@ -51,15 +51,15 @@ def test_a_key_is_saved_checked_and_never_shown(brightleaf, owner):
 
 def test_the_last_event_two_quiet_weeks_and_wrong_signatures_are_shown(app, brightleaf, owner):
     path = make_hook(brightleaf, "mailgun", KEY)
-    assert "No event has come yet." in text_of(owner)
+    assert "No events received yet." in text_of(owner)
     post(app, path, call(event(send(brightleaf), "delivered")))
-    assert "It works: one event has come." in text_of(owner)
+    assert "It works: one event received." in text_of(owner)
     for _ in range(2):
         post(app, path, call({}, key="wrong"))
     assert "2 calls had a wrong signature" in text_of(owner)
     db.session.execute(update(BounceHook).values(last_event_at=utcnow() - timedelta(days=15)))
     db.session.commit()
-    assert "No event has come for 15 days." in text_of(owner)
+    assert "No events received for 15 days." in text_of(owner)
 
 
 def test_a_new_address_is_made_and_a_hook_removed(brightleaf, owner):
@@ -75,7 +75,7 @@ def test_a_new_address_is_made_and_a_hook_removed(brightleaf, owner):
 
 def test_events_without_a_message_are_listed_as_they_came(app, brightleaf, owner, stranger):
     path = make_hook(brightleaf, "generic")
-    assert "Nothing here" in text_of(owner, f"{PAGE}/events")
+    assert "No events" in text_of(owner, f"{PAGE}/events")
     post(
         app, path, {"type": "hard", "recipient": "x@receiver.example", "reason": "<script>alert(1)</script>"}
     )
@@ -84,10 +84,10 @@ def test_events_without_a_message_are_listed_as_they_came(app, brightleaf, owner
         post(app, path, {"type": "hard", "id": str(number)})
     run_worker()
     text = text_of(owner, f"{PAGE}/events")
-    assert "Events that belong to no message" in text_of(owner)
+    assert "Events that Signet could not match or understand" in text_of(owner)
     older = text_of(owner, f"{PAGE}/events?before=3")
     assert "&lt;html&gt;hello" in older
-    assert "Something was reported that Signet does not know" in older
+    assert "The provider reported something that Signet does not recognise" in older
     assert "&lt;script&gt;" in older
     assert "before=" in text
     assert "hello" not in text_of(stranger, f"{PAGE}/events")
@@ -99,7 +99,7 @@ def test_a_breaker_waits_for_the_owners_decision(app, brightleaf, owner, strange
     (row,) = breaker.list_open(brightleaf)
     text = text_of(owner)
     assert "Very many mailboxes at crowd.example are reported as unknown" in text
-    assert "3 mailboxes wait. 20 were suppressed before, within the hour." in text
+    assert "Signet stopped writing to 3 mailboxes wait. 20 in the same hour." in text
     assert stranger.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 404
     assert owner.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 303
     assert "23 addresses stay in use." in text_of(owner)

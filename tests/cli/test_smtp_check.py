@@ -93,7 +93,7 @@ def test_a_rejected_log_in_is_diagnosed_and_the_password_is_not_printed(
     assert "wrong-password-7" not in result.output
     plain = check(app, "--account", "brightleaf", "--version", "1")
     assert plain.exit_code == 1
-    assert "Whose move: yours" in plain.output
+    assert "Who needs to act: you" in plain.output
 
 
 def test_an_unreachable_server_fails_the_check(app: Flask, live: SmtpSettings, servers: Servers) -> None:

@@ -30,7 +30,7 @@ WRONG_PASSWORD = {
 GREYLISTED = {
     "cause": "The server asks to try again later.",
     "whose_move": "provider",
-    "fixes": ["Nothing to do: it is tried again by itself."],
+    "fixes": ["You do not need to do anything. Signet tries again automatically."],
     "retry_class": "later",
     "evidence": {},
 }

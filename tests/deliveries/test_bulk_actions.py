@@ -64,7 +64,7 @@ def test_all_matching_messages_are_counted_then_retried(owner, enqueue):
     db.session.refresh(action)
     assert (action.state, action.done, action.changed) == (BulkActionState.DONE, 7, 7)
     page = owner.get(f"/deliveries/orders/{action.id}").get_data(as_text=True)
-    assert "7 emails get a new start" in page
+    assert "7 emails will be retried" in page
     assert 'data-live="off"' in page
 
 
@@ -131,4 +131,4 @@ def test_a_bulk_action_on_no_messages_is_not_created(owner, enqueue):
     assert owner.get("/deliveries/orders/new?action=retry").status_code == 303
     assert owner.get("/deliveries/orders/new?action=burn&all=1").status_code == 404
     page, _ = _preview(owner, "action=cancel&all=1&status=failed")
-    assert "None of these emails can be cancelled" in page
+    assert "You cannot cancel any of these emails" in page

@@ -88,12 +88,12 @@ def test_an_invalid_page_key_is_ignored(owner, enqueue, query):
 @pytest.mark.parametrize(
     ("query", "text"),
     [
-        ("", "No email has been sent yet"),
-        ("?status=queued", "Nothing is waiting"),
-        ("?status=sending", "Nothing is being sent at this moment"),
-        ("?status=sent", "No email has been accepted yet"),
-        ("?status=held", "Nothing is on hold"),
-        ("?status=failed", "No email has failed"),
+        ("", "No emails sent yet"),
+        ("?status=queued", "No emails waiting"),
+        ("?status=sending", "No emails being sent"),
+        ("?status=sent", "No emails accepted yet"),
+        ("?status=held", "No emails on hold"),
+        ("?status=failed", "No emails failed"),
         ("?status=failed&before=1", "No more entries"),
     ],
 )

@@ -76,7 +76,7 @@ def test_a_sent_message_is_described_as_accepted_by_the_server(owner, enqueue, a
     for text in (
         "Accepted by smtp.example.com:587.",
         "Version 3 of your settings, smtp.example.com:587",
-        "Handing the message over",
+        "While sending the message",
         "2.0.0",
         "Ok: queued",
         "4Xyz",
@@ -92,8 +92,8 @@ def test_a_sent_message_is_described_as_accepted_by_the_server(owner, enqueue, a
 
 def test_an_untried_message_shows_when_it_leaves(owner, enqueue):
     page = _message_page(owner, enqueue())
-    assert "It leaves as soon as a worker is free" in page
-    assert "It has not been tried yet." in page
+    assert "Signet sends this email shortly" in page
+    assert "Signet has not tried to send this email yet." in page
     assert 'data-live="on"' in page
 
 
@@ -106,7 +106,7 @@ def test_a_deferred_message_shows_the_reason_and_the_next_attempt(owner, enqueue
     page = _message_page(owner, message)
     assert "The platform’s sender" in page
     assert GREYLISTED["cause"] in page
-    assert f"the next one follows at {next_attempt_at.day} {next_attempt_at:%b %Y, %H:%M} UTC" in page
+    assert f"Signet tries again at {next_attempt_at.day} {next_attempt_at:%b %Y, %H:%M} UTC" in page
     assert 'data-live="off"' in page
 
 
@@ -116,7 +116,7 @@ def test_a_paused_queue_delays_the_next_attempt(owner, enqueue, add_attempt):
     until = utcnow() + timedelta(minutes=30)
     get_queue(message.account_id).paused_until = until
     db.session.commit()
-    assert f"follows at {until.day} {until:%b %Y, %H:%M} UTC" in _message_page(owner, message)
+    assert f"tries again at {until.day} {until:%b %Y, %H:%M} UTC" in _message_page(owner, message)
 
 
 def test_a_held_message_shows_the_cause_whose_move_it_is_and_the_fix(owner, enqueue):
@@ -124,9 +124,9 @@ def test_a_held_message_shows_the_cause_whose_move_it_is_and_the_fix(owner, enqu
     hold(account_of().id, WRONG_PASSWORD, now=utcnow())
     db.session.commit()
     page = _message_page(owner, message)
-    assert "It waits until your settings work again. Nothing is lost" in page
+    assert "This email waits until your settings work again." in page
     assert page.count(WRONG_PASSWORD["cause"]) >= 2, "in the banner and on the page"
-    assert "Yours" in page
+    assert "You" in page
     assert WRONG_PASSWORD["fixes"][0] in page
     assert "535 5.7.8 Authentication failed" in page
     assert 'href="/settings/email-preferences#password"' in page
@@ -144,22 +144,22 @@ def test_a_permanent_refusal_is_explained(owner, enqueue, add_attempt):
         diagnosis=NO_SUCH_MAILBOX,
     )
     page = _message_page(owner, message)
-    assert "It was refused for good, so it is not tried again." in page
+    assert "The server refused this email permanently, so Signet does not try again." in page
     assert NO_SUCH_MAILBOX["cause"] in page
-    assert "Naming the recipient" in page
+    assert "While sending the recipient’s address" in page
 
 
 def test_a_message_that_expired_is_explained(owner, enqueue, add_attempt):
     message = enqueue(status=Status.FAILED)
     add_attempt(message, Outcome.REJECTED, diagnosis=GREYLISTED)
-    assert "It was not accepted within 48 hours" in _message_page(owner, message)
+    assert "No server accepted this email within 48 hours" in _message_page(owner, message)
 
 
 @pytest.mark.parametrize(
     ("outcome", "text"),
     [
-        (Outcome.DEFERRED, "the connection ended before the server’s answer was read"),
-        (Outcome.INTERRUPTED, "The worker stopped in the middle of this attempt."),
+        (Outcome.DEFERRED, "the connection ended before the server replied"),
+        (Outcome.INTERRUPTED, "Signet was interrupted during this attempt."),
     ],
 )
 def test_an_attempt_without_a_reply_is_explained(owner, enqueue, add_attempt, outcome, text):
@@ -175,7 +175,7 @@ def test_an_attempt_without_a_reply_is_explained(owner, enqueue, add_attempt, ou
 def test_a_message_that_expired_without_a_reply_is_possibly_delivered(owner, enqueue, add_attempt):
     message = enqueue(status=Status.FAILED)
     add_attempt(message, Outcome.REJECTED, ambiguous=True, diagnosis=GREYLISTED)
-    assert "the server may hold the message all the same" in _message_page(owner, message)
+    assert "The server may still have the message" in _message_page(owner, message)
 
 
 def test_attempts_are_listed_newest_first(owner, enqueue, add_attempt):
@@ -198,7 +198,7 @@ def test_tests_and_checks_are_labelled_and_not_repeated(owner, enqueue, add_atte
     add_attempt(message, Outcome.REJECTED, diagnosis=WRONG_PASSWORD)
     page = _message_page(owner, message)
     assert f"<h1>{label} to ada@brightleaf.example</h1>" in page
-    assert "A test is tried once only" in page
+    assert "Signet sends a test only once" in page
 
 
 @in_one_test("status", list(Status))
@@ -245,7 +245,7 @@ def test_every_page_shows_a_banner_while_the_queue_is_on_hold(owner, stranger, e
     hold(message.account_id, WRONG_PASSWORD, now=utcnow())
     db.session.commit()
     for path in ("/deliveries", "/affiliates", "/automated-emails"):
-        assert "1 email has waited since" in owner.get(path).get_data(as_text=True)
+        assert "1 email waiting since" in owner.get(path).get_data(as_text=True)
         assert WRONG_PASSWORD["cause"] not in stranger.get(path).get_data(as_text=True)
 
 
@@ -255,6 +255,6 @@ def test_the_timeline_is_in_order(owner, enqueue, add_attempt):
     add_attempt(message, Outcome.DEFERRED, 1, started_at=start, ended_at=start + timedelta(minutes=1))
     add_attempt(message, Outcome.ACCEPTED, 2, ended_at=start + timedelta(hours=2), queue_id="4Xyz")
     page = _message_page(owner, message)
-    texts = ["It was written and queued", "Attempt 1 was put off", "Attempt 2 was accepted", "queue id 4Xyz"]
+    texts = ["Queued", "Attempt 1 was put off", "Attempt 2 was accepted", "queue id 4Xyz"]
     positions = [page.index(text) for text in texts]
     assert positions == sorted(positions)

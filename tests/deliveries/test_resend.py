@@ -58,7 +58,7 @@ def test_a_refused_action_shows_the_reason(owner, enqueue):
     assert "To have it delivered once more, send another copy." in response.get_data(as_text=True)
     without_text = enqueue(status=Status.FAILED, text="", html="")
     response = submit(owner, without_text, "retry")
-    assert "Its text was removed" in response.get_data(as_text=True)
+    assert "The text of this email was deleted" in response.get_data(as_text=True)
     assert status_of(without_text) is Status.FAILED
 
 
@@ -109,7 +109,7 @@ def test_copies_to_one_recipient_are_rate_limited_in_all_spellings(owner, enqueu
         response = submit(owner, message, "again", to="recipient", words="sent", key=f"{KEY}{number}")
         answers.append(response.status_code)
     assert answers == [303] * resend.RECIPIENT_LIMIT.amount + [422] * 2
-    assert "for this email or its recipient" in response.get_data(as_text=True)
+    assert "For this email or this recipient" in response.get_data(as_text=True)
 
 
 def test_copies_are_rate_limited(owner, enqueue):
@@ -119,7 +119,7 @@ def test_copies_are_rate_limited(owner, enqueue):
         assert response.status_code == 303
     response = submit(owner, message, "again", to="me", words="sent", key=f"{KEY}-more")
     assert response.status_code == 422
-    assert "Too many copies" in response.get_data(as_text=True)
+    assert "You sent too many copies" in response.get_data(as_text=True)
     assert len(_copies()) == resend.MESSAGE_LIMIT.amount
 
 
@@ -138,7 +138,7 @@ def test_a_copy_needs_the_key_of_its_form(owner, enqueue, key):
 def test_a_message_without_an_event_cannot_be_rendered_again(owner, enqueue):
     message = enqueue(status=Status.SENT)
     page = owner.get(f"/deliveries/{message.id}").get_data(as_text=True)
-    assert "What caused it is not on record" in page
+    assert "Signet has no record of what caused this email" in page
     response = submit(owner, message, "again", to="me", words="today", key=KEY)
     assert response.status_code == 422
     assert not _copies()

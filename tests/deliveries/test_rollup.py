@@ -35,7 +35,7 @@ def test_statistics_are_the_same_before_and_after_the_rollup(owner, enqueue):
     assert [stats.read(account, span, now=now) for span in ("day", "month")] == both_before
     page = owner.get("/deliveries?span=month").get_data(as_text=True)
     assert 'class="chart-sent"' in page
-    assert "day by day" in page
+    assert "Figures by day" in page
 
 
 def test_hours_of_past_days_are_merged_and_statistics_stay_the_same(owner, stranger, enqueue):

@@ -98,8 +98,8 @@ def test_each_filter_is_a_chip_that_removes_it(owner, three_messages):
 
 
 def test_a_search_without_matches_differs_from_an_empty_log(owner, stranger, three_messages):
-    assert "No email matches" in _page(owner, "q=unknown@nowhere.example")
-    assert "No email has been sent yet" in _page(stranger, "q=unknown@nowhere.example")
+    assert "No emails match" in _page(owner, "q=unknown@nowhere.example")
+    assert "No emails sent yet" in _page(stranger, "q=unknown@nowhere.example")
 
 
 @pytest.mark.parametrize(

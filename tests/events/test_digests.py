@@ -271,5 +271,5 @@ def test_the_pages_say_that_an_email_waits_and_lead_to_the_digest(owner, buy, af
     for page in ("/events", f"/affiliates/{affiliate.id}"):
         assert sentence not in owner.get(page).get_data(as_text=True), page
     assert f"/deliveries/{mails_to()[-1].id}" in owner.get("/events").get_data(as_text=True)
-    assert "emails wait because" not in owner.get("/deliveries").get_data(as_text=True)
+    assert "emails are waiting because" not in owner.get("/deliveries").get_data(as_text=True)
     assert owner.get(f"/deliveries/{mails_to()[-1].id}").status_code == 200

@@ -19,7 +19,7 @@ from tests.incidents.conftest import (
 def test_every_page_shows_the_waiting_emails_and_what_can_be_done(account_on_hold, owner):
     for url in ("/deliveries", "/settings/email-preferences", "/incidents"):
         page = text_of(owner, url)
-        assert "14 emails have waited since 2 Mar 2026, 23:12 UTC: smtp.example.com did not accept" in page
+        assert "14 emails waiting since 2 Mar 2026, 23:12 UTC: smtp.example.com did not accept" in page
         assert "Fix the settings" in page and "Send through the platform" in page
         assert "Release or discard" in page
 
@@ -48,7 +48,10 @@ def test_a_providers_limit_is_information_with_the_time_of_resumption(brightleaf
     queue.paused_until = utcnow() + timedelta(minutes=5)
     db.session.commit()
     page = text_of(owner, "/deliveries")
-    assert "Your provider’s limit is reached" in page and "It goes on at 2 Mar 2026, 09:17 UTC" in page
+    assert (
+        "You have reached your provider’s limit" in page
+        and "Sending resumes automatically at 2 Mar 2026, 09:17 UTC" in page
+    )
     assert rate_limits.get_limits(brightleaf).slowed_to is not None
 
 
@@ -56,6 +59,6 @@ def test_the_own_limit_is_shown_while_emails_wait_for_it(brightleaf, owner):
     rate_limits.set_limits(brightleaf, None, 2, None)
     rate_limits.consume(brightleaf, 1, utcnow())
     db.session.commit()
-    assert "A sending limit is reached" not in text_of(owner, "/deliveries"), "no email waits for it"
+    assert "You have reached a sending limit" not in text_of(owner, "/deliveries"), "no email waits for it"
     enqueue(brightleaf, 1)
-    assert "A sending limit is reached" in text_of(owner, "/deliveries")
+    assert "You have reached a sending limit" in text_of(owner, "/deliveries")

@@ -66,7 +66,7 @@ def test_five_percent_bounces_over_200_messages_are_an_incident(brightleaf, cloc
     assert causes(brightleaf) == ["bounce-rate"]
     (row,) = incidents(brightleaf)
     assert row.kind is IncidentKind.BOUNCES
-    assert "5.0 % of your emails of the last 7 days bounced." in text_of(owner, f"/incidents/{row.id}")
+    assert "5.0 % of your emails in the last 7 days bounced." in text_of(owner, f"/incidents/{row.id}")
     clock.shift(timedelta(hours=25))
     run_worker_jobs()
     assert causes(brightleaf) == []

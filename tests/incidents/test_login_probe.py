@@ -39,7 +39,7 @@ def test_a_login_probe_proves_the_settings_and_reads_the_certificate(point_setti
     assert timedelta(hours=20) < probe.next_at - utcnow() < timedelta(hours=28)
     assert probe.certificate_until is not None
     page = owner.get("/settings/email-preferences").get_data(as_text=True)
-    assert "Last proven" in page and "Its certificate is valid until" in page
+    assert "Last check passed" in page and "certificate is valid until" in page
 
 
 def test_a_refused_login_probe_opens_an_incident_before_an_email_fails(point_settings_at, brightleaf, serve):

@@ -74,7 +74,7 @@ def secret(brightleaf, receiver, owner) -> str:
     saved = policy.save_webhook(brightleaf, receiver.url)
     page = "/incidents/alerts"
     assert owner.submit(f"{page}/webhook/messages/on", {}, page=page).status_code == 303
-    assert "Events about emails are posted, too" in text_of(owner, page)
+    assert "The webhook also gets events about emails" in text_of(owner, page)
     return saved.secret
 
 

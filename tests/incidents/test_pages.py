@@ -88,9 +88,9 @@ def test_the_page_of_an_incident_shows_cause_whose_move_it_is_and_fix(account_on
     run_worker_jobs()
     page = text_of(owner, f"/incidents/{incidents(account_on_hold)[0].id}")
     assert "did not accept the username and password (535)." in page
-    assert "Yours" in page and "Copy the SMTP password again" in page
+    assert "You" in page and "Copy the SMTP password again" in page
     assert "5.7.8 no" in page
-    assert "You were told of its beginning." in page
+    assert "We alerted you that it started." in page
     assert "affiliate0@visitors.example" in page
 
 
@@ -137,7 +137,7 @@ def test_old_emails_are_discarded_and_the_others_released(account_on_hold, owner
 def test_an_invalid_age_discards_nothing(hours, account_on_hold, owner):
     response = owner.submit("/incidents/waiting/discard", {"hours": hours}, page="/incidents/waiting?hours=6")
     assert response.status_code == 422
-    assert "Choose how old is too old." in response.get_data(as_text=True)
+    assert "Choose an age." in response.get_data(as_text=True)
     assert db.session.scalar(select(OutboxMessage).where(OutboxMessage.status == Status.CANCELLED)) is None
 
 
@@ -153,7 +153,7 @@ def test_the_owner_starts_and_ends_a_failover(account_on_hold, owner):
     route = route_for(account_on_hold)
     assert (route.version_number, route.reply_to) == (None, "ada@brightleaf.example")
     page = text_of(owner, "/deliveries")
-    assert "Your emails leave through the platform’s server since" in page
+    assert "The platform’s server has sent your emails since" in page
     assert incidents(account_on_hold)[0].is_open, "a failover closes no incident"
     owner.submit("/incidents/waiting/own", {}, page="/incidents/waiting")
     db.session.expire_all()

@@ -319,11 +319,11 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("status", "error", "sentence"),
         [
-            (400, {"error": "invalid_grant", "error_description": "Bad Request"}, "no longer honours"),
+            (400, {"error": "invalid_grant", "error_description": "Bad Request"}, "no longer accepts"),
             (400, {"error": "redirect_uri_mismatch"}, "redirect address of this portal is not registered"),
             (401, {"error": "invalid_client"}, "does not accept the client"),
-            (429, {"error": "rate_limit_exceeded"}, "asks for fewer requests"),
-            (503, {}, "did not answer as it should"),
+            (429, {"error": "rate_limit_exceeded"}, "currently limits requests"),
+            (503, {}, "did not answer correctly"),
         ],
     )
     def test_each_refusal_of_a_code_gets_its_sentence(

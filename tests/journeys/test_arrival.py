@@ -59,10 +59,10 @@ def test_the_seal_needs_connection_from_and_domain(
     page.get_by_role("link", name="Arrival", exact=True).click()
     page.get_by_label("Headers of the test email").fill("Subject: no headers")
     page.get_by_role("button", name="Compare").click()
-    expect(page.locator(".has-error")).to_contain_text("These are no complete headers")
+    expect(page.locator(".has-error")).to_contain_text("These headers are incomplete")
     page.get_by_label("Headers of the test email").fill(receivers.received(receivers.GMAIL, header_id[0]))
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("The From address arrived as promised.")).to_be_visible()
+    expect(page.get_by_text("The From address arrived unchanged.")).to_be_visible()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         for width in (1280, 390):
@@ -73,7 +73,7 @@ def test_the_seal_needs_connection_from_and_domain(
     look = page.get_by_role("button", name=re.compile("Check again|Look now"))
     if look.count():
         look.click()
-    expect(page.get_by_role("heading", name="In order", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="No problems", exact=True)).to_be_visible()
     page.goto(portal.base + SETTINGS)
     expect(seal).to_have_text("Your own domain")
     expect(page.locator("#sender-status")).to_have_attribute("data-code", "own-domain")

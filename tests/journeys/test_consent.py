@@ -25,7 +25,7 @@ __all__ = ["folder", "real_or_skip"]
 MAILBOX = "affiliates@brightleaf.example"
 STAGES = (
     "Consent",
-    "Look up the name",
+    "Find the server",
     "TLS and certificate",
     "Log in",
     "Sender accepted",
@@ -173,7 +173,7 @@ def test_a_consent_is_given_withdrawn_and_given_again_at_an_issuer_made_by_other
     page.goto(f"{world.issuer.url}/withdraw")
     page.get_by_role("heading", name="Every permission is withdrawn").wait_for()
     join(page, portal, "Ola Third", "ola@visitors.example")
-    incident_opens(page, portal, "no longer honours the consent")
+    incident_opens(page, portal, "no longer accepts the permission")
     assert not world.relayed("ola@visitors.example")
 
     connect_again(page, portal)

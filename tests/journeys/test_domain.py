@@ -67,7 +67,7 @@ def test_publishing_the_recommended_record_changes_the_status(
 
     zones.put(DOMAIN, "TXT", record)
     page.get_by_role("button", name="Check again").click()
-    expect(page.get_by_role("heading", name="In order", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="No problems", exact=True)).to_be_visible()
     expect(page.locator("#spf")).to_contain_text("it includes mailgun.org")
     expect(page.locator("#spf .zone-wanted")).to_have_count(0)
 
@@ -108,8 +108,8 @@ def test_a_selector_is_added_without_script(portal: RunningPortal, browser: Brow
     page.get_by_label("SMTP Port").fill("587")
     page.get_by_role("button", name="Save SMTP Settings").click()
     page.goto(f"{portal.base}/settings/sending-domain")
-    page.get_by_role("textbox", name="Selector").fill(f"mine._domainkey.{DOMAIN}")
-    page.get_by_role("button", name="Look under this selector").click()
+    page.get_by_role("textbox", name="DKIM selector").fill(f"mine._domainkey.{DOMAIN}")
+    page.get_by_role("button", name="Check this selector").click()
     # Without script the page reloads itself until the check has ended.
     expect(page.locator("#dkim")).to_contain_text("A key is published under mine")
     context.close()

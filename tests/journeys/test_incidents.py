@@ -42,7 +42,7 @@ def test_a_broken_password_is_one_incident_and_loses_nothing(portal: RunningPort
     fill_rehearsal(page)
     save(page)
     expect(page.locator("#sender")).to_contain_text("info@brightleaf.example")
-    portal.wait_for(lambda: page.reload() and "Last proven" in page.content())
+    portal.wait_for(lambda: page.reload() and "Last check passed" in page.content())
 
     # Activate settings although their check failed.
     settings(page, portal)
@@ -62,7 +62,7 @@ def test_a_broken_password_is_one_incident_and_loses_nothing(portal: RunningPort
     portal.wait_for(lambda: len(subjects_to_the_owner(portal)) == 1)
     banner.get_by_role("link", name="What happened").click()
     expect(page.locator("#diagnosis")).to_contain_text("(535)")
-    expect(page.get_by_text("Whose move: Yours")).to_be_visible()
+    expect(page.get_by_text("Who needs to act: You")).to_be_visible()
     page.goto(f"{portal.base}/incidents/waiting")
     expect(page.get_by_role("heading", name="20 emails wait")).to_be_visible()
     assert rows(

@@ -73,7 +73,7 @@ MISTAKES = [
         "SSL on port 587",
         MAILGUN | {"security": ON},
         "TLS and certificate",
-        "Port 587 starts unencrypted, and SSL/TLS was chosen",
+        "Port 587 starts unencrypted, but you chose SSL/TLS",
         "smtp.mailgun.org answers on port 587 with STARTTLS.",
         "security",
         verified_fix=[("Enable SSL", ON, OFF)],
@@ -83,7 +83,7 @@ MISTAKES = [
         "STARTTLS on port 465",
         MAILGUN | {"port": "465"},
         "Greeting",
-        "Port 465 is encrypted from the first byte, and STARTTLS was chosen",
+        "Port 465 needs SSL/TLS, but you chose STARTTLS",
         "smtp.mailgun.org answers on port 465 with SSL/TLS from the first byte.",
         "security",
         verified_fix=[("Enable SSL", OFF, ON)],
@@ -93,7 +93,7 @@ MISTAKES = [
         "a typo in the server's name",
         # There is no such top-level domain, so the name does not resolve on any machine.
         MAILGUN | {"host": "smtp.mailgun.ogr"},
-        "Look up the name",
+        "Find the server",
         "the name is similar to smtp.mailgun.org.",
         "Change SMTP Server to smtp.mailgun.org.",
         "host",
@@ -112,7 +112,7 @@ MISTAKES = [
         "a sender the user may not use",
         {"host": "localhost", "username": f"sender-refused@{DOMAIN}", "port": "STARTTLS"},
         "Sender accepted",
-        f"localhost does not let this account send as info@{DOMAIN}.",
+        f"localhost does not allow this account to send as info@{DOMAIN}.",
         f"Send from the address of sender-refused@{DOMAIN}",
         "wrapped_user",
     ),
@@ -120,7 +120,7 @@ MISTAKES = [
         "apikey forgotten at SendGrid",
         SENDGRID | {"username": f"ada@{DOMAIN}"},
         "Log in",
-        "SendGrid did not accept the log-in: the username has to be the word apikey, exactly so.",
+        "SendGrid did not accept the log-in: the username has to be exactly the word apikey.",
         "The username has to be the word apikey.",
         "username",
         question="SendGrid requires the word apikey as username",
@@ -173,7 +173,7 @@ def test_a_mistake_has_one_cause_one_fix_and_one_field(
         questions = page.locator("#questions li")
         expect(questions).to_have_count(1)
         expect(questions).to_contain_text(mistake.question)
-        page.get_by_role("button", name="Check exactly as typed").click()
+        page.get_by_role("button", name="Check as typed").click()
     wait_for_check(page, number)
 
     expect(page.locator(".diagnosis")).to_have_count(1)
@@ -188,7 +188,7 @@ def test_a_mistake_has_one_cause_one_fix_and_one_field(
     field = page.locator(".field.has-error", has=page.locator(f"[name={mistake.field}]"))
     expect(field).to_contain_text(mistake.cause)
     expect(field).to_be_visible()
-    expect(page.locator("#check")).to_contain_text("This check changed nothing about sending")
+    expect(page.locator("#check")).to_contain_text("This check did not change how your emails are sent")
     assert current_sender(page) == before
     assert mistake.entered.get("password", "no secret") not in page.content()
 
@@ -223,7 +223,7 @@ def fill_in(page: Page, portal: RunningPortal, entered: dict[str, str]) -> None:
 def wait_for_check(page: Page, number: int) -> None:
     """Wait until the check of this version has ended."""
     ended = page.locator("#check[data-live=off]")
-    expect(ended).to_contain_text(f"Proof of version {number}")
+    expect(ended).to_contain_text(f"Check of version {number}")
 
 
 def current_sender(page: Page) -> tuple[str, str]:

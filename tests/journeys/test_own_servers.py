@@ -90,8 +90,8 @@ def save_and_wait(page: Page) -> None:
     number = page.locator("#versions .version").count() + 1
     page.get_by_role("button", name="Save SMTP Settings").click()
     ended = page.locator("#check[data-live=off]")
-    expect(ended).to_contain_text(f"Proof of version {number}")
-    expect(ended).to_contain_text("steps passed. The test email was accepted.")
+    expect(ended).to_contain_text(f"Check of version {number}")
+    expect(ended).to_contain_text("steps passed. The server accepted the test email.")
 
 
 def test_a_relay_without_a_log_in(portal: RunningPortal, page: Page, servers: Servers) -> None:
@@ -125,7 +125,7 @@ def test_a_greeting_after_25_seconds(portal: RunningPortal, page: Page, servers:
     expect(waiting).to_contain_text("up to 400 seconds")
     expect(page.locator("#check .rung", has_text="Greeting")).to_contain_text("In progress")
     expect(page.locator("#check[data-live=off]")).to_contain_text(
-        "steps passed. The test email was accepted."
+        "steps passed. The server accepted the test email."
     )
     expect(page.locator("#sender")).to_contain_text(f"localhost:{servers.late.port}")
 
@@ -153,7 +153,7 @@ def test_what_was_typed_survives_finding_the_settings(portal: RunningPortal, pag
     page.get_by_role("button", name="Find my settings").click()
     expect(page.get_by_label("SMTP Server")).to_have_value("smtp.gmail.com")
     expect(page.get_by_label("SMTP Username")).to_have_value(f"bo@{DOMAIN}")
-    expect(page.locator("#part-password")).to_contain_text("Kept as you typed it")
+    expect(page.locator("#part-password")).to_contain_text("Your password is kept, but not saved yet")
     assert "typed before" not in page.content()
     page.get_by_role("button", name="Save SMTP Settings").click()
     expect(page.locator("[data-error-summary]")).to_have_count(0)

@@ -74,7 +74,7 @@ def test_verified_settings_are_used_and_affiliates_get_email_from_the_owners_dom
     settings(page, portal)
     fill_rehearsal(page)
     save(page)
-    for stage in ("Look up the name", "TLS and certificate", "Log in", "Sender accepted", "Message accepted"):
+    for stage in ("Find the server", "TLS and certificate", "Log in", "Sender accepted", "Message accepted"):
         expect(page.locator(".rung-passed", has_text=stage)).to_have_count(1)
     expect(page.locator("#sender")).to_contain_text("info@brightleaf.example")
     expect(page.locator("#sender")).to_contain_text("localhost:")
@@ -101,9 +101,9 @@ def test_verified_settings_are_used_and_affiliates_get_email_from_the_owners_dom
     fill_rehearsal(page, password="not the word")
     save(page)
     expect(page.locator(".rung-failed", has_text="Log in")).to_have_count(1)
-    expect(page.locator("#diagnosis")).to_contain_text("Whose move: Yours")
+    expect(page.locator("#diagnosis")).to_contain_text("Who needs to act: You")
     expect(page.get_by_role("link", name="Go to SMTP Password")).to_be_visible()
-    expect(page.locator("#check")).to_contain_text("This check changed nothing about sending")
+    expect(page.locator("#check")).to_contain_text("This check did not change how your emails are sent")
     join(page, portal, "Ola Third", "ola@visitors.example")
     portal.wait_for(lambda: portal.arrived("ola@visitors.example"))
     assert "From: Brightleaf <info@brightleaf.example>" in portal.arrived("ola@visitors.example")[0]
@@ -123,9 +123,9 @@ def test_mail_waits_while_the_server_rejects_the_settings_and_is_sent_after_the_
     for name in ("una", "dos", "tre"):
         join(page, portal, name.title(), f"{name}@visitors.example")
     settings(page, portal)
-    portal.wait_for(lambda: page.reload() and "emails have waited since" in page.content())
+    portal.wait_for(lambda: page.reload() and "emails waiting since" in page.content())
     banner = page.locator(".portal-banners", has_text="3 emails have waited since")
-    expect(banner).to_contain_text("Nothing is lost")
+    expect(banner).to_contain_text("No email is lost")
     assert not portal.arrived("una@visitors.example")
 
     fill_rehearsal(page)
@@ -158,7 +158,7 @@ def test_a_test_email_shows_its_result_on_the_page(portal: RunningPortal, log_in
     result = page.locator("#test[data-live=off]")
     result.wait_for()
     expect(result).to_contain_text("Accepted by localhost:")
-    expect(result).to_contain_text("Queue id")
+    expect(result).to_contain_text("Queue ID (the server’s number for this email)")
     portal.wait_for(lambda: len(portal.arrived(OWNER)) == 1)
 
 

@@ -102,8 +102,8 @@ def test_a_workspace_is_connected_by_the_pasted_or_uploaded_key(
         ("client_id", "my app", "Application (client) ID"),
         ("client_secret", "", "Enter the Value of the client secret."),
         ("client_secret", "7f8a1b2c-0000-4000-8000-0123456789ab", "This is the Secret ID."),
-        ("client_secret", "two words", "holds a space or a line break"),
-        ("secret_expires_on", "2026-01-01", "This day is over"),
+        ("client_secret", "two words", "contains a space or a line break"),
+        ("secret_expires_on", "2026-01-01", "This date has passed"),
         ("secret_expires_on", "soon", "Not a valid date"),
         ("mailbox", "nobody", "email address"),
     ],
@@ -126,8 +126,8 @@ def test_a_key_that_is_none_is_refused_and_not_shown_again(owner: LintingClient)
     broken = json.dumps(json.loads(service_account_key()) | {"client_id": "x"})
     for key, sentence in (
         ("", "Paste the JSON key"),
-        ("hello", "no key file"),
-        (broken, "has to be a number"),
+        ("hello", "not a key file"),
+        (broken, "must be a number"),
     ):
         response = owner.submit(GOOGLE, {"mailbox": MAILBOX, "key": key})
         assert response.status_code == 422
@@ -266,7 +266,7 @@ def test_other_fields_keep_the_connection_and_another_server_does_not(
     for change in ({"host": "mail.elsewhere.example"}, {"username": "other@brightleaf.example"}):
         response = owner.submit(PAGE, form | change)
         assert response.status_code == 422
-        assert "a connection only goes to the server and mailbox" in text_of(response)
+        assert "this connection works only with the server and mailbox" in text_of(response)
     assert owner.submit(PAGE, form | {"password": "a password"}).status_code == 303
     assert versions()[-1].grant_id is None
 
@@ -309,7 +309,7 @@ def test_a_disconnected_draft_is_not_activated_by_hand(owner: LintingClient, pro
     owner.submit(MICROSOFT, FORM)
     owner.submit(f"/settings/connect/{grants()[0].id}/disconnect", {}, page=PAGE)
     assert owner.submit(f"{PAGE}/versions/1/activate", {}, page=PAGE).status_code == 303
-    assert "This connection was disconnected. Connect the mailbox again." in text_of(owner.get(PAGE))
+    assert "This mailbox was disconnected. Connect it again." in text_of(owner.get(PAGE))
     assert not operations.activate_if_proved(db.session.get_one(SmtpSettings, 1), now=utcnow())
     assert [version.state for version in versions()] == ["draft"]
 
@@ -368,7 +368,7 @@ def test_the_page_offers_to_connect(owner: LintingClient) -> None:
     page = text_of(owner.get(f"{PAGE}/help?provider=microsoft365"))
     assert "Connect Microsoft 365 without a password" in page
     assert page.index("Connect Microsoft 365 without a password") < page.index(
-        "Connect Microsoft 365 by consent"
+        "Connect Microsoft 365 by signing in"
     )
     google = text_of(owner.get(f"{PAGE}/help?provider=gmail"))
     assert "Connect Google Workspace without a password" in google

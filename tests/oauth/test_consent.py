@@ -203,7 +203,7 @@ def test_a_callback_that_comes_twice_shows_the_result_of_the_first(
     before = len(provider.issuer.requests)
     response = come_back(owner, connected)
     assert response.status_code == 303
-    assert "made already" in text_of(owner.get(PAGE))
+    assert "already made" in text_of(owner.get(PAGE))
     assert (len(provider.issuer.requests), len(grants()), len(versions())) == (before, 1, 1)
 
 
@@ -211,24 +211,24 @@ def test_a_second_callback_after_a_refusal_names_no_connection(
     owner: LintingClient, provider: Provider
 ) -> None:
     found = consent(owner, provider)
-    assert "did not give the permission" in text_of(come_back(owner, found, error="access_denied"))
+    assert "did not give permission" in text_of(come_back(owner, found, error="access_denied"))
     response = come_back(owner, found, error="access_denied")
     assert response.status_code == 400
     assert "used already" in text_of(response)
-    assert "made already" not in text_of(response)
+    assert "already made" not in text_of(response)
 
 
 def test_a_callback_for_another_owner_session_or_provider_is_refused(
     app: Flask, owner: LintingClient, stranger: LintingClient, provider: Provider
 ) -> None:
     found = consent(owner, provider)
-    assert "begun by another account" in text_of(come_back(stranger, found))
+    assert "in another account" in text_of(come_back(stranger, found))
     response = owner.get(
         "/oauth/callback/google", query_string={"state": found.query["state"], "code": "the-code"}
     )
     assert response.status_code == 400
-    assert "belongs to no connection" in text_of(response)
-    assert "belongs to no connection" in text_of(come_back(owner, found, state="forged"))
+    assert "does not belong to a connection" in text_of(response)
+    assert "does not belong to a connection" in text_of(come_back(owner, found, state="forged"))
     assert owner.get("/oauth/callback/microsoft").status_code == 400
     db.session.execute(update(OAuthAttempt).values(session_id=OAuthAttempt.session_id + 1))
     db.session.commit()
@@ -254,12 +254,12 @@ def test_a_late_callback_keeps_what_was_entered(
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        ({"error": "access_denied"}, "You did not give the permission"),
+        ({"error": "access_denied"}, "You did not give permission"),
         ({"error": "consent_required"}, "An administrator has to allow this app"),
-        ({"error": "<b>server_error"}, "gave no permission"),
-        ({"iss": "https://evil.example"}, "another issuer"),
-        ({"code": ""}, "no answer that can be used"),
-        ({"code": "wrong"}, "no longer honours the consent"),
+        ({"error": "<b>server_error"}, "did not give permission"),
+        ({"iss": "https://evil.example"}, "a different provider than"),
+        ({"code": ""}, "a reply that Signet cannot use"),
+        ({"code": "wrong"}, "no longer accepts the permission"),
     ],
 )
 def test_an_answer_without_a_consent_gets_a_sentence(
@@ -277,16 +277,16 @@ def test_an_answer_without_a_consent_gets_a_sentence(
     ("changes", "sentence"),
     [
         ({"mailbox": "ada@elsewhere.example"}, "You signed in as ada@elsewhere.example, but entered"),
-        ({"scope": "openid email"}, "The permission to send was not given."),
-        ({"gives_refresh": False}, "for one hour only"),
-        ({"claims": {"aud": "another"}}, "did not prove who consented"),
-        ({"claims": {"nonce": "another"}}, "did not prove who consented"),
-        ({"claims": {"iss": "https://evil.example"}}, "did not prove who consented"),
+        ({"scope": "openid email"}, "You did not give permission to send."),
+        ({"gives_refresh": False}, "for only one hour"),
+        ({"claims": {"aud": "another"}}, "did not confirm who gave"),
+        ({"claims": {"nonce": "another"}}, "did not confirm who gave"),
+        ({"claims": {"iss": "https://evil.example"}}, "did not confirm who gave"),
         ({"claims": {"exp": 1}}, "The clocks of this portal and of Microsoft differ"),
         ({"claims": {"exp": float("nan")}}, "The clocks of this portal and of Microsoft differ"),
-        ({"claims": {"aud": [CLIENT, "another"]}}, "did not prove who consented"),
-        ({"claims": {"azp": "another"}}, "did not prove who consented"),
-        ({"claims": {"sub": ""}}, "did not prove who consented"),
+        ({"claims": {"aud": [CLIENT, "another"]}}, "did not confirm who gave"),
+        ({"claims": {"azp": "another"}}, "did not confirm who gave"),
+        ({"claims": {"sub": ""}}, "did not confirm who gave"),
     ],
 )
 def test_a_wrong_consent_gets_a_sentence_and_saves_nothing(
@@ -378,7 +378,7 @@ def test_the_day_on_which_an_owners_secret_expires_is_kept(owner: LintingClient,
     assert "2027-03-01" in text_of(owner.get(PAGE))
     response = owner.submit(URL.format("microsoft"), FORM | {"secret_expires_on": "2026-01-01"})
     assert response.status_code == 422
-    assert "This day is over" in text_of(response)
+    assert "This date has passed" in text_of(response)
     assert 'value="2026-01-01"' in text_of(response)
 
 

@@ -41,7 +41,7 @@ def test_each_provider_has_its_rule(base: str, refusing: set[str]) -> None:
         ("http://127.0.0.1", "outlook-com", "SIGNET_BASE_URL=http://localhost,"),
         ("http://127.0.0.1:8000", "google", "will come back to 127.0.0.1, where you are not logged in"),
         ("http://localhost:8000", "microsoft", ""),
-        ("https://signet.lan", "google", "it wants a public host name"),
+        ("https://signet.lan", "google", "It needs a public host name"),
     ],
 )
 def test_the_page_warns_of_an_address_that_cannot_be_connected(
@@ -50,5 +50,5 @@ def test_the_page_warns_of_an_address_that_cannot_be_connected(
     state = get_state(app)
     state.config = replace(state.config, base_url=base)
     page = unescape(text_of(owner.get(PAGE.format(way))))
-    assert ("This address cannot be connected" in page) is bool(sentence)
+    assert ("You cannot connect at this address" in page) is bool(sentence)
     assert sentence in page

@@ -61,8 +61,8 @@ def test_a_demoted_operator_loses_access_at_once(operator: LintingClient) -> Non
 def test_an_empty_outbox_is_shown(operator: LintingClient) -> None:
     page = shown(operator)
     assert "0 emails are queued" in page
-    assert "No worker is running, so no email leaves." in page
-    assert "No email has been queued yet." in page
+    assert "No worker is running, so no emails are sent." in page
+    assert "No emails queued yet." in page
 
 
 def test_the_page_shows_the_depth_the_worker_and_the_messages_being_sent(

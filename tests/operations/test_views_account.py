@@ -76,7 +76,7 @@ def test_many_people_have_pages(app: Flask, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_invitation_gets_a_new_link_that_ends_the_earlier_one(app: Flask, operator: LintingClient) -> None:
-    assert "No invitation is open" in shown(operator, PAGE)
+    assert "No open invitations" in shown(operator, PAGE)
     first = invitations.invite("cy@dovetail.example", link=invitations.link_to, now=utcnow())
     (old,) = ids()
     answer = operator.submit(f"{PAGE}/{old}/renew", {}, page=PAGE)

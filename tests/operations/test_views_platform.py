@@ -38,7 +38,7 @@ def test_the_check_shows_stages_or_a_diagnosis_and_sends_nothing(
     assert "affiliates@signet.example" in page
     assert 'class="ladder"' not in page
     page = check(operator)
-    assert "All stages passed up to the recipient ada@brightleaf.example" in page
+    assert "All steps up to the recipient ada@brightleaf.example passed" in page
     assert "Recipient accepted" in page
     assert "Message accepted" not in page
     servers.two.script = answering(AUTH=b"535 5.7.8 Username and Password not accepted\r\n")  # type: ignore[attr-defined]

@@ -55,7 +55,7 @@ def test_refused_jobs_are_listed_without_their_content_bounded_and_for_a_month(
     assert refusals.count(utcnow()) == 54
     assert count_rows() == 52, "a flood fills no table"
     page = shown(operator)
-    assert "54 rows of the job store were refused within a day." in page
+    assert "Workers refused 54 rows of the job store within a day." in page
     assert ("reason 51<" in page, "reason 2<" in page, "reason 1<" in page) == (True, True, False)
     older = re.search(r'href="([^"]*\?before=\d+)"', page)
     assert older

@@ -118,8 +118,8 @@ def test_the_whole_way_is_walked_offline(owner: LintingClient, config: Config) -
     ("choices", "sentence"),
     [
         ({"mailbox": "ada@elsewhere.example"}, "You signed in as ada@elsewhere.example"),
-        ({"may_send": ""}, "The permission to send was not given."),
-        ({"decision": "deny"}, "You did not give the permission at Rehearsal"),
+        ({"may_send": ""}, "You did not give permission to send."),
+        ({"decision": "deny"}, "You did not give permission at Rehearsal"),
         ({"fault": "secret-expired"}, "The client secret has expired at Rehearsal."),
     ],
 )

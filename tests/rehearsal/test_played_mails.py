@@ -116,7 +116,7 @@ def consent_to_read(owner, **choices: str):
 
 
 def test_a_mailbox_is_read_by_consent_with_its_faults(app, owner, rehearsal, sent, config):
-    assert "Rehearsal, by consent" in owner.get(MAILBOX_PAGE).get_data(as_text=True)
+    assert "Rehearsal, by signing in" in owner.get(MAILBOX_PAGE).get_data(as_text=True)
     refused = consent_to_read(owner, may_send="")[1]
     assert refused.status_code == 400
     assert saving.find(account_id_of()) is None

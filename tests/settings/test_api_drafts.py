@@ -115,13 +115,13 @@ def test_a_draft_passes_its_check_and_sends_only_once_a_person_activates_it(owne
     assert [one.state for one in versions()] == [VersionState.LIVE, VersionState.DRAFT]
 
     page = " ".join(text_of(owner.get(PAGE)).split())
-    assert "Version 2 waits for you" in page
+    assert "Version 2 needs your approval" in page
     assert "API token Terraform" in page
     assert f"localhost:{servers.one.port}" in page, "what is live is beside it"
     assert press(owner, 2, "activate").status_code == 303
     assert [one.state for one in versions()] == [VersionState.RETIRED, VersionState.LIVE]
     page = text_of(owner.get(PAGE))
-    assert "waits for you" not in page
+    assert "needs your approval" not in page
     assert "although it has not passed" not in page
     before = len(servers.two.messages)
     enqueue_message(account_id(), "to-another-affiliate")
@@ -168,7 +168,7 @@ def test_what_a_person_saves_comes_from_no_draft_of_the_api_unseen(owner, live, 
     assert operations.newest(account_id()).number == 1
     chosen = text_of(owner.get(f"{PAGE}?from=2"))
     assert value_of(chosen, "port") == str(servers.two.port)
-    assert "a draft of the API" in unescape(chosen)
+    assert "a draft from the API" in unescape(chosen)
     save(owner, form, port=str(servers.two.port), password="", based_on="2", from_name="Mine")
     work()
     third = versions()[2]

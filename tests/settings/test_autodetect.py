@@ -68,7 +68,7 @@ def test_an_address_fills_provider_server_port_and_username_and_the_page_names_t
     assert response.status_code == 200
     page, fields = text_of(response), shown(response)
     assert "The mail of brightleaf.example is received by Google" in page
-    assert "Filled in for you: SMTP Server with smtp.gmail.com; SMTP Port with 587" in page
+    assert "We filled in: SMTP Server with smtp.gmail.com; SMTP Port with 587" in page
     assert (fields["provider"], fields["host"], fields["port"]) == ("gmail", "smtp.gmail.com", "587")
     assert fields["username"] == "ada@brightleaf.example"
     assert "16-letter" in page or "16 letters" in page, "the hints are Google's"
@@ -88,7 +88,7 @@ def test_only_empty_fields_are_filled(owner: LintingClient) -> None:
         "",
         "other",
     )
-    assert "Your own entries stay as they are." in text_of(response)
+    assert "What you entered is unchanged." in text_of(response)
     kept = shown(search(owner, "ada@gmail.com", username="bo", port="465", security="implicit"))
     assert (kept["host"], kept["username"], kept["port"], kept["security"]) == (
         "smtp.gmail.com",

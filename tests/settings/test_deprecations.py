@@ -72,7 +72,7 @@ def test_the_page_shows_the_banner_in_time(owner: LintingClient) -> None:
     assert "Something will change" not in text_of(owner.get(PAGE))
     page = _page_on(owner, "2026-11-23")
     assert SOON in page
-    assert "Password log-in is switched off by default from the end of December 2026" in page
+    assert "Password log-in is off by default from the end of December 2026" in page
 
 
 def _page_on(owner: LintingClient, day: str) -> str:

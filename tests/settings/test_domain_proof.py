@@ -70,15 +70,15 @@ def test_the_version_waits_for_a_record_that_the_page_shows_and_goes_live_when_i
 ):
     assert states() == ["live", "draft"]
     page = text_of(stranger.get(PAGE))
-    assert f"Show that {DOMAIN} is yours" in page
+    assert f"Prove that {DOMAIN} is yours" in page
     assert f'<code class="copy-value" id="domain-proof-name">{NAME}</code>' in re.sub(r"\s+", " ", page)
     for id_ in ("domain-proof-name", "domain-proof-value"):
         assert f'data-copy="{id_}"' in page
     assert "There is no TXT record at" in text_of(press(stranger))
     zones.put(NAME, "TXT", "v=spf1 -all", value_on(page))
     answer = text_of(press(stranger))
-    assert f"The record was found. Version 1 is live: emails leave as info@{DOMAIN}." in answer
-    assert "Show that" not in answer
+    assert f"We found the record. Version 1 is live: emails are sent as info@{DOMAIN}." in answer
+    assert "Prove that" not in answer
     assert states() == ["live", "live"]
 
 
@@ -104,7 +104,7 @@ def test_without_the_fields_of_the_form_the_saved_values_are_shown(waiting, stra
     ("records", "fault", "sentence"),
     [
         ({NAME: "signet-domain-proof=of-another-account"}, "", "but it has another value"),
-        ({f"{NAME}.{DOMAIN}": ""}, "", "your panel added the domain"),
+        ({f"{NAME}.{DOMAIN}": ""}, "", "because your DNS provider added the domain"),
         ({}, MUTE, "No name server answered"),
         ({DOMAIN: ""}, "", "There is no TXT record at"),
     ],
@@ -124,7 +124,7 @@ def test_a_record_that_is_not_found_is_told_apart(waiting, stranger, zones, reco
 def test_a_version_is_not_activated_without_the_proof_either(waiting, stranger):
     answer = stranger.submit(f"{PAGE}/versions/1/activate", {}, page=PAGE)
     assert answer.status_code == 303
-    assert f"Show first that {DOMAIN} is yours" in text_of(stranger.get(PAGE))
+    assert f"Prove that {DOMAIN} is yours" in text_of(stranger.get(PAGE))
     assert states() == ["live", "draft"]
 
 
@@ -133,7 +133,7 @@ def test_a_proof_found_before_the_check_has_passed_lets_the_check_activate_the_v
 ):
     save(stranger, form, username="bo@copperpot.example")
     zones.put(NAME, "TXT", value_on(text_of(stranger.get(PAGE))))
-    assert "Version 1 goes live when its check has passed." in text_of(press(stranger))
+    assert "Version 1 goes live when it passes its check." in text_of(press(stranger))
     assert states() == ["live", "draft"]
     work()
     assert states() == ["live", "live"]
@@ -229,7 +229,7 @@ def test_settings_that_are_no_longer_used_need_another_check(live, owner, strang
     work()
     assert states() == ["retired", "live"]
     zones.put(NAME, "TXT", value_on(text_of(owner.get(PAGE))))
-    assert "Check version 1 again; it goes live when the check has passed." in text_of(press(owner))
+    assert "Check version 1 again. It goes live when it passes the check." in text_of(press(owner))
     assert states() == ["retired", "live"]
     owner.submit(f"{PAGE}/versions/1/check", {}, page=PAGE)
     work()

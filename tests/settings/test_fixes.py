@@ -95,7 +95,7 @@ def test_a_version_without_a_verified_fix_is_not_changed(app, entered):
     save(owner, entered)
     work()
     answer = owner.submit(f"{PAGE}/versions/1/apply", {}, page=PAGE, follow_redirects=True)
-    assert "no proved fix" in answer.get_data(as_text=True)
+    assert "no longer a tested fix" in answer.get_data(as_text=True)
     db.session.rollback()
     assert db.session.query(SmtpSettings).count() == 1
 

@@ -115,7 +115,7 @@ def test_the_guide_takes_a_newcomer_no_more_than_the_form_did(owner, provider):
     assert (version.state, version.sender, version.provider) == ("live", sender, provider)
     assert (walk.clicks, walk.inputs) <= BEFORE
     walk.open(walk.path)
-    assert f"It works: your emails leave as {sender}" in walk.html
+    assert f"It works: your emails are sent as {sender}" in walk.html
     assert walk.html.index('id="check"') < walk.html.index('id="smtp-settings"'), "success is in view"
     assert f'"{password}"' not in walk.html
 

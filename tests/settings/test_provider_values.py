@@ -150,7 +150,7 @@ def test_a_pasted_server_is_taken_apart_visibly(owner, form, servers):
     assert answer.status_code == 303
     assert (versions()[0].host, versions()[0].port) == ("smtp.example.com", 587)
     page = text_of(owner.get(PAGE))
-    assert "We took apart what you pasted: SMTP Server with smtp.example.com; SMTP Port with 587." in page
+    assert "We split what you pasted: SMTP Server with smtp.example.com; SMTP Port with 587." in page
 
 
 def test_a_pasted_port_decides_the_encryption_only_if_it_was_not_chosen(owner, form):
@@ -162,5 +162,5 @@ def test_a_pasted_port_that_contradicts_the_port_is_an_error_beside_it(owner, fo
     answer = save(owner, form, host="https://smtp.example.com:587/", port="465", security="implicit")
     html = text_of(answer)
     assert answer.status_code == 422
-    assert "You pasted port 587 with the server, and this field holds 465." in unescape(html)
+    assert "You pasted port 587 with the server, but this field contains 465." in unescape(html)
     assert value_of(html, "host") == "smtp.example.com"

@@ -130,5 +130,5 @@ def test_a_held_queue_is_shown_on_every_page(owner, live, servers):
     diagnosis = queue(live.account_id).hold_diagnosis
     for page in ("/settings/email-preferences", "/deliveries"):
         html = owner.get(page).get_data(as_text=True)
-        assert "1 email has waited" in html
+        assert "1 email waiting" in html
         assert diagnosis["cause"][:20] in html

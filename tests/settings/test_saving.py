@@ -206,7 +206,7 @@ def test_a_google_app_password_with_spaces_is_saved_with_a_question_and_not_chec
     assert count(SettingsCheck) == 0, "providers lock users after failed logins"
     page = text_of(owner.get(PAGE))
     assert "pasted with 3 spaces" in page
-    assert "Leave out the spaces" in page
+    assert "Remove the spaces" in page
 
 
 def test_without_the_spaces_the_password_is_sealed_again_and_checked(owner, form):
@@ -295,7 +295,7 @@ def test_test_emails_are_limited_per_hour(app, owner, live, tmp_path):
     before = count(OutboxMessage)
     answer = owner.submit(f"{PAGE}/test", {}, page=PAGE)
     assert answer.status_code == 429
-    assert "Enough test emails" in text_of(answer)
+    assert "You have sent too many test emails" in text_of(answer)
     assert count(OutboxMessage) == before
 
 

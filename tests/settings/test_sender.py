@@ -42,9 +42,9 @@ def test_another_from_domain_is_saved_and_checked_with_a_warning(owner, form, ho
 
 def test_the_provider_s_rule_about_the_sender_stands_beside_the_sender(owner, form):
     page = text_of(owner.get(f"{PAGE}?provider=mailgun"))
-    line = page[page.index("Emails will leave as") :]
+    line = page[page.index("Emails will be sent as") :]
     assert "Send from the domain of the SMTP username" in line[: line.index("Save SMTP Settings")]
-    assert page.index("<summary>Advanced") < page.index("Emails will leave as")
+    assert page.index("<summary>Advanced") < page.index("Emails will be sent as")
 
 
 def test_google_s_replacement_is_said_before_the_check_and_the_mailbox_is_offered(owner, form):

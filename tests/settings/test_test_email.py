@@ -33,7 +33,7 @@ def test_any_address_gets_a_test_email_through_own_settings(owner, live, servers
     work()
     assert recipients() == ["Bea@elsewhere.example"]
     assert b"RCPT TO:<Bea@elsewhere.example>" in bytes(servers.one.received)
-    assert "accepted by" in text_of(owner.get(answer.headers["Location"])).lower()
+    assert "accepted the test email" in text_of(owner.get(answer.headers["Location"])).lower()
 
 
 def test_without_an_address_the_owner_gets_it(owner, live):

@@ -29,7 +29,7 @@ def test_a_reply_is_explained_by_cause_responsibility_fixes_and_kind(owner: Lint
     assert response.status_code == 200
     for words in (
         "requires an app password",
-        "Yours",
+        "You",
         "apppasswords",
         "Username or password",
         "gmail-credentials",
@@ -60,11 +60,11 @@ def test_the_form_keeps_the_input(owner: LintingClient) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"reply": ""}, "Paste what the server said."),
-        ({"reply": " \r\n\t "}, "Paste what the server said."),
-        ({"reply": "\x00\x1b\u202e"}, "Paste what the server said."),
+        ({"reply": ""}, "Paste the server’s reply."),
+        ({"reply": " \r\n\t "}, "Paste the server’s reply."),
+        ({"reply": "\x00\x1b\u202e"}, "Paste the server’s reply."),
         ({"reply": "550 no " * 2000}, "8,000 characters or fewer"),
-        ({"stage": "breakfast"}, "Choose one of the moments."),
+        ({"stage": "breakfast"}, "Choose when you got the reply."),
         ({"server": "x" * 254}, "Use 253 characters or fewer."),
         ({"server": "smtp.\x00example.org"}, "invisible characters"),
     ],
@@ -81,7 +81,7 @@ def test_invalid_input_is_refused_with_a_sentence(
 def test_missing_fields_are_refused_with_a_sentence(owner: LintingClient) -> None:
     response = owner.submit(EXPLAIN, {})
     assert response.status_code == 422
-    assert "Paste what the server said." in text_of(response)
+    assert "Paste the server’s reply." in text_of(response)
 
 
 @pytest.mark.parametrize(

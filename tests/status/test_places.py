@@ -217,7 +217,7 @@ def test_the_sentence_names_the_sender_and_what_to_fix(
     )
     fail_over(account)
     db.session.commit()
-    assert places.api()["sentence"].startswith("Your emails leave through the platform’s server since")
+    assert places.api()["sentence"].startswith("The platform’s server has sent your emails since")
 
 
 def test_headers_of_a_former_version_prove_nothing_for_the_live_one(

@@ -33,19 +33,19 @@ def _port(_form: Form, field: Any) -> None:
     allowed = {*PORTS, *(target.port for target in current_config().policy.private_targets)}
     if field.data and field.data not in set(map(str, allowed)):
         raise ValidationError(
-            _("Use 993 for SSL/TLS or 143 for STARTTLS; leave this empty for the usual one.")
+            _("Enter 993 for SSL/TLS or 143 for STARTTLS, or leave this empty to use the usual port.")
         )
 
 
 def _plain(_form: Form, field: Any) -> None:
     if any(ord(one) < 32 or ord(one) == 127 for one in field.data or ""):
-        raise ValidationError(_("This holds a line break or another control character. Paste it again."))
+        raise ValidationError(_("This contains a line break or another control character. Paste it again."))
 
 
 class FolderForm(PortalForm):
     """Folder of a mailbox that was connected without a password."""
 
-    read_folder = text_field(_("Folder"), required(_("Enter the folder, mostly INBOX.")), _plain, limit=120)
+    read_folder = text_field(_("Folder"), required(_("Enter the folder, usually INBOX.")), _plain, limit=120)
 
 
 class MailboxForm(PortalForm):
@@ -57,17 +57,17 @@ class MailboxForm(PortalForm):
     security = RadioField(
         _("Encryption"),
         choices=[
-            SelectChoice(Security.IMPLICIT_TLS.value, _("SSL/TLS from the first byte, port 993 (usual)")),
+            SelectChoice(Security.IMPLICIT_TLS.value, _("SSL/TLS, port 993 (most common)")),
             SelectChoice(Security.STARTTLS.value, _("STARTTLS, port 143")),
         ],
         default=Security.IMPLICIT_TLS.value,
     )
     port = text_field(_("Port"), _port, limit=5)
     username = text_field(
-        _("Username"), required(_("Enter the username, mostly the email address.")), _plain, limit=254
+        _("Username"), required(_("Enter the username, usually the email address.")), _plain, limit=254
     )
     password = PasswordField(_("IMAP Password"), validators=[_plain, max_length(500)])
-    folder = text_field(_("Folder"), required(_("Enter the folder, mostly INBOX.")), _plain, limit=120)
+    folder = text_field(_("Folder"), required(_("Enter the folder, usually INBOX.")), _plain, limit=120)
 
     @property
     def values(self) -> MailboxInput:

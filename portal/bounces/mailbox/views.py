@@ -38,10 +38,12 @@ def save() -> Any:
             saving.save(current_user.account_id, form.values, current_user.name, now=utcnow())
         except saving.PasswordNeeded:
             form.password.errors = [
-                _("Enter the IMAP password. A saved one only goes to the server and user it was saved for.")
+                _(
+                    "Enter the IMAP password. Signet sends a saved password only to the server and user that it was saved for."
+                )
             ]
         else:
-            flash(_("The mailbox is saved and is read now."), "success")
+            flash(_("The mailbox is saved. Signet is reading it now."), "success")
             return redirect(url_for(".show"), 303)
     return _page(form, saving.find(current_user.account_id), refused=True), 422
 
@@ -56,7 +58,7 @@ def save_folder() -> Any:
         ), 422
     if not saving.save_folder(current_user.account_id, str(form.read_folder.data), now=utcnow()):
         abort(404)
-    flash(_("The mailbox is saved and is read now."), "success")
+    flash(_("The mailbox is saved. Signet is reading it now."), "success")
     return redirect(url_for(".show"), 303)
 
 
@@ -65,10 +67,10 @@ def read_now() -> Any:
     if saving.find(current_user.account_id) is None:
         abort(404)
     if saving.read_now(current_user.account_id, now=utcnow()):
-        flash(_("The mailbox is read now."), "success")
+        flash(_("Signet is reading the mailbox now."), "success")
     else:
         flash(
-            _("This was asked for very often within an hour. The mailbox is read every five minutes anyway."),
+            _("You did this very often within an hour. Signet reads the mailbox every five minutes anyway."),
             "error",
         )
     return redirect(url_for(".show"), 303)
@@ -78,7 +80,7 @@ def read_now() -> Any:
 def remove() -> Any:
     if not saving.remove(current_user.account_id, now=utcnow()):
         abort(404)
-    flash(_("The mailbox is no longer read, and its password or permission is deleted."), "success")
+    flash(_("Signet no longer reads the mailbox and has deleted its password or permission."), "success")
     return redirect(url_for(".show"), 303)
 
 

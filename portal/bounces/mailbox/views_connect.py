@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("connect_mailbox", __name__, url_prefix="/settings/bounces/mailbox/connect")
 _WAY = "<any(microsoft, 'outlook-com', google, rehearsal):way>"
-_NO_MAILBOX = _("Enter the mailbox to which bounces come.")
+_NO_MAILBOX = _("Enter the mailbox that receives bounces.")
 
 
 class ReadConsentForm(ConsentForm):
     """Mailbox and client of a consent to read."""
 
     mailbox = mailbox_field(_("Mailbox"), required(_NO_MAILBOX))
-    is_shared = BooleanField(_("Another person signs in, who has full access to this mailbox"))
+    is_shared = BooleanField(_("Another person, who has full access to this mailbox, signs in"))
 
 
 class ReadAppForm(MicrosoftForm):
@@ -98,7 +98,7 @@ def finish(issuer: str, answer: Mapping[str, str]) -> Any:
     except consent.TokenRefused as refused:
         return _failed(refused.attempt, *sentences_of(refused))
     else:
-        flash(str(_("The mailbox is connected and is read now.")), "success")
+        flash(str(_("The mailbox is connected. Signet is reading it now.")), "success")
     return redirect(url_for("bounce_mailbox.show"), 303)
 
 
@@ -125,7 +125,7 @@ def save_app() -> Any:
         return _app_page(form, error, refused=True), 422
     except LimitReached as error:
         return _app_page(form, problem=str(error)), 429
-    flash(str(_("The mailbox is saved and is read now.")), "success")
+    flash(str(_("The mailbox is saved. Signet is reading it now.")), "success")
     return redirect(url_for("bounce_mailbox.show"), 303)
 
 
@@ -150,7 +150,7 @@ def save_service_account() -> Any:
         return _service_account_page(form, error, refused=True), 422
     except LimitReached as error:
         return _service_account_page(form, problem=str(error)), 429
-    flash(str(_("The mailbox is saved and is read now.")), "success")
+    flash(str(_("The mailbox is saved. Signet is reading it now.")), "success")
     return redirect(url_for("bounce_mailbox.show"), 303)
 
 

@@ -45,28 +45,32 @@ SETUPS: Mapping[str, Setup] = {
     "ses": Setup(
         steps=(
             _(
-                "In Amazon SNS make a standard topic in the region of your SES identity, one topic for all events."
+                "In Amazon SNS, create a standard topic in the region of your SES identity. Use one topic for all events."
             ),
             _(
-                "Make a subscription to it: protocol HTTPS, endpoint the address above. Signet confirms it by itself."
+                "Create a subscription to it with the protocol HTTPS and the address above as the "
+                "endpoint. Signet confirms it automatically."
             ),
             _(
                 "In Amazon SES open your identity, then Notifications, and choose the topic for the feedback below. Tick "
                 "“Include original email headers”."
             ),
-            _("Switch email feedback forwarding off if you do not want the bounces as emails, too."),
+            _("Turn off email feedback forwarding if you do not want the bounces as emails too."),
         ),
         events=("Bounce feedback", "Complaint feedback", "Delivery feedback"),
         list_page="https://console.aws.amazon.com/ses/home",
         list_path=_("Configuration, Suppression list"),
         note=_(
-            "SNS repeats a failed call three times within a minute by default. If the portal may be away longer, give the "
-            "subscription a delivery policy of up to an hour, or events are lost."
+            "By default SNS retries a failed call three times within a minute. If the portal may be "
+            "unavailable for longer, give the subscription a delivery policy of up to an hour. "
+            "Otherwise events are lost."
         ),
     ),
     "sendgrid": Setup(
         steps=(
-            _("In SendGrid open Settings, then Mail Settings, then Event Webhooks, and make a new webhook."),
+            _(
+                "In SendGrid open Settings, then Mail Settings, then Event Webhooks, and create a new webhook."
+            ),
             _("Paste the address above as Post URL, and tick the events below."),
             _("Enable Signed Event Webhook, save, copy the Verification Key and save it here."),
         ),
@@ -160,8 +164,8 @@ SETUPS: Mapping[str, Setup] = {
     ),
     "generic": Setup(
         steps=(
-            _("Let your mail server, a script or another provider post JSON to the address above."),
-            _("docs/bounces.md of Signet describes the form: one event, or a list of events."),
+            _("Set up your mail server, a script or another provider to post JSON to the address above."),
+            _("The file docs/bounces.md of Signet describes the format: one event, or a list of events."),
         ),
     ),
 }

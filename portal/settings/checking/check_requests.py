@@ -22,7 +22,7 @@ CHECK_STOPPED: dict[str, Any] = {
     "kind": "network",
     "whose_move": "owner",
     "cause": "You stopped this check.",
-    "fixes": ["Choose Check again when you want to repeat it."],
+    "fixes": ["To repeat it, choose Check again."],
 }
 
 
@@ -46,8 +46,8 @@ def count_check(account_id: int, *, now: datetime) -> None:
     if not rate_limit.consume(owner_limits.CHECKS, account_id, now=now):
         db.session.rollback()
         sentence = (
-            "These settings were checked very often in the last hour. "
-            "Wait a while: providers lock users who try too often."
+            "You have checked these settings very often in the last hour. Wait a while: providers lock "
+            "users who try too often."
         )
         raise CheckLimitReached({"": sentence})
 

@@ -49,10 +49,15 @@ def once_only(steps: Iterable[str], again: str) -> list[str]:
 def steps(diagnosis: DiagnosisView, fix: dict[str, Any] | None) -> list[str]:
     """Return what to do after a failed check: the verified fix, or all fixes of the diagnosis."""
     if fix is None:
-        again = _("Wait a few minutes, then choose Check again: a check is not repeated by itself.")
+        again = _(
+            "Wait a few minutes, then choose Check again. Signet does not repeat a check automatically."
+        )
         return once_only(diagnosis.fixes, again)
     return [
-        _("%(sentence)s We tried it up to the recipient; it works.", sentence=translated(fix["sentence"]))
+        _(
+            "%(sentence)s We tested this change as far as the recipient, and it works.",
+            sentence=translated(fix["sentence"]),
+        )
     ]
 
 
@@ -64,7 +69,7 @@ def announcement(progress: str, diagnosis: DiagnosisView | None, what_to_do: lis
 def _long_wait(deadline: float, reply_seconds: int) -> str:
     return str(
         _(
-            "The server has up to %(seconds)d seconds for the conversation, and then %(more)d seconds to accept the message.",
+            "This takes up to %(seconds)d seconds, and up to %(more)d seconds more until the server accepts the message.",
             seconds=deadline,
             more=reply_seconds,
         )
@@ -77,14 +82,14 @@ def waiting(check: SettingsCheck, *, now: datetime, reply_seconds: int | None) -
         return None
     seconds = max(0, int((now - check.started_at).total_seconds()))
     if any(result["verdict"] == "failed" for result in check.stages):
-        bound = _("Each change that we try takes up to %(seconds)d seconds.", seconds=FIX_DEADLINE_S)
+        bound = _("Testing each change takes up to %(seconds)d seconds.", seconds=FIX_DEADLINE_S)
     elif not check.message_id:
-        bound = _("The ports have up to %(seconds)d seconds to answer.", seconds=autodetect.DEADLINE_S)
+        bound = _("Finding the port takes up to %(seconds)d seconds.", seconds=autodetect.DEADLINE_S)
     else:
         deadline = current_config().limits.deadline
         if reply_seconds:
             return CheckWait(seconds, _long_wait(deadline, reply_seconds))
-        bound = _("The server has up to %(seconds)d seconds for the whole conversation.", seconds=deadline)
+        bound = _("This takes up to %(seconds)d seconds.", seconds=deadline)
     return CheckWait(seconds, bound)
 
 
@@ -139,11 +144,12 @@ def summary(check: SettingsCheck, *, behind: bool = False) -> str:
     if check.state is CheckState.WAITING and behind:
         return str(_("Your previous check is still running. This one starts when it ends."))
     if check.state is CheckState.WAITING:
-        return _("The check starts as soon as a worker is free.")
+        return _("The check starts as soon as the portal is free.")
     failed = next((result for result in check.stages if result["verdict"] == "failed"), None)
     if check.state is CheckState.RUNNING and failed:
         return _(
-            "Stopped at: %(get)s. Looking for a fix that works.", get=STAGE_LABELS.get(failed["stage"], "")
+            "Stopped at: %(stage)s. Looking for a fix that works.",
+            stage=STAGE_LABELS.get(failed["stage"], ""),
         )
     if check.state is CheckState.RUNNING:
         latest = STAGE_LABELS.get(check.stages[-1]["stage"], "") if check.stages else ""
@@ -152,11 +158,11 @@ def summary(check: SettingsCheck, *, behind: bool = False) -> str:
         verdict = _("Skipped") if check.stages[-1]["verdict"] == "skipped" else _("Passed")
         return _("Checking. %(stage)s: %(verdict)s.", stage=latest, verdict=verdict.lower())
     if check.state is CheckState.PASSED:
-        return _("All %(value)s steps passed. The test email was accepted.", value=len(done))
+        return _("All %(count)s steps passed. The server accepted the test email.", count=len(done))
     if check.diagnosis and check.diagnosis["code"] == CHECK_STOPPED["code"]:
-        return str(_("Stopped by you."))
+        return str(_("You stopped the check."))
     return (
-        _("Stopped at: %(get)s.", get=STAGE_LABELS.get(failed["stage"], ""))
+        _("Stopped at: %(stage)s.", stage=STAGE_LABELS.get(failed["stage"], ""))
         if failed
-        else _("The check did not get through.")
+        else _("The check could not be completed.")
     )

@@ -82,10 +82,10 @@ def valid_app_only(values: AppOnly, *, now: datetime) -> AppOnly:
     if not is_guid(values.client_id):
         errors["client_id"] = _("Enter the Application (client) ID: 32 digits and letters with four hyphens.")
     if is_guid(values.client_secret):
-        errors["client_secret"] = _("This is the Secret ID. Enter the Value that stands beside it.")
+        errors["client_secret"] = _("This is the Secret ID. Enter the Value beside it.")
     if values.secret_expires_on is not None and values.secret_expires_on < now.date():
         errors["secret_expires_on"] = _(
-            "This day is over, so the secret does not work any more. Make a new one."
+            "This date has passed, so the secret no longer works. Create a new one."
         )
     if errors:
         raise InvalidSettings(errors)
@@ -134,7 +134,7 @@ def consent_request(
         if not client_secret:
             errors["client_secret"] = _("Enter the client secret.")
         elif is_guid(client_secret):
-            errors["client_secret"] = _("This is the Secret ID. Enter the Value that stands beside it.")
+            errors["client_secret"] = _("This is the Secret ID. Enter the Value beside it.")
     shared = is_shared and chosen.is_organisations
     directory = _tenant(tenant, errors) if tenant and chosen.is_organisations else chosen.tenant
     if errors:

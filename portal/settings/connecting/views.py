@@ -29,9 +29,9 @@ _DELETE_THERE = {
         "Withdraw the permission at Microsoft, too: myapps.microsoft.com, or Entra admin center, Enterprise applications."
     ),
     "consent:outlook-com": _("Withdraw the permission at Microsoft, too: account.live.com/consent/Manage."),
-    "consent:rehearsal": _("The rehearsal keeps no permission that could be withdrawn."),
+    "consent:rehearsal": _("In the rehearsal there is no permission to withdraw."),
     "consent:google": _(
-        "Look at myaccount.google.com/connections whether the permission is withdrawn there."
+        "Check at myaccount.google.com/connections that the permission is withdrawn there too."
     ),
     "google-workspace": _(
         "Delete the key at Google, too: Google Cloud console, IAM & Admin, Service accounts, Keys."
@@ -43,13 +43,13 @@ blueprint = Blueprint("connect", __name__, url_prefix="/settings/connect")
 def printable(_form: Any, field: Any) -> None:
     """Reject a client secret with characters that Microsoft's never have, such as a line break from pasting."""
     if field.data and not (field.data.isascii() and field.data.isprintable() and " " not in field.data):
-        raise ValidationError(_("The secret holds a space or a line break. Copy its Value again."))
+        raise ValidationError(_("The secret contains a space or a line break. Copy its Value again."))
 
 
 class MicrosoftForm(PortalForm):
     """*Microsoft 365, app-only*."""
 
-    mailbox = mailbox_field(_("Mailbox"), required(_("Enter the mailbox that your emails leave from.")))
+    mailbox = mailbox_field(_("Mailbox"), required(_("Enter the mailbox that sends your emails.")))
     tenant = text_field(
         _("Directory (tenant) ID"), required(_("Enter the Directory (tenant) ID.")), limit=253
     )
@@ -68,7 +68,7 @@ class MicrosoftForm(PortalForm):
 class GoogleForm(PortalForm):
     """*Google Workspace, service account*."""
 
-    mailbox = mailbox_field(_("Mailbox"), required(_("Enter the mailbox that your emails leave from.")))
+    mailbox = mailbox_field(_("Mailbox"), required(_("Enter the mailbox that sends your emails.")))
     key = TextAreaField(_("Key"), validators=[Optional(), max_length(MAX_KEY_CHARS)])
     key_file = FileField(_("Or the key file"), validators=[Optional()])
 
@@ -134,7 +134,7 @@ def disconnect(grant_id: int) -> Any:
     grant = grants.find(current_user.account_id, grant_id) or abort(404)
     shown = connect.view(grant)
     connect.disconnect(current_user, grant, now=utcnow())
-    done = _("%(mailbox)s is disconnected, and its secret is deleted here.", mailbox=shown.mailbox)
+    done = _("%(mailbox)s is disconnected, and Signet has deleted its secret.", mailbox=shown.mailbox)
     where = _DELETE_THERE[shown.way]
     flash(f"{done} {where}", "success")
     return redirect(url_for("settings.email_preferences"), 303)

@@ -33,14 +33,14 @@ _WAY = "<any(microsoft, 'outlook-com', google, rehearsal):way>"
 def not_over(_form: Any, day: Any) -> None:
     """Reject the day of a client secret that has expired."""
     if day.data is not None and day.data < utcnow().date():
-        raise ValidationError(_("This day is over, so the secret does not work any more. Make a new one."))
+        raise ValidationError(_("This date has passed, so the secret no longer works. Create a new one."))
 
 
 class ConsentForm(PortalForm):
     """Mailbox and client of a consent."""
 
-    mailbox = mailbox_field(_("Mailbox"), required(_("Enter the mailbox that your emails leave from.")))
-    is_shared = BooleanField(_("Another person signs in, who may send as this mailbox"))
+    mailbox = mailbox_field(_("Mailbox"), required(_("Enter the mailbox that sends your emails.")))
+    is_shared = BooleanField(_("Another person, who may send as this mailbox, signs in"))
     tenant = text_field(_("Directory (tenant) ID"), Optional(), limit=253)
     client_id = text_field(_("Client ID"), Optional(), limit=254)
     client_secret = PasswordField(
@@ -97,7 +97,7 @@ def finish(issuer: str, answer: Mapping[str, str]) -> Any:
     try:
         connect.finish_consent(current_user, current_user, issuer, answer, now=utcnow())
     except consent.AlreadyConnected:
-        flash(str(_("This connection was made already; here is its result.")), "info")
+        flash(str(_("You have already made this connection. Here is its result.")), "info")
     except consent.ConsentFailed as failed:
         return _failed(failed.attempt, str(failed))
     except consent.TokenRefused as refused:

@@ -37,10 +37,10 @@ that accepts only app passwords is *credentials*, which is what the server repor
 """
 
 _MOVE_LABELS = {
-    Move.OWNER: "yours",
-    Move.PROVIDER: "the provider's",
-    Move.NETWORK_OPERATOR: "the network's operator's",
-    Move.OPERATOR: "the portal operator's",
+    Move.OWNER: "you",
+    Move.PROVIDER: "the provider",
+    Move.NETWORK_OPERATOR: "the network's operator",
+    Move.OPERATOR: "the portal's operator",
 }
 
 
@@ -71,7 +71,7 @@ def _conditions(case: Case) -> str:
 def _entry(case: Case) -> Iterator[str]:
     yield f"### {case.code}"
     yield ""
-    yield f"*{case.kind} · move: {_MOVE_LABELS[case.move]} · {case.retry} · field: {case.field or 'none'}*"
+    yield f"*{case.kind} · who acts: {_MOVE_LABELS[case.move]} · {case.retry} · field: {case.field or 'none'}*"
     yield ""
     yield f"{case.cause} **{case.fixes[0]}**" + "".join(f" {fix}" for fix in case.fixes[1:])
     yield ""

@@ -29,10 +29,10 @@ _BRACKETED = re.compile(r"\[([^\]]*)\]")
 _WITH_PORT = re.compile(r"([^:]*):\d+")
 _KEYS = ("server", "stage", "reply")
 WHOSE_MOVE_LABELS = {
-    Move.OWNER: "yours",
-    Move.PROVIDER: "your provider's",
-    Move.NETWORK_OPERATOR: "your network operator's",
-    Move.OPERATOR: "that of the operator of the portal",
+    Move.OWNER: "you",
+    Move.PROVIDER: "your provider",
+    Move.NETWORK_OPERATOR: "your network operator",
+    Move.OPERATOR: "the operator of the portal",
 }
 
 
@@ -126,7 +126,7 @@ def as_text(diagnosis: Diagnosis) -> str:
     field = f" (field: {diagnosis.field})" if diagnosis.field else ""
     lines = [
         diagnosis.cause,
-        f"Whose move: {WHOSE_MOVE_LABELS[diagnosis.whose_move]}{field}",
+        f"Who needs to act: {WHOSE_MOVE_LABELS[diagnosis.whose_move]}{field}",
         "What to do:",
         *(f"  - {fix}" for fix in diagnosis.fixes),
         f"Diagnosis: {diagnosis.code} ({diagnosis.kind})",

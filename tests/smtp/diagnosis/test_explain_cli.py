@@ -67,7 +67,7 @@ def test_a_reply_is_explained_without_an_instance(command: list[str]) -> None:
 
 def test_without_json_the_output_is_readable_text() -> None:
     output = run(ENGINE, *pasted()).stdout.decode()
-    assert "Whose move: yours (field: password)" in output
+    assert "Who needs to act: you (field: password)" in output
     assert "apppasswords" in output
     assert "{" not in output
 
@@ -236,7 +236,7 @@ def test_a_missing_stage_is_guessed(reply: str, stage: Stage) -> None:
             "454 4.7.0 Too many login attempts",
             "There were too many log-ins at the server in a short time.",
         ),
-        ("AUTH", "504 5.5.4 mechanism not supported", "The server does not take this way of logging in."),
+        ("AUTH", "504 5.5.4 mechanism not supported", "The server does not accept this log-in method."),
         (
             "STARTTLS",
             "502 5.5.1 STARTTLS not supported",

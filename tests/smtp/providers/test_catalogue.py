@@ -59,7 +59,7 @@ def test_mailgun_and_google_expect_the_usernames_domain() -> None:
         ("smtp.eu.mailgun.org", "EU"),
     ]
     assert "postmaster@mg.example.com" in mailgun.help["username"]
-    assert "not the log-in of Mailgun's website" in mailgun.help["username"]
+    assert "not your log-in for Mailgun's website" in mailgun.help["username"]
 
 
 @pytest.mark.parametrize(
