@@ -59,7 +59,10 @@ def test_alerts_are_in_the_language_of_the_contact(brightleaf, clock):
     db.session.execute(update(Owner).values(language="de"))
     db.session.commit()
     enqueue(brightleaf, 1)
-    process_attempt(brightleaf, diagnosis=REFUSED, reply_code=535)
+    enqueue(brightleaf, 2)
+    fix = "Enter the username and password your provider shows for SMTP; they often differ from those of its website."
+    known = REFUSED | {"code": "enhanced-credentials", "fixes": [fix]}
+    process_attempt(brightleaf, diagnosis=known, reply_code=535)
     run_worker_jobs()
     process_attempt(brightleaf, Outcome.ACCEPTED)
     clock.shift(61)
@@ -69,8 +72,8 @@ def test_alerts_are_in_the_language_of_the_contact(brightleaf, clock):
     for alert in found:
         lines = [alert.subject, *bodies(alert)[0].splitlines()]
         assert [line for line in lines if is_english(line)] == []
-    assert found[0].subject == "Brightleaf: 1 E-Mail wartet"
-    assert "hat den Benutzernamen und das Passwort nicht angenommen (535)." in bodies(found[0])[0]
+    assert found[0].subject == "Brightleaf: 2 E-Mails warten"
+    assert "hat Benutzername und Passwort nicht angenommen (535)." in bodies(found[0])[0]
 
 
 def test_a_short_server_failure_sends_no_alert(brightleaf, clock):
@@ -177,7 +180,7 @@ def test_the_link_in_an_alert_requires_a_login(brightleaf, client, stranger, clo
     assert (
         urlsplit(link)._replace(scheme="", netloc="").geturl() == f"/incidents/{incidents(brightleaf)[0].id}"
     )
-    assert "log in" in text
+    assert "once you are logged in" in text
     response = client.get(urlsplit(link).path)
     assert response.status_code == 303 and urlsplit(response.location).path == "/log-in"
     assert stranger.get(urlsplit(link).path).status_code == 404

@@ -51,7 +51,7 @@ def test_a_refund_in_part_takes_back_a_part_and_the_email_says_what_is_left(reco
     assert record(REFUND, commission="4.00") == {"commission-declined": QUEUED}
     assert balance(affiliate) == amounts("8", "0", "0")
     text = messages("commission-declined")[-1].text
-    assert "A part of an order was refunded" in text
+    assert "Part of an order was refunded" in text
     assert "4.00 EUR" in text
     assert "8.00 EUR" in text
     assert record(REFUND, commission="12.00") == {"commission-declined": QUEUED}
@@ -177,7 +177,7 @@ def test_an_order_that_was_approved_for_one_affiliate_counts_once_when_another_b
         record(APPROVED, about=other)
     db.session.rollback()
     assert record(about=other)["new-purchase"] is EmailDecision.SAME_ORDER
-    assert "reported order A-1 before" in messages("owner-order-repeated")[-1].text
+    assert "order A-1, which it had reported before" in messages("owner-order-repeated")[-1].text
     assert (total(affiliate), total(other)) == (12, 0)
     record()  # the purchase that the approval was for
     assert (total(affiliate), total(other)) == (12, 0)

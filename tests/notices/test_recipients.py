@@ -42,7 +42,7 @@ def _asked():
 
 def test_a_further_mailbox_gets_the_emails_to_the_owner_once_its_reader_presses_the_button(owner, client):
     assert _add(owner, "team@Brightleaf.example").status_code == 303
-    ada = ("ada@brightleaf.example", "Ada Fairweather")
+    ada = ("ada@brightleaf.example", "Ada Fairweather", "en")
     assert recipients.recipients_of(account_of()) == [ada]
     page = owner.get(LIST).get_data(as_text=True)
     assert "team@brightleaf.example" in page
