@@ -15,6 +15,7 @@ from wtforms.validators import Optional, ValidationError
 from ..accounts.tokens import new_token
 from ..clock import utcnow
 from ..web.fields import PortalForm, max_length, one_line, required, stripped, text_field
+from ..web.translations import translated
 from .models import TokenScope
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ def initial_values(shape: EventShape, last_values: Mapping[str, Any], code: str)
 def _field(one: EventField) -> Any:
     if "enum" in one.schema:
         choices = [SelectChoice(code, code) for code in one.schema["enum"]]
-        return SelectField(one.label, choices=choices, validate_choice=False)
-    return StringField(one.label, validators=[one_line], filters=[stripped])
+        return SelectField(translated(one.label), choices=choices, validate_choice=False)
+    return StringField(translated(one.label), validators=[one_line], filters=[stripped])
 
 
 def required_names(shape: EventShape) -> set[str]:

@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.server import Security
 from ..web.labels import FIELD_LABELS
+from ..web.translations import translated
 from . import providers
 from .models import DETECT
 
@@ -158,7 +159,7 @@ def _change(field: str, value: str, before: str, card: Provider) -> str:
             _(
                 "%(label)s: enter %(format)s, such as %(example)s, instead of %(before)s",
                 label=label,
-                format=card.username.format,
+                format=translated(card.username.format),
                 example=card.username.example,
                 before=before,
             )

@@ -15,6 +15,7 @@ from ...audit.retention import PERSON
 from ...languages import write_time
 from ...web.csv import csv_header, csv_lines
 from ...web.translations import current_language
+from ..sessions import device_label
 from . import log
 
 if TYPE_CHECKING:
@@ -125,13 +126,16 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[ValueChange]
     names = dict.fromkeys([*before, *after])
     return [
         ValueChange(
-            str(FIELD_LABELS.get(one, one.replace("_", " "))), _text(before.get(one)), _text(after.get(one))
+            str(FIELD_LABELS.get(one, one.replace("_", " "))),
+            *(_text(values.get(one), one) for values in (before, after)),
         )
         for one in names
     ]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, name: str) -> str:
+    if name == "device" and value:
+        return device_label(str(value))
     if value is None:
         return ""
     if isinstance(value, bool):
