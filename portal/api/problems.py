@@ -69,7 +69,7 @@ PROBLEM_KINDS: Mapping[ProblemKind, tuple[int, str, str]] = {
     ProblemKind.UNKNOWN_AFFILIATE: (
         404,
         "No such affiliate",
-        "Nobody in this programme has this code, external id or email address.",
+        "No one in this programme has this code, external ID or email address.",
     ),
     ProblemKind.METHOD: (
         405,

@@ -115,7 +115,7 @@ def _shape(event_type: EventType, when: str, *fields: EventField, **fixed: str) 
 _ALL = (
     _shape(
         EventType.LEAD,
-        "Somebody came through the affiliate’s link and left their details.",
+        "A visitor came through the affiliate’s link and left their details.",
         EventField(
             "lead_name",
             "Name of the lead",
@@ -139,7 +139,7 @@ _ALL = (
     ),
     _shape(
         EventType.PURCHASE,
-        "Somebody bought something through the affiliate’s link.",
+        "A customer bought something through the affiliate’s link.",
         _ORDER,
         EventField("amount", "Amount", "49.00", _amount_schema("What was paid", "49.00")),
         _CURRENCY,

@@ -103,7 +103,9 @@ def assess(target: Target, resolver: Resolver) -> DomainReport:
 
 def failed_report(target: Target) -> DomainReport:
     """Return the report of an assessment that failed with an internal error."""
-    reason = "The look broke off through a fault of this portal; it is in the portal’s log."
+    reason = (
+        "The check stopped because of an internal error. The operator of this portal can find it in the log."
+    )
     return DomainReport(target.domain, target.provider.name, target.host, DomainStatus.UNKNOWN, (reason,))
 
 
@@ -125,13 +127,13 @@ def _public_mail_report(target: Target) -> DomainReport:
     domain, card = target.domain, target.provider
     if domain in card.mail_domains:
         reason = (
-            f"{domain} is {card.name}’s own domain, and mail leaves through its own server. "
-            "There is nothing for you to set up."
+            f"{domain} is {card.name}’s own domain, and its own server sends your emails. "
+            "You do not need to set up anything."
         )
         return DomainReport(domain, card.name, target.host, DomainStatus.ARRIVES, (reason,))
     reason = (
-        f"Anybody can have an address at {domain}, so only its own servers may send for it. Others’ mail in its name is "
-        "refused or taken for spam. Send from a domain of your own."
+        f"Anyone can have an address at {domain}, so only its own servers may send for it. Receivers refuse emails from other "
+        "servers or treat them as spam. Send from a domain of your own."
     )
     return DomainReport(domain, card.name, target.host, DomainStatus.REFUSED, (reason,))
 
@@ -142,18 +144,18 @@ def _dmarc_finding(resolver: Resolver, lookup: PolicyLookup) -> Finding:
     answer = resolver.query(name, "TXT")
     published = tuple(PublishedRecord(name, "TXT", text) for text in answer.records)
     if domain in lookup.duplicates:
-        sentence = f"There are {len(answer.records)} DMARC records at {name}. Only one is allowed: none of them counts."
-        how = "Keep this one and take the others out."
+        sentence = f"There are {len(answer.records)} DMARC records at {name}. Only one is allowed, so receivers ignore them all."
+        how = "Keep this record and delete the others."
         keep = (RecommendedRecord(name, "TXT", next(iter(answer.records)), how),)
         return Finding("dmarc", title, Severity.ERROR, sentence, owner_action(domain), published, keep)
     if lookup.record is None and lookup.unanswered_name:
         failed = f"_dmarc.{lookup.unanswered_name}"
         return lookup_failed("dmarc", title, resolver.query(failed, "TXT").status, failed, published)
     if lookup.record is None:
-        sentence = f"No DMARC policy is published for {domain}. Gmail, Yahoo and Outlook ask for one from senders of many emails."
+        sentence = f"No DMARC policy is published for {domain}. Gmail, Yahoo and Outlook require one from senders of many emails."
         if any(malformed == domain for malformed, _ in lookup.malformed):
-            sentence = "What stands there is no DMARC record: it has to begin with v=DMARC1, in capital letters, and a semicolon."
-        how = "Add this record. It asks for nothing yet."
+            sentence = "The record there is not a DMARC record. It has to begin with v=DMARC1 in capital letters and a semicolon."
+        how = "Add this record. It only monitors and does not block emails."
         starter = (RecommendedRecord(name, "TXT", "v=DMARC1; p=none", how),)
         return Finding("dmarc", title, Severity.WARNING, sentence, owner_action(domain), published, starter)
     return _published_policy_finding(lookup, lookup.record, published)
@@ -164,9 +166,9 @@ def _published_policy_finding(
 ) -> Finding:
     policy = lookup.policy() or DmarcPolicy.NONE
     request = {
-        DmarcPolicy.NONE: "It asks receivers for nothing but counting",
-        DmarcPolicy.QUARANTINE: "It asks receivers to put what fails into the spam folder",
-        DmarcPolicy.REJECT: "It asks receivers to refuse what fails",
+        DmarcPolicy.NONE: "It asks receivers only to count emails that fail",
+        DmarcPolicy.QUARANTINE: "It asks receivers to put emails that fail into the spam folder",
+        DmarcPolicy.REJECT: "It asks receivers to refuse emails that fail",
     }[policy]
     inherited = ""
     if lookup.policy_domain != lookup.domain:
@@ -209,12 +211,10 @@ def _status(evidence: _Evidence) -> tuple[DomainStatus, tuple[str, ...]]:
     by_spf, by_dkim = evidence.by_spf, evidence.by_dkim
     reasons = [evidence.findings["mx"].sentence] if evidence.rejected else []
     if by_spf.passes is False and by_dkim.vouches is False:
-        reasons.append(
-            "Neither SPF nor DKIM vouches for this mail. Gmail, Yahoo and others refuse mail that neither vouches for."
-        )
+        reasons.append("Your emails pass neither SPF nor DKIM. Gmail, Yahoo and others refuse such emails.")
     elif by_spf.vouches is False and by_dkim.vouches is False and evidence.policy is DmarcPolicy.REJECT:
         reasons.append(
-            "Nothing vouches for the From domain, and your own DMARC policy asks receivers to refuse such mail."
+            "Neither SPF nor DKIM passes for the From domain, and your own DMARC policy asks receivers to refuse such emails."
         )
     if reasons:
         return DomainStatus.REFUSED, tuple(reasons)
@@ -232,13 +232,13 @@ def _risks(evidence: _Evidence) -> list[str]:
     risks = [_reason(findings["mx"])] if evidence.needs_work("mx") else []
     if by_spf.vouches is False and by_dkim.vouches is False and evidence.policy is DmarcPolicy.QUARANTINE:
         risks.append(
-            "Nothing vouches for the From domain, and your own DMARC policy sends such mail to the spam folder."
+            "Neither SPF nor DKIM passes for the From domain, and your own DMARC policy sends such emails to the spam folder."
         )
     if evidence.needs_work("spf") and not evidence.spf_is_covered_by_dkim:
         risks.append(_reason(findings["spf"]))
     if evidence.needs_work("dkim"):
         known = by_dkim.vouches is not None or by_spf.vouches
-        unknown = f"Whether {evidence.target.provider_label} signs your mail cannot be seen from here."
+        unknown = f"We cannot see whether {evidence.target.provider_label} signs your emails."
         risks.append(_reason(findings["dkim"]) if known else unknown)
     return_path = findings.get("return-path")
     if return_path is not None and return_path.severity is Severity.WARNING and by_dkim.vouches is not True:
@@ -254,5 +254,5 @@ def _reason(finding: Finding) -> str:
 
 def _success_sentence(evidence: _Evidence) -> str:
     by_spf, by_dkim = evidence.by_spf.vouches, evidence.by_dkim.vouches
-    who = "SPF and DKIM both vouch" if by_spf and by_dkim else "DKIM vouches" if by_dkim else "SPF vouches"
-    return f"{who} for {evidence.target.domain}, and a DMARC policy is in place. Nothing in the DNS stands in the way."
+    who = "SPF and DKIM both pass" if by_spf and by_dkim else "DKIM passes" if by_dkim else "SPF passes"
+    return f"{who} for {evidence.target.domain}, and a DMARC policy is in place. Your DNS records need no change."

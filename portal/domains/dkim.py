@@ -65,17 +65,17 @@ def fetch_key(resolver: Resolver, domain: str, selector: str) -> DkimKey:
     answer = resolver.query(name, "TXT")
     if answer.status is LookupStatus.CNAME_LOOP:
         return DkimKey(
-            selector, name, KeyState.BROKEN, "Its CNAME leads in a circle, so nobody can read a key."
+            selector, name, KeyState.BROKEN, "Its CNAME leads back to itself, so receivers cannot read a key."
         )
     if not answer.answered:
-        return DkimKey(selector, name, KeyState.UNKNOWN, "It could not be looked up just now.")
+        return DkimKey(selector, name, KeyState.UNKNOWN, "We could not check it just now.")
     if not answer.records:
         return DkimKey(
             selector, name, KeyState.MISSING, _missing_sentence(answer.aliases), aliases=answer.aliases
         )
     if len(answer.records) > 1:
         sentence = (
-            f"There are {len(answer.records)} records in one place; receivers cannot tell which is the key."
+            f"There are {len(answer.records)} records with this name, so receivers cannot find the key."
         )
         return DkimKey(selector, name, KeyState.BROKEN, sentence, answer.records[0], answer.aliases)
     text = answer.records[0]
@@ -93,13 +93,13 @@ def classify_key(text: str) -> tuple[KeyState, str]:
     """Return the state of a key record, and a sentence that explains it."""
     tags = parse_tags(text)
     if tags is None or "p" not in tags or tags.get("v", "DKIM1") != "DKIM1":
-        return KeyState.BROKEN, "What stands there is no DKIM key (it needs v=DKIM1 and p=)."
+        return KeyState.BROKEN, "The record is not a DKIM key (it needs v=DKIM1 and p=)."
     if not tags["p"]:
-        return KeyState.REVOKED, "The key is revoked: p= is empty, so every signature made with it fails."
+        return KeyState.REVOKED, "The key is revoked (p= is empty), so every signature made with it fails."
     if "sha256" not in tags.get("h", "sha256").lower().split(":"):
-        return KeyState.BROKEN, "The key allows only SHA-1 (h=), which receivers no longer take."
+        return KeyState.BROKEN, "The key allows only SHA-1 (h=), which receivers no longer accept."
     if not {"*", "email"} & set(tags.get("s", "*").lower().split(":")):
-        return KeyState.BROKEN, "The key is not meant for email (s=)."
+        return KeyState.BROKEN, "The key is not for email (s=)."
     state, sentence = _classify_key_data(tags.get("k", "rsa").lower(), tags["p"])
     if "y" in tags.get("t", "").lower().split(":"):
         sentence += " It says that it is being tested (t=y); some receivers then ignore it."
@@ -126,14 +126,14 @@ def _classify_key_data(kind: str, encoded: str) -> tuple[KeyState, str]:
     except (binascii.Error, ValueError):
         return (
             KeyState.BROKEN,
-            "The key is damaged: p= is no base64. Perhaps it was cut or pasted with quotes.",
+            "The key is damaged (p= is not valid base64). Perhaps it was cut off or pasted with quotation marks.",
         )
     if kind == "ed25519":
         if len(raw) == 32:
             return KeyState.GOOD, "An Ed25519 key."
-        return KeyState.BROKEN, "The key is damaged: an Ed25519 key has 32 octets."
+        return KeyState.BROKEN, "The key is damaged. An Ed25519 key has 32 bytes."
     if kind != "rsa":
-        return KeyState.BROKEN, f"Receivers know no keys of the type {kind[:20]!r}."
+        return KeyState.BROKEN, f"Receivers do not support keys of the type {kind[:20]!r}."
     return _classify_rsa_key(raw)
 
 
@@ -143,10 +143,19 @@ def _classify_rsa_key(raw: bytes) -> tuple[KeyState, str]:
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPublicKey):
-        return KeyState.BROKEN, "The key is damaged: p= holds no RSA key. Often its end is missing."
+        return (
+            KeyState.BROKEN,
+            "The key is damaged (p= does not contain an RSA key). Often its end is missing.",
+        )
     bits = key.key_size
     if bits < _MIN_RSA_BITS:
-        return KeyState.BROKEN, f"The RSA key has {bits} bits; receivers refuse fewer than {_MIN_RSA_BITS}."
+        return (
+            KeyState.BROKEN,
+            f"The RSA key has {bits} bits. Receivers refuse keys with fewer than {_MIN_RSA_BITS}.",
+        )
     if bits < _ADVISED_RSA_BITS:
-        return KeyState.WEAK, f"An RSA key of {bits} bits: it works, but {_ADVISED_RSA_BITS} are advised."
+        return (
+            KeyState.WEAK,
+            f"An RSA key of {bits} bits. It works, but {_ADVISED_RSA_BITS} bits are recommended.",
+        )
     return KeyState.GOOD, f"An RSA key of {bits} bits."

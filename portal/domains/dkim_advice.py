@@ -61,26 +61,27 @@ def _may_stand_elsewhere(resolver: Resolver, domain: str, facts: DnsFacts, keys:
 def _ask_for_selector(domain: str, provider: str, facts: DnsFacts, keys: list[DkimKey]) -> Finding:
     tried = list(dict.fromkeys([*(key.selector for key in keys), *facts.further_selectors]))
     sentence = (
-        f"Which key {provider} signs with is not known. {domain} has keys, but none under {', '.join(tried)}. "
-        f"Enter the selector that {provider} shows for {domain}, or paste the headers of an email that it sent."
+        f"We do not know which key {provider} signs with. {domain} has keys, but none under {', '.join(tried)}. "
+        f"Enter the selector that {provider} shows for {domain}, or paste the headers of an email sent through it."
     )
     notes: tuple[str, ...] = (f"{provider} asks for {facts.dkim}.",) if facts.dkim else ()
-    action = f"Yours: find the selector in {provider}’s panel."
+    action = f"You: find the selector, the name of the key, at {provider}."
     return Finding(_SUBJECT, _TITLE, Severity.UNKNOWN, sentence, action, notes=notes)
 
 
 def _alignment(domain: str, provider: str, keys: list[DkimKey]) -> Alignment:
     if any(key.usable for key in keys):
         passes: bool | None = True
-        sentence = f"{provider} can sign as {domain}, the domain in From: that counts for DMARC, also when mail is forwarded."
+        sentence = f"{provider} can sign as {domain}, the domain in From. This counts for DMARC, even when an email is forwarded."
     elif not keys or any(key.state is KeyState.UNKNOWN for key in keys):
         passes = None
         sentence = (
-            f"Whether mail is signed as {domain} cannot be seen until the selector is known and looked up."
+            f"We do not know yet whether emails are signed as {domain}, because we do not know the selector "
+            "or could not check it."
         )
     else:
         passes = False
-        sentence = f"No usable key of {domain} was found, so a signature could not vouch for it."
+        sentence = f"We found no usable key of {domain}, so a signature cannot pass."
     return Alignment("DKIM", domain, passes=passes, aligned=passes, sentence=sentence)
 
 
@@ -105,7 +106,7 @@ def _key_found_finding(finding: Finding, domain: str, usable: list[DkimKey]) -> 
     sentence = f"A key is published under {' and '.join(key.selector for key in usable[:3])}."
     if not all(key.state is KeyState.TESTING for key in usable):
         return replace(finding, sentence=sentence)
-    action = f"{owner_action(domain)} Take t=y out of the key’s record."
+    action = f"{owner_action(domain)} Remove t=y from the key’s record."
     sentence = f"{sentence} {usable[0].sentence}"
     return replace(finding, severity=Severity.WARNING, sentence=sentence, action=action)
 
@@ -113,7 +114,7 @@ def _key_found_finding(finding: Finding, domain: str, usable: list[DkimKey]) -> 
 def _no_key_finding(finding: Finding, provider: str, facts: DnsFacts, keys: list[DkimKey]) -> Finding:
     unusable = next((key for key in keys if key.state in (KeyState.REVOKED, KeyState.BROKEN)), None)
     if unusable is not None:
-        sentence = f"The key under {unusable.selector} cannot be used. {unusable.sentence}"
+        sentence = f"Receivers cannot use the key under {unusable.selector}. {unusable.sentence}"
         return replace(finding, sentence=sentence)
     names = ", ".join(key.selector for key in keys)
     if facts.own_selectors:
@@ -128,10 +129,10 @@ def _no_key_finding(finding: Finding, provider: str, facts: DnsFacts, keys: list
 
 def _unknown_selector_finding(domain: str, provider: str, facts: DnsFacts) -> Finding:
     sentence = (
-        "DKIM keys cannot be listed: each stands under a name, the selector, that only your provider knows. "
-        f"{provider} chooses one for each customer. Enter it below, or paste the headers of an email that it sent, and we look."
+        "Each DKIM key has a name, the selector, and we cannot list the selectors of a domain. "
+        f"{provider} chooses one for each customer. Enter it below, or paste the headers of an email sent through it."
     )
-    action = f"Yours: find the selector in {provider}’s panel."
+    action = f"You: find the selector, the name of the key, at {provider}."
     how = "Your provider shows you the name and the value."
     placeholder = RecommendedRecord(f"…._domainkey.{domain}", "TXT or CNAME", "", how)
     notes: tuple[str, ...] = (f"{provider} asks for {facts.dkim}.",) if facts.dkim else ()
@@ -151,7 +152,9 @@ def recommended_records(domain: str, provider: str, facts: DnsFacts) -> tuple[Re
 def _recommended_record(domain: str, provider: str, key: SigningKey) -> RecommendedRecord:
     name = f"{key.selector}._domainkey.{domain}"
     if key.target is None:
-        return RecommendedRecord(name, key.record, "", f"{provider} shows you the value: it is yours alone.")
+        return RecommendedRecord(
+            name, key.record, "", f"{provider} shows you the value, which is different for each customer."
+        )
     value = key.target.replace("{domain}", domain).replace("{dashed}", domain.replace(".", "-"))
     return RecommendedRecord(name, key.record, value, "Add this record.")
 

@@ -144,7 +144,7 @@ def replace_unprintable(value: Any) -> Any:
 
 def owner_action(domain: str) -> str:
     """Return the sentence that the owner, or the DNS administrator of a domain, has to act."""
-    return f"Yours, or of whoever looks after the DNS of {domain}."
+    return f"You, or the person who manages the DNS of {domain}."
 
 
 def lookup_failed(
@@ -152,17 +152,14 @@ def lookup_failed(
 ) -> Finding:
     """Return the finding for a failed query, which leaves open what is published."""
     if status in (LookupStatus.SERVER_ERROR, LookupStatus.CNAME_LOOP):
-        sentence = (
-            f"The name servers answer with an error when asked for {name}, so nobody can read what is there."
+        sentence = f"The name servers return an error for {name}, so no receiver can read its records."
+        action = (
+            f"The operator of the name servers of {name}. If every domain fails, the operator of this portal."
         )
-        action = f"That of the operator of the name servers of {name}, or of this portal’s resolver if every domain fails."
     elif status is LookupStatus.LIMIT_REACHED:
-        sentence = f"We stopped before {name}: this domain’s records lead to too many others."
+        sentence = f"We did not check {name}, because this domain’s records refer to too many others."
         action = owner_action(name)
     else:
-        sentence = (
-            f"We could not look: no name server answered for {name} in time. "
-            "That does not mean that there is no record."
-        )
-        action = "Nobody’s yet. Check again in a few minutes; Signet also looks again by itself."
+        sentence = f"No name server answered for {name} in time. This does not mean that there is no record."
+        action = "No one yet. Check again in a few minutes. Signet also checks again automatically."
     return Finding(subject, title, Severity.UNKNOWN, sentence, action, published, unanswered=True)

@@ -9,8 +9,8 @@ from .resolver import DnsAnswer, LookupStatus, Resolver
 
 _SUBJECT, _TITLE = "mx", "Receiving"
 _NEITHER_NOTE = (
-    "Some receivers are set to refuse a sender whose domain has neither an MX record nor an address "
-    "(Postfix: reject_unknown_sender_domain). An MX record satisfies them."
+    "Some receivers refuse senders whose domain has neither an MX record nor an address "
+    "(Postfix: reject_unknown_sender_domain). An MX record avoids this."
 )
 
 
@@ -31,24 +31,22 @@ def assess(resolver: Resolver, domain: str, provider: str, *, bounces_by_mx: boo
         return lookup_failed(_SUBJECT, _TITLE, answer.status, domain), False
     if all(one.status is LookupStatus.NO_NAME for one in (answer, *addresses)):
         sentence = (
-            f"{domain} does not exist in the DNS. Receivers refuse mail from domains that do not exist."
+            f"{domain} does not exist in the DNS. Receivers refuse emails from domains that do not exist."
         )
-        action = f"{owner_action(domain)} Is the name spelled right, and paid for?"
+        action = f"{owner_action(domain)} Check the spelling, and whether the domain is paid for."
         return _finding(Severity.ERROR, sentence, action), True
     where = "go to its web address, if anything listens there" if has_address else "are lost"
     notes = () if has_address else (_NEITHER_NOTE,)
     if bounces_by_mx:
-        sentence = f"{domain} has no MX record, so bounces and answers {where}."
+        sentence = f"{domain} has no MX record, so bounces and replies {where}."
         finding = _finding(Severity.WARNING, sentence, owner_action(domain))
         return replace(finding, notes=notes), False
-    sentence = (
-        f"{domain} has no MX record, and needs none to send: {provider} takes the bounces. Answers {where}."
-    )
+    sentence = f"{domain} has no MX record, and it does not need one to send: {provider} receives the bounces. Replies {where}."
     notes = (
-        "If people answer your emails, set Reply-To to a mailbox that is read, or add an MX record.",
+        "If people reply to your emails, set Reply-To to a mailbox that you read, or add an MX record.",
         *notes,
     )
-    source = "RFC 5321, section 5.1; SPF, DKIM and DMARC ask for no MX record"
+    source = "RFC 5321, section 5.1; SPF, DKIM and DMARC do not require an MX record"
     return replace(_finding(Severity.INFO, sentence), notes=notes, source=source), False
 
 
@@ -57,17 +55,17 @@ def _assess_records(resolver: Resolver, answer: DnsAnswer, domain: str) -> tuple
     published = tuple(PublishedRecord(domain, "MX", record) for record in answer.records)
     if hosts == ["."]:
         sentence = (
-            f"{domain} says that it takes no mail at all (a null MX). Receivers refuse mail from addresses "
-            "that cannot be answered."
+            f"{domain} has a null MX record, which states that it accepts no email. Receivers refuse email from addresses "
+            "that cannot receive replies."
         )
-        action = f"{owner_action(domain)} Remove the record “0 .” and put your mail server’s MX in its place."
+        action = f"{owner_action(domain)} Replace the record “0 .” with the MX record of your mail server."
         finding = _finding(Severity.ERROR, sentence, action, published)
         return replace(finding, source="RFC 7505, section 4.2"), True
     resolver.query_all((host, kind) for host in hosts[:3] for kind in ("A", "AAAA"))
     pairs = [[resolver.query(host, kind) for kind in ("A", "AAAA")] for host in hosts[:3] if host != "."]
     without_address = [pair[0].name for pair in pairs if all(one.is_void for one in pair)]
     if pairs and len(without_address) == len(pairs) and len(hosts) <= 3:
-        sentence = f"The MX record names {', '.join(without_address)}, which has no address. Nothing can be delivered there."
+        sentence = f"The MX record names {', '.join(without_address)}, which has no address. Email cannot be delivered there."
         return _finding(Severity.WARNING, sentence, owner_action(domain), published), False
     return _finding(Severity.OK, f"{domain} exists and receives mail.", published=published), False
 

@@ -99,7 +99,7 @@ def test_a_breaker_waits_for_the_owners_decision(app, brightleaf, owner, strange
     (row,) = breaker.list_open(brightleaf)
     text = text_of(owner)
     assert "Very many mailboxes at crowd.example are reported as unknown" in text
-    assert "Signet stopped writing to 3 mailboxes wait. 20 in the same hour." in text
+    assert "3 mailboxes need your decision. Signet stopped writing to 20 in the same hour." in text
     assert stranger.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 404
     assert owner.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 303
     assert "23 addresses stay in use." in text_of(owner)

@@ -101,7 +101,7 @@ def test_an_internal_error_is_no_finding_about_the_domain(draft, monkeypatch):
     work()
     check = the_check()
     assert check.status is DomainStatus.UNKNOWN
-    assert "fault of this portal" in check.findings["why"][0]
+    assert "internal error" in check.findings["why"][0]
 
 
 def test_checks_are_limited(draft):

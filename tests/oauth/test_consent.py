@@ -214,7 +214,7 @@ def test_a_second_callback_after_a_refusal_names_no_connection(
     assert "did not give permission" in text_of(come_back(owner, found, error="access_denied"))
     response = come_back(owner, found, error="access_denied")
     assert response.status_code == 400
-    assert "used already" in text_of(response)
+    assert "already been used" in text_of(response)
     assert "already made" not in text_of(response)
 
 

@@ -87,7 +87,7 @@ def test_google_s_replacement_is_said_after_the_check_and_beside_the_sender(owne
 def test_only_a_version_whose_sender_may_be_replaced_gets_its_mailbox(owner, live):
     owner.submit(f"{PAGE}/versions/1/own-mailbox", {}, page=PAGE)
     assert len(versions()) == 1
-    assert "sends as its own mailbox already" in text_of(owner.get(PAGE))
+    assert "already sends as its own mailbox" in text_of(owner.get(PAGE))
 
 
 def test_a_stored_warning_is_shown_in_the_language_of_the_reader(owner, form):
@@ -100,10 +100,10 @@ def test_a_stored_warning_is_shown_in_the_language_of_the_reader(owner, form):
     chosen = {"provider": "gmail", "domain": "second.example"}
     assert save(owner, form, **mailgun, **chosen, port="587", security="starttls").status_code == 303
     stored = [one["sentence"] for one in versions()[0].credential_warnings]
-    assert any(one.startswith("Emails will leave as info@second.example") for one in stored), stored
+    assert any(one.startswith("Emails will be sent as info@second.example") for one in stored), stored
     assert any("the provider chosen here is Google" in one for one in stored), stored
     page = unescape(text_of(owner.get(PAGE)))
     assert "E-Mails gehen als info@second.example hinaus" in page
     assert "gewählt ist hier aber Google" in page
     owner.submit("/account/language", {"language": "en"}, page="/account")
-    assert "Emails will leave as info@second.example" in unescape(text_of(owner.get(PAGE)))
+    assert "Emails will be sent as info@second.example" in unescape(text_of(owner.get(PAGE)))

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 _SUBJECT, _TITLE = "spf", "SPF"
 _ENDINGS = ("-all", "~all", "?all", "all")
 _RESULT_PHRASES = {
-    SpfResult.FAIL: "receivers are told to refuse it",
-    SpfResult.SOFTFAIL: "receivers are told to distrust it",
-    SpfResult.NEUTRAL: "the record leaves it open",
+    SpfResult.FAIL: "the record asks receivers to refuse the email",
+    SpfResult.SOFTFAIL: "the record asks receivers to distrust the email",
+    SpfResult.NEUTRAL: "the record leaves the decision to receivers",
     SpfResult.NONE: "there is no record",
 }
 
@@ -59,9 +59,9 @@ def assess(
 
 def _own_envelope_alignment(domain: str, *, passes: bool | None) -> Alignment:
     sentence = {
-        True: f"The envelope carries {domain}, the domain in From: SPF passes and counts for DMARC.",
-        False: f"The envelope carries {domain}, the domain in From, but its SPF does not let this mail pass.",
-        None: f"The envelope carries {domain}, the domain in From. Whether SPF passes cannot be known from here.",
+        True: f"Bounces go to {domain}, the domain in From. SPF passes and counts for DMARC.",
+        False: f"Bounces go to {domain}, the domain in From, but these emails do not pass its SPF.",
+        None: f"Bounces go to {domain}, the domain in From. We cannot see whether SPF passes.",
     }[passes]
     return Alignment("SPF", domain, passes=passes, aligned=True, sentence=sentence)
 
@@ -77,9 +77,9 @@ def _recommended(tree: SpfTree, include: str) -> tuple[RecommendedRecord, ...]:
     value, count = merge_records(tree.records, include), len(tree.records)
     how = "Add this TXT record."
     if count == 1:
-        how = "Put this in place of the record that is there."
+        how = "Replace the current record with this one."
     elif count > 1:
-        how = f"Put this in place of all {count} records; only one may be left."
+        how = f"Replace all {count} records with this one. Only one is allowed."
     return () if tuple(tree.records) == (value,) else (RecommendedRecord(tree.domain, "TXT", value, how),)
 
 
@@ -91,12 +91,12 @@ def _unusable_finding(resolver: Resolver, tree: SpfTree, provider: str, include:
         "recommended": _recommended(tree, include) if include or tree.records else (),
     }
     if tree.root is None:
-        sentence = f"{domain} has no SPF record, so nothing says that {provider} may send for it."
+        sentence = f"{domain} has no SPF record, so receivers cannot see that {provider} may send for it."
         return _finding(tree, Severity.ERROR, sentence, **to_fix)
     if tree.root.unanswered:
         return lookup_failed(_SUBJECT, _TITLE, resolver.query(domain, "TXT").status, domain)
     if len(tree.records) > 1:
-        sentence = f"{domain} has {len(tree.records)} SPF records. Only one is allowed: receivers then ignore them all."
+        sentence = f"{domain} has {len(tree.records)} SPF records. Only one is allowed, so receivers ignore them all."
         return _finding(tree, Severity.ERROR, sentence, **to_fix)
     if tree.problem:
         return _problem_finding(_finding(tree, Severity.ERROR, "", **to_fix), tree)
@@ -111,12 +111,10 @@ def _problem_finding(finding: Finding, tree: SpfTree) -> Finding:
     """Describe the problem of a tree. Only problems of the domain's own record can be fixed by another record."""
     finding = replace(finding, sentence=f"Receivers cannot use the SPF record. {tree.problem}")
     if tree.lookups > MAX_LOOKUPS:
-        note = (
-            "Take out what you no longer send with. The tree below shows how many look-ups each part costs."
-        )
+        note = "Remove services that you no longer send with. The list below shows how many DNS look-ups each part needs."
         return replace(finding, recommended=(), notes=(note,))
     if tree.root and not tree.root.problem:
-        note = "Take the part out that leads there, or tell whoever publishes it."
+        note = "Remove the part that refers to it, or contact the owner of that record."
         return replace(finding, recommended=(), notes=(note,))
     return finding
 
@@ -132,16 +130,16 @@ def _assess_coverage(
         if coverage.include:
             sentence = f"The record includes {coverage.include}, {provider}’s own list."
             return _finding(tree, Severity.OK, sentence), True
-        sentence = f"We could not look: {provider}’s own list ({include}) could not be read just now."
-        action = "Nobody’s yet. Check again in a few minutes."
+        sentence = f"We could not read {provider}’s own list ({include}) just now."
+        action = "No one yet. Check again in a few minutes."
         return _finding(tree, Severity.UNKNOWN, sentence, action=action, unanswered=True), None
     phrase = _RESULT_PHRASES.get(coverage.result or SpfResult.NEUTRAL, "receivers cannot tell")
     if coverage.level is CoverageLevel.PARTLY:
         severity = Severity.WARNING
-        sentence = f"The record lets some of {provider}’s servers send, but not all of them: for the others, {phrase}."
+        sentence = f"The record allows only some of {provider}’s servers to send. For the others, {phrase}."
     else:
         severity = Severity.ERROR
-        sentence = f"The record does not name {provider}. When its servers send for {domain}, {phrase}."
+        sentence = f"The record does not include {provider}. When its servers send for {domain}, {phrase}."
     recommended, notes = _recommended(tree, include), _lookup_limit_notes(tree, include)
     finding = _finding(
         tree, severity, sentence, action=owner_action(domain), recommended=recommended, notes=notes
@@ -152,25 +150,23 @@ def _assess_coverage(
 def _lookup_limit_notes(tree: SpfTree, include: str) -> tuple[str, ...]:
     if include and tree.lookups >= MAX_LOOKUPS:
         return (
-            f"The record already takes {tree.lookups} of {MAX_LOOKUPS} look-ups. Take something out that you no longer use, "
-            "or it breaks as soon as this is added.",
+            f"The record already needs {tree.lookups} of {MAX_LOOKUPS} DNS look-ups. Remove a part that you no longer use, "
+            "or the record becomes invalid when you add this.",
         )
     return ()
 
 
 def _covered_finding(tree: SpfTree, coverage: Coverage, provider: str, include: str) -> Finding:
     if tree.ending is Qualifier.PASS:
-        sentence = (
-            "The record ends in +all: it lets anybody in the world send as you, and receivers distrust it."
-        )
+        sentence = "The record ends in +all, which allows anyone to send as you. Receivers do not trust such a record."
         action, recommended = owner_action(tree.domain), _recommended(tree, include)
         return _finding(tree, Severity.WARNING, sentence, action=action, recommended=recommended)
     how = f"it includes {coverage.include}" if coverage.include else f"it covers {provider}’s addresses"
-    sentence = f"The record lets {provider} send for {tree.domain}: {how}."
+    sentence = f"The record allows {provider} to send for {tree.domain}: {how}."
     notes: tuple[str, ...] = ()
     if tree.uses_ptr:
         notes = (
-            "It uses ptr, which is slow and which some receivers ignore (RFC 7208 section 5.5). It is better taken out.",
+            "It uses ptr, which is slow and which some receivers ignore (RFC 7208 section 5.5). We recommend removing it.",
         )
     return _finding(tree, Severity.OK, sentence, notes=notes)
 
@@ -178,18 +174,18 @@ def _covered_finding(tree: SpfTree, coverage: Coverage, provider: str, include: 
 def _unknown_provider_finding(resolver: Resolver, tree: SpfTree, host: str) -> Finding:
     """Return the finding for an unknown server: the record allowing its own address is a hint, not a proof."""
     note = (
-        f"Mail servers often send from other addresses than the one that takes your mail, and {host or 'this server'} "
-        "is of no provider that Signet knows. Only the people who run it can say what belongs into your SPF record."
+        f"Mail servers often send from a different address from the one that accepts your emails, and {host or 'this server'} "
+        "does not belong to a provider that Signet knows. Ask its operator what to add to your SPF record."
     )
     results = [
         check_host(resolver, sender_identity(address, f"info@{tree.domain}", tree.domain))
         for address in _host_addresses(resolver, host)
     ]
     if results and all(result is SpfResult.PASS for result in results):
-        sentence = f"The record lets {host} itself send. That is a good sign, not a proof."
+        sentence = f"The record allows {host} itself to send. This is a good sign, not a proof."
         return _finding(tree, Severity.INFO, sentence, notes=(note,))
-    sentence = f"The record is in order, but it does not name {host or 'your server'}, as far as can be seen."
-    action = "Yours: ask the operator of the server what to put into the SPF record."
+    sentence = f"The record is valid, but it does not seem to include {host or 'your server'}."
+    action = "You: ask the operator of the server what to add to the SPF record."
     return _finding(tree, Severity.WARNING, sentence, action=action, notes=(note,))
 
 
@@ -205,15 +201,17 @@ def _unused_record_finding(resolver: Resolver, tree: SpfTree, provider: str, fac
     if tree.root is not None and tree.root.unanswered:
         return lookup_failed(_SUBJECT, _TITLE, resolver.query(tree.domain, "TXT").status, tree.domain)
     reason = (
-        f"{provider} sends with an envelope of its own, so receivers do not ask this record about its mail."
+        f"{provider} uses its own address for bounces, so receivers do not check this record for its emails."
     )
     if facts.envelope is EnvelopeDomain.SUBDOMAIN:
-        reason = f"{provider} sends with {facts.return_label}.{tree.domain} in the envelope, so receivers ask there."
+        reason = (
+            f"{provider} uses {facts.return_label}.{tree.domain} for bounces, so receivers check SPF there."
+        )
     has_several = len(tree.records) > 1
     if not has_several and not tree.problem:
-        return _finding(tree, Severity.INFO, f"{reason} Nothing has to be added here.")
+        return _finding(tree, Severity.INFO, f"{reason} You do not need to add anything here.")
     sentence = (
-        f"{reason} But it is broken for your other mail: {tree.problem or 'there are several records.'}"
+        f"{reason} But it is invalid for your other emails: {tree.problem or 'there are several records.'}"
     )
     recommended = _recommended(tree, "") if has_several else ()
     action = owner_action(tree.domain)
@@ -225,16 +223,16 @@ def _provider_envelope_alignment(
 ) -> Alignment:
     if facts.envelope is EnvelopeDomain.PROVIDER:
         sentence = (
-            f"SPF passes for {provider}’s own domain. For DMARC it counts only if you set up an envelope domain of "
-            "your own there."
+            f"SPF passes for {provider}’s own domain. For DMARC it counts only if you set up your own "
+            "return path (a domain for bounces) there."
         )
         return Alignment("SPF", f"{provider}’s domain", passes=True, aligned=False, sentence=sentence)
     name = f"{facts.return_label}.{domain}"
     is_set = is_return_path_set(resolver, domain, facts)
     sentence = {
-        True: f"The envelope carries {name}, which belongs to {domain}: SPF passes and counts for DMARC.",
-        False: f"{name} is not set up, so {provider} uses an envelope of its own, which does not count for DMARC.",
-        None: f"{name} could not be looked up just now.",
+        True: f"Bounces go to {name}, which belongs to {domain}. SPF passes and counts for DMARC.",
+        False: f"{name} is not set up, so {provider} uses its own address for bounces, which does not count for DMARC.",
+        None: f"We could not check {name} just now.",
     }[is_set]
     passes = None if is_set is None else True
     return Alignment("SPF", name, passes=passes, aligned=is_set, sentence=sentence)
@@ -260,10 +258,12 @@ def return_path(resolver: Resolver, domain: str, provider: str, facts: DnsFacts)
     if facts.envelope in (EnvelopeDomain.OWN, EnvelopeDomain.UNKNOWN):
         return None
     if facts.envelope is EnvelopeDomain.PROVIDER:
-        sentence = f"{provider} puts a domain of its own into the envelope unless you set one up there."
+        sentence = (
+            f"{provider} uses its own domain for bounces (the return path) unless you set one up there."
+        )
         if facts.return_path:
             sentence += f" To set one up: {facts.return_path}."
-        note = "Not needed when DKIM is in order. Signet cannot see which name you chose."
+        note = "You do not need this if DKIM passes. Signet cannot see which name you chose."
         return Finding(subject, title, Severity.INFO, sentence, notes=(note,))
     name = f"{facts.return_label}.{domain}"
     is_set, answer = is_return_path_set(resolver, domain, facts), resolver.query(name, "TXT")
@@ -272,11 +272,13 @@ def return_path(resolver: Resolver, domain: str, provider: str, facts: DnsFacts)
     published = tuple(PublishedRecord(name, "CNAME", alias) for alias in answer.aliases[:1])
     published += tuple(PublishedRecord(name, "TXT", text) for text in answer.records if is_spf(text))
     if is_set:
-        sentence = f"{name} leads to {provider}, so SPF counts for you."
+        sentence = f"{name} points to {provider}, so SPF counts for your domain."
         return Finding(subject, title, Severity.OK, sentence, published=published)
-    sentence = f"{name} does not lead to {provider}, so SPF cannot count for {domain}."
+    sentence = f"{name} does not point to {provider}, so SPF cannot count for {domain}."
     if answer.status is LookupStatus.NO_NAME:
-        sentence = f"{name} does not exist, so {provider} uses a domain of its own and SPF cannot count for {domain}."
+        sentence = (
+            f"{name} does not exist, so {provider} uses its own domain and SPF cannot count for {domain}."
+        )
     recommended = _return_path_records(name, provider, facts)
     return Finding(subject, title, Severity.WARNING, sentence, owner_action(domain), published, recommended)
 
@@ -286,7 +288,7 @@ def _return_path_records(name: str, provider: str, facts: DnsFacts) -> tuple[Rec
         kind, _, value = facts.return_record.partition(" ")
         return (RecommendedRecord(name, kind, value, "Add this record."),)
     spf = RecommendedRecord(name, "TXT", f"v=spf1 include:{facts.includes[0]} ~all", "Add this record.")
-    how = f"{provider} shows you the value: it depends on your region."
+    how = f"{provider} shows you the value, which depends on your region."
     return (spf, RecommendedRecord(name, "MX", "", how))
 
 

@@ -151,7 +151,7 @@ class _Evaluation:
     def _count_lookup(self) -> None:
         self.lookups += 1
         if self.lookups > MAX_LOOKUPS:
-            raise InvalidSpf(f"It takes more than {MAX_LOOKUPS} look-ups.")
+            raise InvalidSpf(f"It needs more than {MAX_LOOKUPS} DNS look-ups.")
 
     def _matches_include(self, target: str) -> bool:
         result = self.run(target)
@@ -173,7 +173,7 @@ class _Evaluation:
         if count_void and answer.is_void:
             self.void_lookups += 1
             if self.void_lookups > MAX_VOID_LOOKUPS:
-                raise InvalidSpf(f"More than {MAX_VOID_LOOKUPS} of its look-ups find nothing.")
+                raise InvalidSpf(f"More than {MAX_VOID_LOOKUPS} of its DNS look-ups find no record.")
         return answer
 
     def _addresses(self, name: str, *, count_void: bool = False) -> list[Address]:

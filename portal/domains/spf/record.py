@@ -74,7 +74,7 @@ def is_spf(text: str) -> bool:
 def parse(text: str) -> SpfRecord:
     """Parse a record. Raises InvalidSpf, which names the invalid term."""
     if not text.isascii():
-        raise InvalidSpf("The record holds letters beyond plain ASCII.")
+        raise InvalidSpf("The record contains letters other than a to z.")
     mechanisms: list[Term] = []
     modifiers: dict[str, Term] = {}
     for word in filter(None, text[6:].split(" ")):
@@ -82,7 +82,7 @@ def parse(text: str) -> SpfRecord:
         if term.kind not in ("redirect", "exp", "modifier"):
             mechanisms.append(term)
         elif term.kind in modifiers:
-            raise InvalidSpf(f"{term.kind}= stands twice.")
+            raise InvalidSpf(f"{term.kind}= occurs twice.")
         elif term.kind != "modifier":
             modifiers[term.kind] = term
     return SpfRecord(text, tuple(mechanisms), modifiers.get("redirect"))
@@ -96,7 +96,7 @@ def _parse_term(word: str) -> Term:
     kind, rest = found[2].lower(), found[3]
     read = _MECHANISM_PARSERS.get(kind)
     if read is None:
-        raise _invalid_term(word, f"SPF knows no {kind!r}")
+        raise _invalid_term(word, f"SPF does not have {kind!r}")
     return read(word, kind, Qualifier(found[1] or "+"), rest)
 
 

@@ -100,13 +100,11 @@ class SpfTree:
             return problem
         if self.lookups > MAX_LOOKUPS:
             return (
-                f"It takes {self.lookups} look-ups, and receivers stop after {MAX_LOOKUPS}: "
-                "then the whole record counts as broken."
+                f"It needs {self.lookups} DNS look-ups, and receivers stop after {MAX_LOOKUPS}. "
+                "They then treat the whole record as invalid."
             )
         if self.void_lookups > MAX_VOID_LOOKUPS:
-            return (
-                f"{self.void_lookups} of its look-ups find nothing, and receivers allow {MAX_VOID_LOOKUPS}."
-            )
+            return f"{self.void_lookups} of its DNS look-ups find no record, and receivers allow {MAX_VOID_LOOKUPS}."
         return ""
 
     @property
@@ -206,9 +204,7 @@ class _TreeBuilder:
 
     def _follow(self, node: TermNode, target: str, parents: tuple[str, ...]) -> None:
         if target in parents:
-            node.child = RecordNode(
-                target, problem=f"The record of {parents[-1]} leads back to {target}: a circle."
-            )
+            node.child = RecordNode(target, problem=f"The record of {parents[-1]} leads back to {target}.")
         elif self.record_count >= _MAX_RECORDS:
             node.note = "not followed: there are too many already"
         else:
