@@ -22,8 +22,8 @@ _UTC = "UTC"
 _MAX_ZONE_CHARS = 64
 _MAX_QUERY_CHARS = 300  # characters that are searched for
 _FORMAT_HINTS = {
-    "code": "A reply code is a number from 200 to 599, such as 550.",
-    "version": "A version is a whole number, such as 3.",
+    "code": lazy_gettext("A reply code is a number from 200 to 599, such as 550."),
+    "version": lazy_gettext("A version is a whole number, such as 3."),
     "since": lazy_gettext("Enter the day like this: 2026-11-30."),
     "until": lazy_gettext("Enter the day like this: 2026-11-30."),
 }

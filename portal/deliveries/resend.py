@@ -43,7 +43,9 @@ _WHY_SUPPRESSED = {
 }
 _WHY_NOT = {
     Status.SENDING: lazy_gettext("Signet is sending this email now."),
-    Status.SENT: "A server has accepted it. To have it delivered once more, send another copy.",
+    Status.SENT: lazy_gettext(
+        "A server has accepted this email. To have it delivered once more, send another copy."
+    ),
     Status.HELD: lazy_gettext(
         "This email is on hold with all others until your settings work or you release them."
     ),

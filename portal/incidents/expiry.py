@@ -52,7 +52,7 @@ def _certificate(version: SmtpSettings, probe: LoginProbe, now: datetime) -> lis
             "code": _CERTIFICATE,
             "kind": "security",
             "whose_move": "provider",
-            "cause": f"The certificate of {version.host} runs out on {until.day} {until:%B %Y}. "
+            "cause": f"The certificate of {version.host} runs out on {until:%Y-%m-%d}. "
             "After that, no email leaves through it.",
             "fixes": [
                 f"The operator of {version.host} renews the certificate, mostly some days before. "
@@ -76,7 +76,7 @@ def _client_secret(version: SmtpSettings, now: datetime) -> list[dict[str, Any]]
             "code": f"client-secret-ends-{notice}",
             "kind": "consent",
             "whose_move": "owner",
-            "cause": f"The client secret that logs in as {grant.mailbox} expires on {day.day} {day:%B %Y}.",
+            "cause": f"The client secret that logs in as {grant.mailbox} expires on {day:%Y-%m-%d}.",
             "fixes": [
                 "Make a new client secret at Microsoft, then choose Connect again on the page Email Preferences. "
                 "The old one works until then."

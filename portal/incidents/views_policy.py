@@ -83,7 +83,7 @@ def remove_webhook() -> Any:
 def test_webhook() -> Any:
     flash_result(
         lambda: webhooks.send_test(current_user.account_id, now=utcnow()),
-        "A test is on its way; below stands what comes of it.",
+        _("A test is on its way. The result appears below."),
         unless=webhooks.CannotSendTest,
     )
     return redirect(url_for(".alerts", _anchor="deliveries"), 303)

@@ -191,7 +191,7 @@ def _host(text: str, errors: dict[str, str]) -> str:
     try:
         return canonical_host(text)
     except HostError as error:
-        errors["host"] = str(error)
+        errors["host"] = translated(str(error))
         return ""
 
 

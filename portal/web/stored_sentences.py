@@ -28,6 +28,8 @@ MODULES = (
     *(f"smtp/protocol/{name}" for name in ("handshake", "stages", "transaction")),
     *(f"smtp/probe/{name}" for name in ("fixes", "port_detection")),
     *(f"api/{name}" for name in ("schemas", "problems")),
+    *(f"incidents/{name}" for name in ("detection", "expiry", "monitor")),
+    "smtp/network/guard",
 )
 _FOLDER = Path(__file__).parent.parent
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 
 from flask_babel import gettext
+from werkzeug.datastructures import MultiDict
 
+from portal.bounces.mailbox.forms import MailboxForm
+from portal.deliveries.filters import Filters
+from portal.settings.routing import NO_PLATFORM_SENDER, PASSWORD_UNREADABLE
 from portal.web.stored_sentences import fill, templates
 from portal.web.translations import speaking_to, translated
 from tests.english import is_english
@@ -35,3 +39,24 @@ def test_a_sentence_within_a_sentence_is_translated_and_another_text_stays(app):
         )
         assert translated("550 no such user") == "550 no such user"
         assert translated("") == ""
+
+
+def test_what_an_alert_states_and_a_refused_host_are_in_the_language_of_the_reader(app):
+    gap = "No worker ran from 3 Nov 2026, 09:12 UTC to 3 Nov 2026, 10:12 UTC, so no email left in that time."
+    with speaking_to("de"):
+        assert translated(gap) == (
+            "Von 3 Nov 2026, 09:12 UTC bis 3 Nov 2026, 10:12 UTC lief kein Worker, deshalb ging in dieser Zeit "
+            "keine E-Mail hinaus."
+        )
+        for stored in (
+            *(
+                str(fix)
+                for one in (NO_PLATFORM_SENDER, PASSWORD_UNREADABLE)
+                for fix in (one["cause"], *one["fixes"])
+            ),
+            *Filters.read({"code": "x", "version": "x"}).misread({"code": "x", "version": "x"}).values(),
+        ):
+            assert not is_english(translated(stored)), stored
+        form = MailboxForm(MultiDict({"host": "imap example"}), meta={"csrf": False})
+        assert not form.validate()
+        assert "Ein Hostname enthält keine Leerzeichen." in form.host.errors

@@ -12,6 +12,7 @@ from ...smtp.network.guard import HostError, canonical_host
 from ...smtp.server import Security
 from ...state import current_config
 from ...web.fields import PortalForm, max_length, required, text_field
+from ...web.translations import translated
 from .imap import PORTS
 from .saving import MailboxInput
 
@@ -25,7 +26,7 @@ def _host(_form: Form, field: Any) -> None:
     try:
         canonical_host(field.data or "")
     except HostError as error:
-        raise ValidationError(str(error)) from None
+        raise ValidationError(translated(str(error))) from None
 
 
 def _port(_form: Form, field: Any) -> None:
