@@ -1,7 +1,7 @@
 """Retired words do not come back: CONTRIBUTING.md lists them with the words to use instead.
 
 Read are identifiers, comments, docstrings and log messages of portal/, tests/ and benchmarks/, comments of TOML files, and the
-documentation without its code. Templates and strings that users read are left out.
+documentation without its code. Strings that users read are those of the catalogue; a second table lists their retired words.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from babel.messages.pofile import read_po
 
 from portal.about import ROOT
 
@@ -30,10 +31,10 @@ GENERATED = {"diagnoses.md"}  # from texts that owners read
 
 
 @cache
-def retired() -> dict[str, str]:
-    """Return each retired word or phrase with the word to use."""
+def retired(heading: str = "| Retired | Use |") -> dict[str, str]:
+    """Return each retired word or phrase of a table of CONTRIBUTING.md with the word to use."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    table = text[text.index("| Retired | Use |") :].split("\n\n", 1)[0]
+    table = text[text.index(heading) :].split("\n\n", 1)[0]
     rows = _ROW.findall(table)[1:]
     return {
         word.strip(): use for words, use in rows if not words.startswith("-") for word in words.split(",")
@@ -143,6 +144,21 @@ def test_no_retired_word_comes_back():
         for line, word in found_in(_texts(path))
     ]
     assert not found, "retired words, see CONTRIBUTING.md\n" + "\n".join(found)
+
+
+def test_no_retired_word_is_visible():
+    use = retired("| Retired from visible strings | Use |")
+    either = "|".join(re.escape(word) for word in sorted(use, key=len, reverse=True))
+    pattern = re.compile(rf"\b({either})\b", re.IGNORECASE)
+    with (ROOT / "portal" / "translations" / "messages.pot").open("rb") as file:
+        messages = [message.id for message in read_po(file) if message.id]
+    texts = [text for one in messages for text in ([one] if isinstance(one, str) else one)]
+    assert len(texts) > 4000
+    assert [
+        f"{found[0]}: use {use[found[0].lower()]}: {text}"
+        for text in texts
+        if (found := pattern.search(text))
+    ] == []
 
 
 @pytest.mark.parametrize(
