@@ -1,4 +1,5 @@
 // A list follows what is typed into its search: the results of the same address are loaded, and their number is announced.
+// A download beside it takes the same filters.
 import { all, announce, load, one, swap } from "./dom.js";
 
 const PAUSE_MS = 350;
@@ -19,6 +20,9 @@ const follow = (form) => {
       if (number !== latest || !fresh) return;
       const text = fresh.dataset.announce;
       swap(one("#results"), fresh);
+      all("form[data-follows-search]").forEach((download) => {
+        download.setAttribute("action", download.getAttribute("action").split("?")[0] + new URL(url, location.href).search);
+      });
       if (text) announce(text);
     });
   };

@@ -21,6 +21,9 @@ def test_keys_boxes_and_times(portal: RunningPortal, log_in: Page) -> None:
     expect(field).to_be_focused()
     page.keyboard.type("g a?")
     expect(field).to_have_value("g a?")
+    page.wait_for_url("**/deliveries?q=g+a%3F")
+    download = page.locator("form[data-follows-search]")
+    expect(download).to_have_attribute("action", "/deliveries/export.csv?q=g+a%3F")
     page.get_by_role("heading", name="Deliveries", exact=True).click()
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
@@ -32,12 +35,12 @@ def test_keys_boxes_and_times(portal: RunningPortal, log_in: Page) -> None:
     page.get_by_label("Choose all on this page").check()
     chosen = page.locator(".tick input:checked").count()
     assert chosen == page.locator("#log tbody tr").count() > 0
-    expect(page.locator("[data-ticked]")).to_have_text(f"{chosen} chosen")
+    expect(page.locator("[data-ticked]")).to_have_text(f"{chosen} selected")
 
     page.goto(f"{portal.base}/account")
     page.get_by_label("Time zone of the pages").select_option("Asia/Tokyo")
     page.get_by_role("button", name="Save your time zone").click()
-    expect(page.locator(".colophon")).to_contain_text("Times are in the time zone Asia/Tokyo.")
+    expect(page.locator(".colophon")).to_contain_text("Times are those of Asia/Tokyo.")
     page.goto(f"{portal.base}/deliveries/1")
     expect(page.locator(".way-time").first).to_contain_text("JST")
     time = page.locator("time[data-ago]").first
