@@ -27,14 +27,14 @@ def test_each_stored_sentence_is_found_again_by_its_words_and_keeps_its_values(a
 
 
 def test_a_sentence_within_a_sentence_is_translated_and_another_text_stays(app):
-    stored = "a.example has no SPF record, so nothing says that Mailgun may send for it."
+    stored = "a.example has no SPF record, so receivers cannot see that Mailgun may send for it."
     assert translated(stored) == stored
     with speaking_to("de"):
         assert (
             translated(stored)
             == "a.example hat keinen SPF-Eintrag, also gibt nichts an, dass Mailgun dafür senden darf."
         )
-        assert translated("Receivers cannot use the SPF record. It takes more than 10 look-ups.") == (
+        assert translated("Receivers cannot use the SPF record. It needs more than 10 DNS look-ups.") == (
             "Empfänger können den SPF-Eintrag nicht verwenden. Er braucht mehr als 10 Abfragen."
         )
         assert translated("550 no such user") == "550 no such user"
