@@ -188,7 +188,7 @@ def _sentence(message: OutboxMessage, last: AttemptDetail | None, queue: Queue |
     match message.status:
         case Status.SENT:
             by = last.server if last else _("The server")
-            return _("%(server)s accepted this email and now delivers it.", server=by)
+            return _("%(server)s accepted this email and is responsible for its delivery.", server=by)
         case Status.SENDING:
             return _("Signet is sending this email to the server now.")
         case Status.FAILED:
@@ -254,7 +254,7 @@ _OUTCOME_TITLES = {
 }
 _CANCELLED_TITLES = {
     Status.CANCELLED: lazy_gettext("Cancelled"),
-    Status.SUPPRESSED: lazy_gettext("Not sent: the recipient is not written to"),
+    Status.SUPPRESSED: lazy_gettext("Not sent: the recipient’s address is blocked"),
 }
 
 

@@ -96,7 +96,7 @@ def test_an_incident_of_a_german_form_is_stored_in_english(owner, client):
     assert '<html lang="de">' in refused.get_data(as_text=True)
     diagnosis = _incidents()[sign_up_brake.Limit.NETWORK].diagnosis
     assert diagnosis["cause"].startswith("More people than your limit allows")
-    assert diagnosis["fixes"][0].startswith("such as at a trade fair")
+    assert diagnosis["fixes"][0].startswith("If they share a network, such as at a trade fair")
 
 
 def test_a_mailbox_with_too_many_emails_is_no_network_at_its_limit(owner, client):

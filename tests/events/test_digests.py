@@ -264,7 +264,7 @@ def test_the_pages_say_that_an_email_waits_and_lead_to_the_digest(owner, buy, af
     for page in ("/events", f"/affiliates/{affiliate.id}", "/events?mail=no-email"):
         assert owner.get(page).get_data(as_text=True).count(sentence) >= 2, page
     page = owner.get("/deliveries").get_data(as_text=True)
-    assert "4 emails wait because their recipients get many at present" in page
+    assert "4 emails are waiting because their recipients get many at present" in page
     assert "Emails that were not sent, and why" in page
     clock.shift(timedelta(hours=1))
     send_due()
