@@ -250,7 +250,7 @@ def _test_result(owner: Owner, message_id: str | None) -> TestResult | None:
 def _test_diagnosis(diagnosis: Mapping[str, Any] | None) -> DiagnosisView | None:
     found = diagnosis_view(diagnosis)
     again = _("Wait a few minutes, then send another one. Signet does not repeat a test email automatically.")
-    return replace(found, fixes=check_view.once_only(found.fixes, again)) if found else None
+    return replace(found, fixes=found.fixes_without_retries(again)) if found else None
 
 
 def _default_hints() -> dict[str, str]:

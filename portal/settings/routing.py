@@ -40,7 +40,7 @@ PASSWORD_UNREADABLE: dict[str, Any] = {
     "kind": "credentials",
     "whose_move": "owner",
     "field": "password",
-    "cause": "The saved SMTP password cannot be opened with the portal's present key.",
+    "cause": "The portal cannot decrypt the saved SMTP password with its current key.",
     "fixes": ["Enter the SMTP password again and save. The operator of this portal may have changed a key."],
 }
 

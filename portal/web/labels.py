@@ -5,6 +5,7 @@ Each label is defined once. Labels of values that only one room uses are in that
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,11 @@ MOVES_IN_ALERTS: Mapping[str, str] = {
 }
 _REPLY_LIMIT_CHARS = 600  # stored replies are shorter
 
+_ABOUT_RETRIES = re.compile(
+    r"^(?:Nothing\b[^:\n]*+:|You do not need to do anything\b)|\b(?:portal|Signet) (?:tries|slows|goes|continues)\b",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True)
 class DiagnosisView:
@@ -102,6 +108,20 @@ class DiagnosisView:
     field_label: str
     reply: str
     stage: str
+    about_retries: tuple[bool, ...] = ()  # for each fix, as ``is_about_retries``
+
+    def fixes_without_retries(self, instead: str) -> list[str]:
+        """Return the fixes for what is tried once: a check or a test email.
+
+        The first fix about retries becomes ``instead``; further ones are left out.
+        """
+        fixes = zip(self.fixes, self.about_retries, strict=True)
+        return list(dict.fromkeys(instead if retried else fix for fix, retried in fixes))
+
+
+def is_about_retries(fix: str) -> bool:
+    """Return whether a fix, in English, states that the outbox sends a message again: as now, or as stored before."""
+    return _ABOUT_RETRIES.search(fix) is not None
 
 
 def diagnosis_view(
@@ -114,6 +134,7 @@ def diagnosis_view(
     field = str(diagnosis.get("field") or "")
     evidence = diagnosis.get("evidence") or {}
     cause, fixes = cause_and_fixes(diagnosis)
+    stored = [str(fix) for fix in diagnosis.get("fixes", ())]
     return DiagnosisView(
         cause=cause,
         move=MOVE_LABELS.get(str(diagnosis.get("whose_move")), ""),
@@ -122,6 +143,7 @@ def diagnosis_view(
         field_label=FIELD_LABELS.get(field, ""),
         reply=plain_text(str(evidence.get("reply", "")), _REPLY_LIMIT_CHARS),
         stage=STAGE_LABELS.get(failed["stage"], "") if failed else "",
+        about_retries=tuple(is_about_retries(fix) for fix in stored),
     )
 
 

@@ -36,7 +36,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 _WORD = re.compile(r"(?<![\w=/:.-])[A-Za-z]{2,}(?![\w=/:])")
 _NO_SENTENCE = re.compile(
-    r"\n|%s|^\[|^encrypted with|^\S+@\S+$"
+    r"\n|%s|^\[|^encrypted with|^[^\s@]++@\S++$"
 )  # layouts, and lines of logs and transcripts
 _MAX_DEPTH = 4  # a sentence within a value of a sentence
 _MIN_WORDS = 2

@@ -180,7 +180,7 @@ def test_headers_without_results_of_the_receiver_are_called_not_known(app) -> No
         seen = observed(text)
         outcome = comparison.outcome_of(sent, seen)
         assert outcome is FromOutcome.NO_RESULTS
-        assert "is not known" in comparison.headline(outcome, seen)
+        assert "do not know whether the receiver could verify it" in comparison.headline(outcome, seen)
         assert [row.note for row in comparison.rows(sent, seen)[-3:]] == ["Unknown."] * 3
 
 

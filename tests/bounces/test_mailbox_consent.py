@@ -209,7 +209,7 @@ def test_what_is_wrong_is_stated_beside_its_field(brightleaf, owner, provider):
             {"scope": "https://outlook.office.com/SMTP.Send"},
             "You did not give permission to read the mailbox",
         ),
-        ({"code": "another"}, "The provider does not accept|no longer honours|already"),
+        ({"code": "another"}, "The provider does not accept|no longer accepts|already"),
     ],
 )
 def test_a_consent_that_was_not_given_saves_nothing(brightleaf, owner, provider, answer, sentence):

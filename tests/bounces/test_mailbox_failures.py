@@ -157,7 +157,7 @@ def test_a_refused_log_in_is_an_incident_until_the_mailbox_is_read(brightleaf, c
     assert row.is_open
     assert (row.cause, row.server) == ("mailbox-unreadable", f"localhost:{server.port}")
     page = owner.get(f"/incidents/{row.id}").get_data(as_text=True)
-    assert "Your mailbox for bounces is not read" in page
+    assert "Your mailbox for bounces cannot be read" in page
     assert "refused the username or the password" in page
     assert "Mailbox for bounces" in page
     assert owner.get("/incidents").status_code == 200

@@ -65,7 +65,7 @@ def test_the_last_event_two_quiet_weeks_and_wrong_signatures_are_shown(app, brig
 def test_a_new_address_is_made_and_a_hook_removed(brightleaf, owner):
     former = make_hook(brightleaf, "generic")
     owner.submit(f"{PAGE}/generic/secret", {}, page=PAGE)
-    assert "works for 7 days more" in text_of(owner)
+    assert "works for 7 more days" in text_of(owner)
     assert former not in text_of(owner)
     owner.submit(f"{PAGE}/generic/remove", {}, page=PAGE)
     assert owner.submit(f"{PAGE}/generic/remove", {}, page=PAGE).status_code == 404

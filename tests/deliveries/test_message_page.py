@@ -255,6 +255,6 @@ def test_the_timeline_is_in_order(owner, enqueue, add_attempt):
     add_attempt(message, Outcome.DEFERRED, 1, started_at=start, ended_at=start + timedelta(minutes=1))
     add_attempt(message, Outcome.ACCEPTED, 2, ended_at=start + timedelta(hours=2), queue_id="4Xyz")
     page = _message_page(owner, message)
-    texts = ["Queued", "Attempt 1 was postponed", "Attempt 2 was accepted", "queue id 4Xyz"]
+    texts = ["Queued", "Attempt 1 was postponed", "Attempt 2 was accepted", "queue ID 4Xyz"]
     positions = [page.index(text) for text in texts]
     assert positions == sorted(positions)

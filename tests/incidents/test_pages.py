@@ -98,7 +98,7 @@ def test_the_page_of_a_closed_incident_shows_no_fix(brightleaf, owner):
     process_attempt(brightleaf, Outcome.DEFERRED, DOWN)
     process_attempt(brightleaf, Outcome.ACCEPTED)
     page = text_of(owner, f"/incidents/{incidents(brightleaf)[0].id}")
-    assert "<h1>Your mail server had a problem</h1>" in page and "it is over." in page
+    assert "<h1>Your mail server had a problem</h1>" in page and "This is over." in page
     assert "What to do" not in page
 
 

@@ -50,7 +50,7 @@ def test_an_issuer_that_is_down_when_the_code_comes_loses_no_entry(
     response = come_back(owner, found)
     page = unescape(text_of(response))
     assert response.status_code == 400
-    assert "Microsoft did not answer as it should" in page
+    assert "Microsoft did not answer correctly" in page
     assert f'value="{MAILBOX}"' in page
     assert SECRET not in page
     provider.issuer.__enter__()

@@ -360,7 +360,7 @@ def test_the_limit_of_checks_is_met_before_the_owner_consents(
     found = consent(owner, provider)
     response = owner.submit(URL.format("microsoft"), FORM)
     assert response.status_code == 429
-    assert "checked very often" in text_of(response)
+    assert "checked these settings very often" in text_of(response)
     assert f'value="{MAILBOX}"' in text_of(response)
     assert len(db.session.scalars(select(OAuthAttempt)).all()) == 1
     assert come_back(owner, found).status_code == 303, "its check was counted when it was begun"

@@ -39,7 +39,7 @@ def test_each_provider_has_its_rule(base: str, refusing: set[str]) -> None:
     [
         ("http://127.0.0.1:8000", "microsoft", "SIGNET_BASE_URL=http://localhost:8000"),
         ("http://127.0.0.1", "outlook-com", "SIGNET_BASE_URL=http://localhost,"),
-        ("http://127.0.0.1:8000", "google", "will come back to 127.0.0.1, where you are not logged in"),
+        ("http://127.0.0.1:8000", "google", "would return to 127.0.0.1, where you are not logged in"),
         ("http://localhost:8000", "microsoft", ""),
         ("https://signet.lan", "google", "It needs a public host name"),
     ],

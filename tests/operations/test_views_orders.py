@@ -66,7 +66,7 @@ def test_a_retry_is_shown_by_account_and_leaves_what_is_queued_later(
     late = enqueue_message(own, "late")
     db.session.get_one(OutboxMessage, late).status = Status.FAILED
     db.session.commit()
-    assert "3 emails are tried again" in give(operator, page)
+    assert "Signet is trying 3 emails again" in give(operator, page)
     assert statuses() == ["queued"] * 3 + ["failed"]
     assert "There were no matching emails any more" in give(operator, page), "the second click"
 

@@ -192,7 +192,7 @@ def test_a_changed_key_requires_the_password_again_and_holds_the_queue(app, owne
     enqueue_message(live.account_id, "m")
     drain_queue(live.account_id)
     assert statuses(live.account_id)[-1] is Status.HELD
-    assert "can no longer be decrypted" in text_of(owner.get(PAGE))
+    assert "cannot decrypt the saved SMTP password" in text_of(owner.get(PAGE))
 
 
 def test_a_removed_key_holds_the_queue_and_a_restored_one_releases_it(app, owner, live, form, servers):

@@ -161,7 +161,7 @@ def test_the_checks_of_the_record_have_a_limit(waiting, stranger, zones):
     db.session.commit()
     answer = press(stranger, from_name="typed")
     assert answer.status_code == 429
-    assert "too often" in text_of(answer)
+    assert "too many attempts" in text_of(answer)
 
 
 def test_a_version_of_another_account_is_not_found(waiting, owner):

@@ -110,7 +110,7 @@ def test_a_deprecation_is_shown_beside_the_form_and_does_not_prevent_saving(
     owner: LintingClient, form: dict[str, str]
 ) -> None:
     page = tree(owner.get(f"{PAGE}?provider=microsoft365"))
-    assert "December 2026: Password log-in is switched off by default" in hint(page, "provider-endings")
+    assert "December 2026: Password log-in is off by default" in hint(page, "provider-endings")
     assert hint(tree(owner.get(f"{PAGE}?provider=fastmail")), "provider-endings") == ""
     saved = save(owner, form, host="smtp.office365.com", port="587", security="starttls")
     assert saved.status_code == 303

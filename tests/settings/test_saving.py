@@ -127,7 +127,7 @@ def test_another_domain_is_accepted_with_a_warning_by_other_providers(owner, for
     work()
     (version,) = versions()
     assert [one["code"] for one in version.credential_warnings] == ["other-domain"]
-    assert "other.example is verified at your provider" in version.credential_warnings[0]["sentence"]
+    assert "verified other.example at your provider" in version.credential_warnings[0]["sentence"]
 
 
 @in_one_test(
@@ -309,5 +309,5 @@ def test_checks_are_limited_per_hour_and_the_input_stays(owner, form, app):
     db.session.commit()
     answer = save(owner, form)
     assert answer.status_code == 429
-    assert "checked very often" in text_of(answer)
+    assert "checked these settings very often" in text_of(answer)
     assert 'value="ada@brightleaf.example"' in text_of(answer)

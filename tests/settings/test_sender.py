@@ -101,9 +101,9 @@ def test_a_stored_warning_is_shown_in_the_language_of_the_reader(owner, form):
     assert save(owner, form, **mailgun, **chosen, port="587", security="starttls").status_code == 303
     stored = [one["sentence"] for one in versions()[0].credential_warnings]
     assert any(one.startswith("Emails will be sent as info@second.example") for one in stored), stored
-    assert any("the provider chosen here is Google" in one for one in stored), stored
+    assert any("you chose Google (Gmail and Workspace) as your provider" in one for one in stored), stored
     page = unescape(text_of(owner.get(PAGE)))
-    assert "E-Mails gehen als info@second.example hinaus" in page
-    assert "gewählt ist hier aber Google" in page
+    assert "E-Mails werden als info@second.example verschickt" in page
+    assert "als Anbieter hast du aber Google" in page
     owner.submit("/account/language", {"language": "en"}, page="/account")
     assert "Emails will be sent as info@second.example" in unescape(text_of(owner.get(PAGE)))

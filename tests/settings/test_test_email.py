@@ -90,8 +90,8 @@ ASKING = ("application-received", "declined", "commission-declined", "payout-sen
 def test_an_email_asks_for_an_answer_only_if_answers_have_a_mailbox(app, owner, kind):
     notice = CATALOGUE[kind]
     account = db.session.scalars(select(Account)).one()
-    assert "nswer this email" in rendering.render_sample(notice, account).text
-    assert "nswer" not in rendering.render_sample(notice, account, values={"reply_to": ""}).text
+    assert "eply to this email" in rendering.render_sample(notice, account).text
+    assert "eply to this" not in rendering.render_sample(notice, account, values={"reply_to": ""}).text
 
 
 def test_answers_go_to_reply_to_to_the_mailbox_of_the_log_in_or_to_the_owner(app, owner, live):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,7 @@ from ..models import CheckState, SettingsCheck
 from .check_requests import CHECK_STOPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
-
-# Sentences of the diagnosis about messages, which the outbox repeats. Checks and test emails are tried once.
-_ABOUT_REPETITION = re.compile(r"^Nothing\b.*:|\bportal (?:tries|slows|goes)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,26 +28,13 @@ class CheckWait:
     bound: str
 
 
-def once_only(steps: Iterable[str], again: str) -> list[str]:
-    """Return the fixes of a diagnosis for what is tried once: a check or a test email.
-
-    The first sentence about repetition becomes ``again``; further ones are left out.
-    """
-    found: list[str] = []
-    for step in steps:
-        sentence = again if _ABOUT_REPETITION.search(step) else step
-        if sentence not in found:
-            found.append(sentence)
-    return found
-
-
 def steps(diagnosis: DiagnosisView, fix: dict[str, Any] | None) -> list[str]:
     """Return what to do after a failed check: the verified fix, or all fixes of the diagnosis."""
     if fix is None:
         again = _(
             "Wait a few minutes, then choose Check again. Signet does not repeat a check automatically."
         )
-        return once_only(diagnosis.fixes, again)
+        return diagnosis.fixes_without_retries(again)
     return [
         _(
             "%(sentence)s We tested this change as far as the recipient, and it works.",
