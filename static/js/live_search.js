@@ -8,6 +8,7 @@ const follow = (form) => {
   let timer = 0;
   let latest = 0;
   let pushed = false;
+  let shown = location.search;
   const addressOf = () => {
     const query = new URLSearchParams(new FormData(form));
     [...query.keys()].forEach((name) => { if (!query.get(name)) query.delete(name); });
@@ -31,6 +32,7 @@ const follow = (form) => {
     show(url).then(() => {
       history[pushed ? "replaceState" : "pushState"](null, "", url);
       pushed = true;
+      shown = location.search;
     }, () => {});
   };
   form.addEventListener("input", (event) => {
@@ -40,8 +42,15 @@ const follow = (form) => {
   });
   form.addEventListener("submit", () => { clearTimeout(timer); latest += 1; });
   addEventListener("popstate", () => {
+    if (location.search === shown) return; // a link to a place in the page
     pushed = false;
-    one("input[type=search]", form).value = new URL(location.href).searchParams.get("q") || "";
+    shown = location.search;
+    const query = new URLSearchParams(shown);
+    all("input[type=search], input[type=date], select", form).forEach((field) => {
+      const value = query.get(field.name);
+      if (value === null && field.matches("select")) field.selectedIndex = 0;
+      else field.value = value || "";
+    });
     show(location.href).catch(() => location.reload());
   });
 };

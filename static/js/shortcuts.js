@@ -5,6 +5,7 @@ import { load, one } from "./dom.js";
 const WAIT_MS = 1500;
 const FIELDS = "input, select, textarea, [contenteditable], dialog, iframe";
 let went = 0;
+let isOpening = false;
 
 const search = () => {
   const field = one("main input[type=search]");
@@ -15,8 +16,12 @@ const search = () => {
 };
 
 const help = () => {
+  if (isOpening) return;
+  isOpening = true;
   const url = document.body.dataset.shortcuts;
   load(url).then((answer) => {
+    isOpening = false;
+    if (!one(".shortcuts", answer)) { location.href = url; return; } // of a log-in that has ended
     const dialog = document.createElement("dialog");
     const heading = one("main h1", answer);
     const form = document.createElement("form");
