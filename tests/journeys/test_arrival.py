@@ -16,7 +16,7 @@ from tests.domains.zones import Zones
 from tests.journeys.conftest import log_in_as_owner
 from tests.journeys.running import RunningPortal
 from tests.journeys.test_domain import DOMAIN, go_live
-from tests.journeys.test_pages import violations_on
+from tests.page_report.rules import violations_on
 
 SETTINGS = "/settings/email-preferences"
 
@@ -70,7 +70,7 @@ def test_the_seal_needs_connection_from_and_domain(
             assert not violations_on(page, f"{portal.base}/settings/arrival", width)
 
     page.goto(f"{portal.base}/settings/sending-domain")
-    look = page.get_by_role("button", name=re.compile("Check again|Look now"))
+    look = page.get_by_role("button", name=re.compile("Check again|Check now"))
     if look.count():
         look.click()
     expect(page.get_by_role("heading", name="No problems", exact=True)).to_be_visible()

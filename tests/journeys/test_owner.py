@@ -133,7 +133,7 @@ def test_mail_waits_while_the_server_rejects_the_settings_and_is_sent_after_the_
     for name in ("una", "dos", "tre"):
         portal.wait_for(lambda name=name: len(portal.arrived(f"{name}@visitors.example")) == 1)
     page.reload()
-    expect(page.locator(".portal-banners", has_text="wait since")).to_have_count(0)
+    expect(page.locator(".portal-banners", has_text="waiting since")).to_have_count(0)
 
 
 def test_a_worker_killed_during_a_session_loses_nothing(portal: RunningPortal, log_in: Page) -> None:

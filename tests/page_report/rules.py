@@ -76,3 +76,10 @@ def too_wide(page: Page, widths: Iterable[int]) -> list[str]:
         if shown > width:
             lines.append(f"{page.url}: {shown} px wide at {width}")
     return lines
+
+
+def violations_on(page: Page, url: str, width: int) -> list[str]:
+    """Open a page at a width, px, and return what is wrong with it."""
+    page.set_viewport_size({"width": width, "height": 900})
+    open_page(page, url)
+    return accessibility_violations(page) + too_wide(page, [width])
