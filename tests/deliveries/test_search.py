@@ -110,7 +110,7 @@ def test_a_search_without_matches_differs_from_an_empty_log(owner, stranger, thr
         ("version=-1", "A version is a whole number"),
         ("since=yesterday", "Enter the day like this"),
         ("until=99999-01-01", "Enter the day like this"),
-        ("since=2026-11-05&until=2026-11-01", "before the first one"),
+        ("since=2026-11-05&until=2026-11-01", "before the start date"),
     ],
 )
 def test_an_invalid_filter_shows_the_expected_format(owner, three_messages, query, error):
