@@ -64,7 +64,7 @@ def test_a_newcomer_walks_the_whole_way_offline(portal: RunningPortal, log_in: P
     # Half a minute later the kept permission is over, and the consent has lapsed: the email waits.
     page.wait_for_timeout(31_000)
     join(page, portal, "Noor Second", "noor@visitors.example")
-    incident_opens(page, portal, "has lapsed at Rehearsal")
+    incident_opens(page, portal, "expired at Rehearsal")
     assert not portal.arrived("noor@visitors.example")
     connect_again(page, portal)
     page.get_by_role("button", name="Continue to Rehearsal").click()

@@ -124,7 +124,7 @@ def test_mail_waits_while_the_server_rejects_the_settings_and_is_sent_after_the_
         join(page, portal, name.title(), f"{name}@visitors.example")
     settings(page, portal)
     portal.wait_for(lambda: page.reload() and "emails waiting since" in page.content())
-    banner = page.locator(".portal-banners", has_text="3 emails have waited since")
+    banner = page.locator(".portal-banners", has_text="3 emails waiting since")
     expect(banner).to_contain_text("No email is lost")
     assert not portal.arrived("una@visitors.example")
 
@@ -158,7 +158,7 @@ def test_a_test_email_shows_its_result_on_the_page(portal: RunningPortal, log_in
     result = page.locator("#test[data-live=off]")
     result.wait_for()
     expect(result).to_contain_text("Accepted by localhost:")
-    expect(result).to_contain_text("Queue ID (the server’s number for this email)")
+    expect(result).to_contain_text("The server’s number for the email")
     portal.wait_for(lambda: len(portal.arrived(OWNER)) == 1)
 
 
