@@ -57,14 +57,14 @@ def test_a_broken_password_is_one_incident_and_loses_nothing(portal: RunningPort
     settings(page, portal)
     banner = page.locator(".portal-banners .banner-danger")
     expect(banner).to_have_count(1)
-    expect(banner).to_contain_text("20 emails have waited since")
+    expect(banner).to_contain_text("20 emails waiting since")
     expect(banner).to_contain_text("(535)")
     portal.wait_for(lambda: len(subjects_to_the_owner(portal)) == 1)
     banner.get_by_role("link", name="What happened").click()
     expect(page.locator("#diagnosis")).to_contain_text("(535)")
     expect(page.get_by_text("Who needs to act: You")).to_be_visible()
     page.goto(f"{portal.base}/incidents/waiting")
-    expect(page.get_by_role("heading", name="20 emails wait")).to_be_visible()
+    expect(page.get_by_role("heading", name="20 emails are waiting")).to_be_visible()
     assert rows(
         portal, "SELECT DISTINCT attempts FROM outbox_message WHERE key LIKE 'new-sign-up%' OR status='held'"
     ) == [(0,)]
