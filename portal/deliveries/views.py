@@ -22,7 +22,7 @@ from ..web.charts import share
 from ..web.csv import csv_download
 from ..web.headers import mail_page
 from ..web.labels import STATUS_LABELS
-from ..web.pagination import key_argument, searched_live
+from ..web.pagination import is_fragment, key_argument, searched_live
 from . import bulk_actions, domains, export, message_log, message_page, resend, retention, stats
 from .action_labels import SPAN_LABELS, duration, filter_chips, stats_chart
 from .filters import Filters
@@ -44,8 +44,6 @@ def index() -> Any:
     before, after = key_argument(args.get("before")), key_argument(args.get("after"))
     span = args.get("span", "") if args.get("span") in stats.SPANS else "day"
     account = current_user.account_id
-    found = stats.read(account, span, now=utcnow())
-    bounced = figures.bounced_since(account, found.buckets[0].at, days=span == "month")
     query = filters.query() | ({"span": span} if span != "day" else {})
     return render_template(
         "deliveries/index.html",
@@ -62,22 +60,32 @@ def index() -> Any:
         purpose=message_page.purpose,
         problem=message_page.problem,
         paged=before is not None or after is not None,
-        stats=found,
-        outcomes=figures.read(account, found.buckets[0].at, accepted=found.sent),
-        percent=figures.percent,
-        figure_limits=figures,
-        chart=stats_chart(found, bounced),
-        bounced=bounced,
-        domains=domains.read(account),
-        share=share,
-        span_labels=SPAN_LABELS,
-        duration=duration,
         query=query,
         link=lambda **changes: _link(query | changes),
-        retention=retention.get(account),
-        bulk_actions=bulk_actions.list_open(account),
-        collected=digests.count_waiting(account),
+        **({} if is_fragment() else _around_the_list(account, span)),
     )
+
+
+def _around_the_list(account: int, span: str) -> dict[str, Any]:
+    """Return what the page shows beside the list: figures, running bulk actions, and how long the log is kept."""
+    found = stats.read(account, span, now=utcnow())
+    since = found.buckets[0].at
+    bounced = figures.bounced_since(account, since, days=span == "month")
+    return {
+        "stats": found,
+        "outcomes": figures.read(account, since, accepted=found.sent),
+        "percent": figures.percent,
+        "figure_limits": figures,
+        "chart": stats_chart(found, bounced),
+        "bounced": bounced,
+        "domains": domains.read(account),
+        "share": share,
+        "span_labels": SPAN_LABELS,
+        "duration": duration,
+        "retention": retention.get(account),
+        "bulk_actions": bulk_actions.list_open(account),
+        "collected": digests.count_waiting(account),
+    }
 
 
 @blueprint.post("/export.csv")

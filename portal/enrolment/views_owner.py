@@ -29,7 +29,7 @@ from ..state import current_config
 from ..web.charts import share
 from ..web.csv import csv_download
 from ..web.labels import STATUS_LABELS
-from ..web.pagination import key_argument, searched_live
+from ..web.pagination import is_fragment, key_argument, searched_live
 from . import csv_export, history, invitations, listing, moderation, signup_rules
 from .changing import address_change
 from .forms import DeclineForm, FirstInviteForm, InviteForm, LiftForm, RulesForm, SuppressForm
@@ -59,7 +59,7 @@ def index() -> Any:
     return render_template(
         "affiliates/index.html",
         page=page,
-        funnel=listing.funnel(current_user.account_id, now=utcnow()),
+        funnel=None if is_fragment() else listing.funnel(current_user.account_id, now=utcnow()),
         funnel_days=listing.FUNNEL_DAYS,
         share=share,
         filters={"q": chosen.search or None, "status": chosen.state.value if chosen.state else None},

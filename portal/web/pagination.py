@@ -97,8 +97,13 @@ def searched_live(view: Callable[[], Any]) -> Callable[[], Any]:
     return answer
 
 
+def is_fragment() -> bool:
+    """Return whether this request gets the results of a list alone, without what is around them on its page."""
+    return "is_fragment" in g
+
+
 def install(app: Flask) -> None:
     """Give templates ``list_layout()``: the layout of a list's page, or of its results alone."""
     app.jinja_env.globals["list_layout"] = lambda: (
-        "layouts/fragment.html" if g.get("is_fragment") else "layouts/portal.html"
+        "layouts/fragment.html" if is_fragment() else "layouts/portal.html"
     )
