@@ -200,7 +200,7 @@ def _render(
         "pace": "" if pace is EmailPace.AT_ONCE else pace.value,
         "events_page": f"{current_config().base_url}/events",
     }
-    with dispatch.speaking_to_owner(notice, account):
+    with dispatch.speaking_to_owner(notice, account, language):
         mail = rendering.render(
             notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
         )

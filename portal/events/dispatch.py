@@ -7,7 +7,7 @@ the second half are prepared statements because a sign-up runs them in a raw tra
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -154,14 +154,14 @@ def render_again(
     return mail, unsubscribe
 
 
-@contextmanager
-def speaking_to_owner(notice: Notice, account: Account) -> Iterator[None]:
-    """Write a notice to the owner within the block in the owner's language."""
+def speaking_to_owner(notice: Notice, account: Account, language: str = "") -> AbstractContextManager[None]:
+    """Return a block that writes a notice to the owner in the owner's language: the code, or, if empty, the contact's.
+
+    It changes nothing for a notice to affiliates.
+    """
     if notice.audience is Audience.AFFILIATE:
-        yield
-        return
-    with speaking_to(recipients.owner_language(account)):
-        yield
+        return nullcontext()
+    return speaking_to(language or recipients.owner_language(account))
 
 
 def find_event_id(account_id: int, key: str) -> int | None:
@@ -217,9 +217,8 @@ def _plan_email(new: NewEvent, notice: Notice, recipient: recipients.Recipient) 
     unsubscribe, preferences = unsubscribe_urls(new, notice, mailbox)
     blank = {variable.name: "" for variable in notice.variables}  # for optional values that are missing
     values = {**blank, **common_values(new, name), **new.values}
-    to_owner = notice.audience is Audience.OWNER
     try:
-        with speaking_to(language) if to_owner else nullcontext():
+        with speaking_to_owner(notice, new.account, language):
             mail = rendering.render(
                 notice, new.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
             )
