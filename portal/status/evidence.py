@@ -24,7 +24,7 @@ from ..outbox.overview import count_waiting_of
 from ..outbox.rate_limits import SendingRate
 from ..outbox.routing import NoRoute
 from ..settings import providers, routing
-from ..settings.models import CheckState, LoginProbe, SettingsCheck, SmtpSettings, VersionState
+from ..settings.models import IS_LIVE, CheckState, LoginProbe, SettingsCheck, SmtpSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,12 +109,12 @@ def read_all(account_ids: Sequence[int], now: datetime) -> dict[int, Evidence]:
     return found
 
 
-@cache
 def _reached_limit(account: Account, now: datetime) -> int | None:
     """Return the account's limit of the platform's sender if it is reached. Reads the outbox only if there is a limit."""
     return standing.platform_limit(account) if platform_screen.left_of(account, now) == 0 else None
 
 
+@cache
 def _query() -> Select[Any]:
     """Return the query for what there is once for each account, or for its live version.
 
@@ -127,7 +127,7 @@ def _query() -> Select[Any]:
         .scalar_subquery()
     )
     proof = proofs.proof_columns(Account.__table__.c.id, SmtpSettings.__table__.c.number)
-    is_live = (SmtpSettings.account_id == Account.id, SmtpSettings.state == VersionState.LIVE)
+    is_live = (SmtpSettings.account_id == Account.id, IS_LIVE)
     return (
         select(
             Account,

@@ -25,6 +25,7 @@ from portal.outbox.queue import get_queue, hold
 from portal.settings import providers, versions
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.state import get_state
+from portal.status import evidence
 from portal.status.model import Code, SendingStatus
 from portal.status.sending import status_of, statuses_of
 from tests.incidents.conftest import DOWN, REFUSED, enqueue, process_attempt
@@ -338,3 +339,13 @@ def test_a_reached_limit_of_the_platforms_sender_is_named(
     page = owner.get("/affiliates").get_data(as_text=True)
     assert "The platform’s sender has reached its limit." in page
     assert "It sends up to 0 emails in 24 hours for your account." in page
+
+
+def test_a_limit_is_read_anew_each_time(account: int, in_order: SmtpSettings) -> None:
+    use_platform(account)
+    enqueue(account, 1)
+    standing.set_platform_limit(account, 0)
+    now = utcnow()
+    assert evidence.read(account, now).platform_limit == 0
+    standing.set_platform_limit(account, 100)
+    assert evidence.read(account, now).platform_limit is None
