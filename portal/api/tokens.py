@@ -133,9 +133,8 @@ def revoke(account_id: int, token_id: int, *, by: str, now: datetime) -> str | N
     )
     if row is None:
         return None
-    row.revoked_at, row.revoked_by = now, by
     name = row.name
-    audit.record(audit.Activity.TOKEN_REVOKED, account_id, target=audit.AuditTarget("token", token_id, name))
+    _revoke(row, by, now)
     db.session.commit()
     record(SecurityEvent.TOKEN_REVOKED, account=account_id, token=token_id)
     return name
@@ -146,11 +145,15 @@ def revoke_made_by(owner_id: int, since: datetime, now: datetime) -> int:
     made = (ApiToken.created_by_id == owner_id, ApiToken.created_at >= since, ApiToken.revoked_at.is_(None))
     rows = db.session.scalars(select(ApiToken).where(*made)).all()
     for row in rows:
-        row.revoked_at, row.revoked_by = now, row.created_by
-        target = audit.AuditTarget("token", row.id, row.name)
-        audit.record(audit.Activity.TOKEN_REVOKED, row.account_id, target=target)
+        _revoke(row, row.created_by, now)
         record(SecurityEvent.TOKEN_REVOKED, account=row.account_id, token=row.id)
     return len(rows)
+
+
+def _revoke(row: ApiToken, by: str, now: datetime) -> None:
+    row.revoked_at, row.revoked_by = now, by
+    target = audit.AuditTarget("token", row.id, row.name)
+    audit.record(audit.Activity.TOKEN_REVOKED, row.account_id, target=target)
 
 
 def list_tokens(account_id: int, now: datetime) -> list[ListedToken]:

@@ -300,9 +300,8 @@ def parse(source: str, *, html: bool) -> BoundTemplate:
                 source_limit_chars=f"{SOURCE_LIMIT_CHARS:,}",
             )
         )
-    for number, one in enumerate(
-        _scan(source)
-    ):  # the library needs quadratic time for most of what is refused here
+    # The library needs quadratic time for most of what is refused here.
+    for number, one in enumerate(_scan(source)):
         if number >= _SENT_TOKEN_LIMIT:
             raise UnrenderableText(_("It has more than %(limit)s placeholders.", limit=_SENT_TOKEN_LIMIT))
         if isinstance(one, UnclosedToken):

@@ -39,9 +39,8 @@ if TYPE_CHECKING:
 
 LINK_LIFETIME = timedelta(hours=24)
 UNDO_LIFETIME = timedelta(days=7)
-_MADE_BEFORE = timedelta(
-    days=1
-)  # how long before a change factors, tokens and invitations count as those of who made it
+# How long before a change factors, tokens and invitations count as those of who made it.
+_MADE_BEFORE = timedelta(days=1)
 RETENTION = timedelta(days=30)
 PER_PERSON = RateLimit("changes of the mailbox by person", 5, timedelta(days=1))
 
