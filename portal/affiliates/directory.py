@@ -35,12 +35,12 @@ def find_programme(slug: str) -> Account | None:
 
 
 @lru_cache(maxsize=256)
-def account_of(row: tuple[Any, ...]) -> Account:
-    """Return the account of a row with ``ACCOUNT_COLUMNS``. Equal rows give one object, which is not to be changed.
+def account_of(row: tuple[Any, ...], columns: tuple[str, ...] = ACCOUNT_COLUMNS) -> Account:
+    """Return the account of a row with these columns. Equal rows give one object, which is not to be changed.
 
     Making an object of the ORM takes longer than reading the row.
     """
-    return Account(**dict(zip(ACCOUNT_COLUMNS, row, strict=True)))
+    return Account(**dict(zip(columns, row, strict=True)))
 
 
 def find_affiliate(account_id: int, affiliate_id: int) -> Affiliate | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, case, select, union_all
@@ -19,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .. import shop_links
 from ..accounts.models import Account, LinkForm
 from ..accounts.standing import is_limited
+from ..affiliates.directory import account_of
 from ..affiliates.models import Affiliate, AffiliateState, FormerCode
 from ..db.prepared import PreparedStatement
 from ..db.transaction import separate_reads
@@ -190,7 +190,7 @@ def count_report(app: Flask, target: LinkTarget, environ: dict[str, Any]) -> Non
 
 def _target(row: tuple[Any, ...]) -> LinkTarget:
     affiliate_id, state, code, *values = row
-    account = _account_of(tuple(values))
+    account = account_of(tuple(values), _COLUMNS)
     takes_part = state == AffiliateState.ACTIVE
     is_reported = shop_links.form_in_use(account) is not LinkForm.SHORT
     location = account.shop_url
@@ -206,9 +206,3 @@ def _target(row: tuple[Any, ...]) -> LinkTarget:
         is_reported=is_reported,
         asks=is_limited(account),
     )
-
-
-@lru_cache(maxsize=256)
-def _account_of(row: tuple[Any, ...]) -> Account:
-    """Return the account of a row with ``_COLUMNS``. Links of one programme share the object, so it is not to be changed."""
-    return Account(**dict(zip(_COLUMNS, row, strict=True)))
