@@ -254,7 +254,7 @@ _OUTCOME_TITLES = {
 }
 _CANCELLED_TITLES = {
     Status.CANCELLED: lazy_gettext("Cancelled"),
-    Status.SUPPRESSED: lazy_gettext("Not sent: the recipient’s address is blocked"),
+    Status.SUPPRESSED: lazy_gettext("Not sent: this recipient does not get this email"),
 }
 
 

@@ -32,7 +32,7 @@ def test_keys_boxes_and_times(portal: RunningPortal, log_in: Page) -> None:
     expect(dialog).to_have_count(0)
 
     page.goto(f"{portal.base}/deliveries")  # without what was typed, which the list follows
-    page.get_by_label("Choose all on this page").check()
+    page.get_by_label("Select all on this page").check()
     chosen = page.locator(".tick input:checked").count()
     assert chosen == page.locator("#log tbody tr").count() > 0
     expect(page.locator("[data-ticked]")).to_have_text(f"{chosen} selected")

@@ -163,7 +163,7 @@ class Handshake:
                 return
             self.features = EhloFeatures.from_reply(connection.expect(reply, 250))
             notes.evidence["offered"] = str(self.features)
-            notes.sentence = "The server introduced itself and told what it offers."
+            notes.sentence = "The server introduced itself and listed what it offers."
 
     def _needs_no_extension(self) -> bool:
         return self.server.security is not Security.STARTTLS and self.server.username is None
