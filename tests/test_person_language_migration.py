@@ -1,4 +1,4 @@
-"""The migration that adds time zone and shortcuts of persons keeps every row and trigger."""
+"""The migrations that add time zone and shortcuts of persons, and the language of affiliates, keep every row and trigger."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from portal import create_app
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
 from tests.conftest import make_config
+from tests.migrations import make_tables
 from tests.test_account_states_migration import _fill, _triggers
 from tests.test_plain_names import _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 FOLDER = str(readiness.MIGRATIONS)
-BEFORE, AFTER = "0052", "0053"
-DEFAULTS = {"owner": {"time_zone": "", "has_shortcuts": True}}
+BEFORE, AFTER = "0052", "0054"
+DEFAULTS = {"owner": {"time_zone": "", "has_shortcuts": True}, "affiliate": {"language": ""}}
 
 
 def _rows(connection: sa.Connection) -> dict[str, list[tuple]]:
@@ -27,10 +28,10 @@ def _rows(connection: sa.Connection) -> dict[str, list[tuple]]:
     return found
 
 
-def test_people_of_before_see_the_programmes_zone_and_nothing_else_changes(tmp_path):
+def test_people_of_before_see_the_programmes_zone_and_language_and_nothing_else_changes(tmp_path):
     app = create_app(make_config(tmp_path / "instance"))
     with app.app_context():
-        upgrade(directory=FOLDER, revision=BEFORE)
+        make_tables(BEFORE)
         with db.engine.begin() as connection:
             _fill(connection)
             before, triggers = _rows(connection), _triggers(connection)

@@ -115,6 +115,9 @@ class Affiliate(Base):
     external_id: Mapped[str | None] = mapped_column(String(100))  # the shop's own id; unique in the account
     notes: Mapped[str] = mapped_column(Text, default="")  # of the owner, for the owner
     website: Mapped[str] = mapped_column(String(300), default="")  # as they entered it; in no email
+    language: Mapped[str] = mapped_column(
+        String(8), default="", server_default=""
+    )  # chosen; empty: the programme's
     gmail_name: Mapped[str | None] = mapped_column(String(64))  # of the Gmail mailbox; None elsewhere
     __table_args__ = (
         UniqueConstraint("account_id", "mailbox_key"),

@@ -87,6 +87,18 @@ def store_choices(affiliate: Affiliate, wanted: Collection[str], *, now: datetim
         suppressions.remove_unsubscribed(affiliate.account_id, affiliate.mailbox)
 
 
+def store_language(affiliate: Affiliate, code: str, *, now: datetime) -> None:
+    """Store the language that an affiliate chose for pages and emails. Commits. Raises TooManyChanges."""
+    if code == affiliate.language:
+        return
+    allowed = rate_limit.consume(_PER_AFFILIATE, affiliate.id, now=now)
+    if allowed:
+        affiliate.language = code
+    db.session.commit()
+    if not allowed:
+        raise TooManyChanges
+
+
 def one_click_notice(kind: str) -> Notice | None:
     """Return the notice of this kind if affiliates can unsubscribe from it with one click."""
     notice = CATALOGUE.get(kind)

@@ -15,7 +15,8 @@ def install(app: Flask) -> None:
     from ..web.banners import add_banner_source
     from . import address_banner, cleanup, preview_values, views_find, views_owner  # noqa: F401 - importing it registers its routes
     from .changing import views_address, views_edit  # noqa: F401
-    from .views import blueprint, owner_unsubscribe, unsubscribe
+    from .changing.views_preferences import owner_unsubscribe, unsubscribe
+    from .views import blueprint
 
     app.register_blueprint(blueprint)
     csrf: CSRFProtect = app.extensions["csrf"]

@@ -93,26 +93,28 @@ class ConfirmationEmail:
         return own_server_key(key) if self.own_server_only else key
 
 
-def render_confirmation(account: Account) -> ConfirmationEmail:
+def render_confirmation(account: Account, language: str = "") -> ConfirmationEmail:
     """Render the email that asks to confirm. It contains nothing that a visitor entered. Only reads.
+
+    ``language`` is what the affiliate chose, empty for the programme's.
 
     It goes to strangers, so for a limited account it does not name the programme, which a visitor has named. For an
     unapproved account with a server of its own, it counts as a text of its own, which the platform's sender refuses.
     """
     limited = is_limited(account)
     style = branding.Branding() if limited else branding.branding_of(account.id)
-    return render_confirmation_with(account, style, limited=limited)
+    return render_confirmation_with(account, style, limited=limited, language=language)
 
 
 def render_confirmation_with(
-    account: Account, style: branding.Branding, *, limited: bool
+    account: Account, style: branding.Branding, *, limited: bool, language: str = ""
 ) -> ConfirmationEmail:
     """Render as ``render_confirmation``, for a caller that has read the branding, and whether the account is limited."""
     token, approved = new_token(), account.approved_at is not None
     style = branding.Branding() if limited else style
     programme = "" if limited else account.name
-    default = texts.default_text(CONFIRM_SIGN_UP, account.language)
-    text = default if limited else texts.confirmation_text(account)
+    default = texts.default_text(CONFIRM_SIGN_UP, language or account.language)
+    text = default if limited else texts.confirmation_text(account, language)
     link = token_url(TokenPurpose.CONFIRM, _PLACEHOLDER_TOKEN)
     try:
         mail = _render(programme, style, link, text, text.language)

@@ -1,4 +1,4 @@
-"""Sends affiliates the address of their private page again. No answer discloses which mailboxes are known.
+"""Sends affiliates the address of their private page, or the confirmation, again. No answer discloses which mailboxes are known.
 
 Known and unknown mailboxes take the same way: the same limits are consumed, and an email is rendered for both. It is
 queued for a known one only.
@@ -10,6 +10,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from flask_babel import gettext as _
 from sqlalchemy import select
 
 from .. import rate_limit, recipient_limits
@@ -19,6 +20,7 @@ from ..affiliates import links, suppressions
 from ..affiliates.models import Affiliate, AffiliateState
 from ..affiliates.template_values import affiliate_values
 from ..db import db
+from ..db.transaction import read_snapshot
 from ..notices import rendering
 from ..notices.catalogue import CATALOGUE
 from ..outbox.queue import NewMessage, enqueue
@@ -37,8 +39,10 @@ _MAX_PROGRAMMES = 20  # in one email
 _WITH_DASHBOARD = (AffiliateState.ACTIVE, AffiliateState.PENDING, AffiliateState.DECLINED)
 
 
-def send_link(slug: str, mailbox: str, network: str, *, now: datetime) -> Account | None:
+def send_link(slug: str, mailbox: str, network: str, *, now: datetime, language: str = "") -> Account | None:
     """Send an affiliate of one programme the address of the dashboard, or the confirmation again. Commits.
+
+    The email is in the language that the affiliate chose, else in ``language`` if it is not empty, else in the programme's.
 
     Returns the programme, or None if no programme has this slug.
 
@@ -52,8 +56,9 @@ def send_link(slug: str, mailbox: str, network: str, *, now: datetime) -> Accoun
     unknown = signup.new_affiliate(account, "Ada", mailbox, now)
     known = _find_known(account.id, unknown.mailbox_key)
     is_waiting = known is not None and known.state is AffiliateState.UNCONFIRMED
-    confirmation = confirmation_links.render_confirmation(account)
-    mail = _render(account, known or unknown)
+    language = (known.language if known is not None else "") or language
+    confirmation = confirmation_links.render_confirmation(account, language)
+    mail = _render(account, known or unknown, language)
     db.session.rollback()  # ends the transaction that reads; a writing one begins
 
     def write() -> bool:
@@ -65,6 +70,27 @@ def send_link(slug: str, mailbox: str, network: str, *, now: datetime) -> Accoun
             new = mail.to(known.mailbox, known.name, kind=_NOTICE.kind, key=key)
             enqueue(known.account_id, new, now=now)
         return allowed
+
+    signup.commit_counted(write)
+    return account
+
+
+def resend_confirmation(
+    slug: str, mailbox: str, network: str, *, now: datetime, language: str = ""
+) -> Account | None:
+    """Send the confirmation again if this mailbox is unconfirmed, and nothing otherwise. Commits.
+
+    Returns and raises as ``send_link``.
+    """
+    with read_snapshot():
+        if (account := signup.find_open_programme(slug)) is None:
+            return None
+        mailbox_key = str(parse_mailbox(mailbox)).casefold()
+        confirmation = confirmation_links.render_confirmation(account, language)
+
+    def write() -> bool:
+        allowed = signup.consume_rate_limits(account, mailbox_key, network, now)
+        return allowed and _confirm_again(account, mailbox_key, confirmation, now)
 
     signup.commit_counted(write)
     return account
@@ -83,7 +109,7 @@ def send_links(mailbox: str, network: str, *, now: datetime) -> None:
         kind=_KIND,
         key=f"{_KIND}:{secrets.token_hex(16)}",
         recipient=found[0][0].mailbox if found else parsed,
-        subject="Your private pages as an affiliate",
+        subject=_("Your private pages as an affiliate"),
         text=_text_of(found),
     )
     db.session.rollback()  # ends the transaction that reads; a writing one begins
@@ -102,6 +128,15 @@ def _consume(mailbox_key: str, network: str, now: datetime) -> bool:
     return allowed and recipient_limits.consume(recipient_limits.BY_STRANGERS, mailbox_key, now=now)
 
 
+def _confirm_again(
+    account: Account, mailbox_key: str, confirmation: confirmation_links.ConfirmationEmail, now: datetime
+) -> bool:
+    affiliate = signup.lock_known(account.id, mailbox_key)
+    if affiliate is not None and affiliate.state is AffiliateState.UNCONFIRMED:
+        confirmation_links.enqueue_confirmation(confirmation, affiliate, now=now)
+    return True
+
+
 def _find_known(account_id: int, mailbox_key: str) -> Affiliate | None:
     query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox_key)
     known = db.session.scalar(query)
@@ -116,9 +151,9 @@ def _may_be_sent(affiliate: Affiliate) -> bool:
     )
 
 
-def _render(account: Account, affiliate: Affiliate) -> RenderedEmail:
+def _render(account: Account, affiliate: Affiliate, language: str) -> RenderedEmail:
     values = {**affiliate_values(affiliate, account, current_config()), "programme": account.name}
-    return rendering.render(_NOTICE, account, values)
+    return rendering.render(_NOTICE, account, values, language=language)
 
 
 def _find_everywhere(mailbox_key: str) -> list[tuple[Affiliate, Account]]:
@@ -140,21 +175,23 @@ def _find_everywhere(mailbox_key: str) -> list[tuple[Affiliate, Account]]:
 
 
 def _text_of(found: list[tuple[Affiliate, Account]]) -> str:
-    """Return the text of the email. An unapproved account's name is a visitor's text, so it is left out."""
-    config = current_config()
+    """Return the text of the email in the language of the page. The name of an unapproved account is left out."""
+    config, unnamed = current_config(), _("A programme")
     pages = "\n\n".join(
-        f"{'A programme' if is_limited(account) else rendering.clean_line(account.name)}:\n"
+        f"{unnamed if is_limited(account) else rendering.clean_line(account.name)}:\n"
         f"{links.dashboard_url(affiliate, config)}"
         for affiliate, account in found
     )
-    return f"""Hello,
-
-somebody, perhaps you, asked for the private pages of the affiliate with this email address. Here they are:
-
-{pages}
-
-Each address opens the page for anyone who has it, so do not pass this email on.
-If you did not ask for this, you need not do anything.
-
-Signet
-"""
+    parts = (
+        _("Hello,"),
+        _(
+            "someone, perhaps you, asked for the private pages of the affiliate with this email address. Here they are:"
+        ),
+        pages,
+        _(
+            "Each address opens the page for anyone who has it, so do not pass this email on.\n"
+            "If you did not ask for this, you need not do anything."
+        ),
+        "Signet\n",
+    )
+    return "\n\n".join(str(part) for part in parts)

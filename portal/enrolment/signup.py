@@ -42,6 +42,15 @@ _MAY_JOIN = (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
 _START_EVENTS = {AffiliateState.ACTIVE: EventType.SIGNED_UP, AffiliateState.PENDING: EventType.APPLIED}
 _WAYS = {TokenPurpose.CONFIRM: AgreementWay.CONFIRMATION, TokenPurpose.JOIN: AgreementWay.INVITATION}
 NOT_STATED = Agreement()
+_EMPTY_TEXTS = (
+    "consent_words",
+    "consent_network",
+    "consent_source",
+    "confirmed_network",
+    "notes",
+    "website",
+    "language",
+)
 _COLUMNS = tuple(column.key for column in Affiliate.__table__.c if column.key != "id")
 
 
@@ -67,6 +76,7 @@ class SignUp:
     sentence: str = ""
     website: str = ""
     form: sign_up_brake.OpenForm | None = None  # None: not by the public form, so it is never slow
+    language: str = ""  # as chosen on the page
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
         sign_up_brake.admit(account, entered.form, now=now)
 
     def write() -> bool:
-        allowed = _consume_rate_limits(account, plan.new.mailbox_key, entered.network, now)
+        allowed = consume_rate_limits(account, plan.new.mailbox_key, entered.network, now)
         return allowed and _write(plan, now)
 
     # The row of a known affiliate is locked and changed through the session, so only a new one is written raw.
@@ -119,26 +129,6 @@ def sign_up(slug: str, entered: SignUp, *, now: datetime) -> Account | None:
         raise
     if entered.form is not None:
         sign_up_brake.note(account, entered.network, now=now)
-    return account
-
-
-def resend_confirmation(slug: str, mailbox: str, network: str, *, now: datetime) -> Account | None:
-    """Send the confirmation again if this mailbox is unconfirmed, and nothing otherwise. Commits.
-
-    Returns and raises as ``sign_up``.
-    """
-    with read_snapshot():
-        account = find_open_programme(slug)
-        if account is None:
-            return None
-        mailbox_key = str(parse_mailbox(mailbox)).casefold()
-        confirmation = confirmation_links.render_confirmation(account)
-
-    def write() -> bool:
-        allowed = _consume_rate_limits(account, mailbox_key, network, now)
-        return allowed and _confirm_again(account, mailbox_key, confirmation, now)
-
-    commit_counted(write)
     return account
 
 
@@ -177,14 +167,9 @@ def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> A
         email_pace=EmailPace.AT_ONCE,
         created_at=now,
         consent_way=AgreementWay.UNKNOWN,
-        consent_words="",
-        consent_network="",
-        consent_source="",
-        confirmed_network="",
-        notes="",
-        website="",
         erasure_asked_at=None,
         import_id=None,
+        **dict.fromkeys(_EMPTY_TEXTS, ""),
     )
     page_keys.assign(new)
     return new
@@ -213,10 +198,13 @@ def _plan_sign_up(facts: ProgrammeFacts, entered: SignUp, now: datetime) -> _Sig
     words = agreed_words(entered.sentence, account, shows_links=not limited)
     _record_consent(new, AgreementWay.SIGN_UP, words, entered.network, now)
     new.website = entered.website if account.asks_website else ""
+    new.language = entered.language if entered.language != account.language else ""
     erased.load_key()
     confirmation = None
     if facts.rules.confirm or limited:
-        confirmation = confirmation_links.render_confirmation_with(account, facts.branding, limited=limited)
+        confirmation = confirmation_links.render_confirmation_with(
+            account, facts.branding, limited=limited, language=new.language
+        )
     else:
         start(new, approved=facts.rules.auto_approve, now=now)
     return _SignUpPlan(account, new, entered.sentence, facts.is_known, facts.rules, confirmation)
@@ -229,13 +217,14 @@ def commit_counted(write: Callable[[], bool], *, raw: bool = False) -> None:
             raise TooManySignUps
 
 
-def _consume_rate_limits(account: Account, mailbox_key: str, network: str, now: datetime) -> bool:
+def consume_rate_limits(account: Account, mailbox_key: str, network: str, now: datetime) -> bool:
+    """Count an attempt of a stranger; return whether the limits allow it."""
     allowed = sign_up_brake.consume_network(account, network, now=now)
     return allowed and recipient_limits.consume(recipient_limits.BY_STRANGERS, mailbox_key, now=now)
 
 
 def _write(plan: _SignUpPlan, now: datetime) -> bool:
-    known = _lock_known(plan.account.id, plan.new.mailbox_key) if plan.is_known else None
+    known = lock_known(plan.account.id, plan.new.mailbox_key) if plan.is_known else None
     if known is not None:
         _continue_known(known, plan, now)
     elif _insert_affiliate(plan.new):
@@ -243,16 +232,8 @@ def _write(plan: _SignUpPlan, now: datetime) -> bool:
     return True
 
 
-def _confirm_again(
-    account: Account, mailbox_key: str, confirmation: confirmation_links.ConfirmationEmail, now: datetime
-) -> bool:
-    affiliate = _lock_known(account.id, mailbox_key)
-    if affiliate is not None and affiliate.state is AffiliateState.UNCONFIRMED:
-        confirmation_links.enqueue_confirmation(confirmation, affiliate, now=now)
-    return True
-
-
-def _lock_known(account_id: int, mailbox_key: str) -> Affiliate | None:
+def lock_known(account_id: int, mailbox_key: str) -> Affiliate | None:
+    """Return the locked row of the affiliate with this mailbox, or None."""
     query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox_key)
     return db.session.scalar(query.with_for_update())
 
@@ -279,6 +260,7 @@ def _continue_known(known: Affiliate, plan: _SignUpPlan, now: datetime) -> None:
     """Send the confirmation again, or start an affiliate who may join now. One who has started is left unchanged."""
     if known.state not in _MAY_JOIN:
         return
+    known.language = plan.new.language or known.language
     if known.consented_at is None:
         agreement = Agreement(plan.sentence, plan.new.consent_network)
         agree(known, plan.account, AgreementWay.SIGN_UP, agreement, now=now)

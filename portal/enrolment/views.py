@@ -1,4 +1,4 @@
-"""Public pages: sign-up, confirmation, invitation, an affiliate's dashboard and preferences, one-click unsubscribe."""
+"""Public pages: sign-up, confirmation, invitation and an affiliate's dashboard."""
 
 from __future__ import annotations
 
@@ -23,26 +23,25 @@ from flask_babel import lazy_gettext, ngettext
 
 from ..accounts import standing
 from ..accounts.team.rights import Right, needed
-from ..affiliates import directory, links, page_keys
-from ..affiliates import owner_unsubscribe as owner_subscriptions
+from ..affiliates import directory, links, page_keys, page_language
 from ..affiliates import preferences as email_preferences
 from ..affiliates.consent import Agreement
 from ..affiliates.greeting import first_name_of
-from ..affiliates.models import AffiliateState, EmailPace, TokenPurpose
+from ..affiliates.models import AffiliateState, TokenPurpose
 from ..clock import utcnow
 from ..events import event_log, presenter
-from ..events import pace as email_pace
 from ..events.types import EventType
 from ..money import balances
 from ..money import listing as commissions
 from ..programme import counts, qr_codes, short_links
 from ..state import current_config
 from ..web.requests import network_of, read_only_view
-from ..web.translations import show_in
-from . import confirmation_links, listing, min_fill_time, sign_up_brake, signup
+from ..web.translations import current_language, show_in
+from . import confirmation_links, dashboard_links, listing, min_fill_time, sign_up_brake, signup
 from .forms import AgreeForm, JoinForm, ResendConfirmationForm
 
 blueprint = Blueprint("affiliates", __name__)
+page_language.remember_choices(blueprint)
 
 _TOO_MANY = lazy_gettext(
     "There were too many sign-ups from your network, or too many emails to this address. Your "
@@ -71,7 +70,8 @@ _DASHBOARD_ROWS = 50  # the newest events and commissions
 @blueprint.before_request
 def answer_in_the_language_of_the_form() -> None:
     """Validate a form in the language of its page, and store consent in the words shown; it costs no look-up."""
-    if request.method == "POST" and needed(request.endpoint or "", "POST") is Right.PUBLIC:
+    is_public = request.method == "POST" and needed(request.endpoint or "", "POST") is Right.PUBLIC
+    if is_public and request.endpoint != "affiliates.find_pages":  # which belongs to no programme
         show_in(request.form.get("language"))
 
 
@@ -79,6 +79,8 @@ def answer_in_the_language_of_the_form() -> None:
 @read_only_view
 def join(slug: str) -> Any:
     form = JoinForm()
+    if page_language.is_choosing():
+        return _join_page(slug, form)
     if not form.is_submitted():
         code = request.args.get("ref", "")
         # Until there were short links, this page with a code was the affiliate's link, and it is still shared.
@@ -95,7 +97,13 @@ def join(slug: str) -> Any:
     website = form.site.data or ""
     opened = sign_up_brake.OpenForm(form.started.data or "", open_s or 0.0)
     entered = signup.SignUp(
-        form.name.data, form.mailbox.data, network_of(request), sentence, website, form=opened
+        form.name.data,
+        form.mailbox.data,
+        network_of(request),
+        sentence,
+        website,
+        form=opened,
+        language=page_language.of_browser(),
     )
     try:
         account = signup.sign_up(slug, entered, now=utcnow()) or abort(404)
@@ -123,11 +131,17 @@ def thanks(slug: str) -> Any:
 @read_only_view
 def send_again(slug: str) -> Any:
     form = ResendConfirmationForm()
+    if page_language.is_choosing():
+        return _thanks_page(slug, form)
     if not form.validate():
         return _thanks_page(slug, form, form_errors=True), 422
     try:
-        account = signup.resend_confirmation(
-            slug, form.mailbox.data, network_of(request), now=utcnow()
+        account = dashboard_links.resend_confirmation(
+            slug,
+            form.mailbox.data,
+            network_of(request),
+            now=utcnow(),
+            language=page_language.of_browser(),
         ) or abort(404)
     except signup.ProgrammeClosed:
         return _thanks_page(slug, form)
@@ -140,13 +154,13 @@ def send_again(slug: str) -> Any:
 
 @blueprint.get("/confirm-sign-up/<token>")
 def confirm(token: str) -> Any:
-    return _link_page(
-        "affiliates/confirm.html", token, TokenPurpose.CONFIRM, agreed_by_confirming=_AGREED_BY_CONFIRMING
-    )
+    return _confirm_page(token)
 
 
 @blueprint.post("/confirm-sign-up/<token>")
 def confirm_now(token: str) -> Any:
+    if page_language.is_choosing():
+        return _confirm_page(token)
     with suppress(signup.LinkExpired):  # the page shows it
         agreement = Agreement(str(_AGREED_BY_CONFIRMING), network_of(request))
         signup.confirm(token, agreement, now=utcnow()) or abort(404)
@@ -161,6 +175,8 @@ def invitation(token: str) -> Any:
 @blueprint.post("/invitation/<token>")
 def accept(token: str) -> Any:
     form = AgreeForm()
+    if page_language.is_choosing():
+        return _link_page("affiliates/invitation.html", token, TokenPurpose.JOIN, form=form)
     if not form.validate():
         page = _link_page("affiliates/invitation.html", token, TokenPurpose.JOIN, form=form, form_errors=True)
         return page, 422
@@ -170,14 +186,24 @@ def accept(token: str) -> Any:
     return redirect(url_for(".invitation", token=token), 303)
 
 
+@blueprint.post("/affiliate/<key>/language")
+def choose_dashboard_language(key: str) -> Any:
+    affiliate, _account = directory.find_by_dashboard_key(key) or abort(404)
+    try:
+        page_language.store_choice(affiliate, now=utcnow())
+    except email_preferences.TooManyChanges:
+        abort(429)
+    return redirect(url_for(".dashboard", key=key), 303)
+
+
 @blueprint.get("/affiliate/<key>")
 def dashboard(key: str) -> Any:
     affiliate, account = directory.find_by_dashboard_key(key) or abort(404)
-    show_in(account.language, account.time_zone)
+    page_language.show_page(account, affiliate)
     events = event_log.newest_events(affiliate.id, _DASHBOARD_EVENTS, _DASHBOARD_ROWS)
     active = affiliate.state is AffiliateState.ACTIVE
     link = links.public_url(affiliate, account, current_config()) if active else ""
-    return _secret_page(
+    return secret_page(
         "affiliates/dashboard.html",
         account=account,
         affiliate=affiliate,
@@ -187,76 +213,13 @@ def dashboard(key: str) -> Any:
         link=link,
         qr=qr_codes.qr_code(link) if link else None,
         visits=counts.totals_of(account.id, affiliate.id, now=utcnow()),
-        choices=email_preferences.list_choices(affiliate, account.language),
+        choices=email_preferences.list_choices(affiliate, current_language().code),
         active=active,
         events=presenter.describe_events(events),
         balances=balances.balances_of(affiliate.id),
         commissions=commissions.newest_of_affiliate(affiliate.id, _DASHBOARD_ROWS),
         newest=_DASHBOARD_ROWS,
     )
-
-
-@blueprint.get("/preferences/<key>")
-def preferences(key: str) -> Any:
-    affiliate, account = directory.find_by_preferences_key(key) or abort(404)
-    show_in(account.language, account.time_zone)
-    return render_template(
-        "affiliates/preferences.html",
-        account=account,
-        affiliate=affiliate,
-        key=key,
-        choices=email_preferences.list_choices(affiliate, account.language),
-        paces=() if affiliate.state is AffiliateState.INVITED else tuple(EmailPace),
-    )
-
-
-@blueprint.post("/preferences/<key>")
-def save_preferences(key: str) -> Any:
-    affiliate, account = directory.find_by_preferences_key(key) or abort(404)
-    wanted = () if "essential_only" in request.form else request.form.getlist("kind")
-    try:
-        pace = EmailPace(request.form.get("pace", affiliate.email_pace))
-    except ValueError:
-        abort(400)
-    try:
-        email_pace.save_preferences(affiliate, wanted, pace, zone_name=account.time_zone, now=utcnow())
-    except email_preferences.TooManyChanges:
-        abort(429)
-    show_in(account.language, account.time_zone)
-    flash(_("Your choice is saved."), "success")
-    return redirect(url_for(".preferences", key=key), 303)
-
-
-@blueprint.route("/unsubscribe/<key>/<kind>", methods=["GET", "POST"])
-def unsubscribe(key: str, kind: str) -> Any:
-    """Unsubscribe an affiliate with one click (RFC 8058): a POST without cookie or CSRF token changes, a GET shows.
-
-    Link scanners send GETs, so a GET changes nothing. The POST is answered with a page because the RFC advises
-    against redirects. The key in the address is the authority, so the route is exempt from the CSRF check.
-    """
-    affiliate, account = directory.find_by_preferences_key(key) or abort(404)
-    notice = email_preferences.one_click_notice(kind) or abort(404)
-    done = request.method == "POST"
-    if done:
-        email_preferences.unsubscribe(affiliate, notice, now=utcnow())
-    show_in(account.language, account.time_zone)
-    return _secret_page("affiliates/unsubscribe.html", account=account, key=key, notice=notice, done=done)
-
-
-@blueprint.route("/automated-emails/unsubscribe/<token>", methods=["GET", "POST"])
-def owner_unsubscribe(token: str) -> Any:
-    """Unsubscribe one mailbox with one click (RFC 8058): a POST without cookie or CSRF token changes, a GET shows.
-
-    As ``unsubscribe``; here the signed address is the authority.
-    """
-    if request.method == "POST":
-        found = owner_subscriptions.unsubscribe(token, now=utcnow())
-    else:
-        found = owner_subscriptions.find_subscription(token)
-    if found is None:
-        abort(404)
-    template = "affiliates/owner_unsubscribe.html"
-    return _secret_page(template, account=found.account, subscription=found, token=token)
 
 
 def _refused(form: JoinForm, open_s: float | None) -> dict[str, object] | None:
@@ -307,7 +270,7 @@ def _thanks_page(slug: str, form: ResendConfirmationForm, **more: object) -> str
     return public_page("affiliates/thanks.html", slug, form=form, **more)
 
 
-def _secret_page(template: str, **context: object) -> Response:
+def secret_page(template: str, **context: object) -> Response:
     """Render a page whose address is a credential, so that browsers do not send it as the referrer."""
     response = make_response(render_template(template, **context))
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -317,7 +280,7 @@ def _secret_page(template: str, **context: object) -> Response:
 def public_page(template: str, slug: str, **more: object) -> str:
     """Render a public page of a programme; 404 if there is none with this slug, 503 while its account is closed."""
     found = listing.public_programme(slug) or abort(404)
-    show_in(found.account.language, found.account.time_zone)
+    page_language.show_page(found.account)
     if standing.state_of(found.account) is not standing.AccountState.ACTIVE:
         abort(make_response(render_template("affiliates/closed.html", account=found.account), 503))
     return render_template(
@@ -330,10 +293,18 @@ def public_page(template: str, slug: str, **more: object) -> str:
     )
 
 
+def _confirm_page(token: str) -> str:
+    return _link_page(
+        "affiliates/confirm.html", token, TokenPurpose.CONFIRM, agreed_by_confirming=_AGREED_BY_CONFIRMING
+    )
+
+
 def _link_page(template: str, token: str, purpose: TokenPurpose, **more: object) -> str:
     found = confirmation_links.find_token(token, purpose, now=utcnow()) or abort(404)
-    show_in(found.account.language, found.account.time_zone)
     affiliate = found.affiliate
+    with suppress(email_preferences.TooManyChanges):  # the page is in the chosen language all the same
+        page_language.store_choice(affiliate, now=utcnow())
+    page_language.show_page(found.account, affiliate)
     is_waiting = affiliate.state in (AffiliateState.UNCONFIRMED, AffiliateState.INVITED)
     is_active = affiliate.state is AffiliateState.ACTIVE
     return render_template(

@@ -8,9 +8,9 @@ from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from ..accounts.password_reset import can_send_mail
+from ..affiliates import page_language
 from ..clock import utcnow
 from ..web.requests import network_of, read_only_view
-from ..web.translations import offer_language
 from . import dashboard_links, signup
 from .forms import FindPageForm
 from .views import blueprint, public_page
@@ -20,12 +20,18 @@ from .views import blueprint, public_page
 @read_only_view
 def find_page(slug: str) -> Any:
     form = FindPageForm()
-    if not form.is_submitted():
+    if not form.is_submitted() or page_language.is_choosing():
         return public_page("affiliates/find_page.html", slug, form=form)
     if not form.validate():
         return public_page("affiliates/find_page.html", slug, form=form, form_errors=True), 422
     try:
-        dashboard_links.send_link(slug, form.mailbox.data, network_of(request), now=utcnow()) or abort(404)
+        dashboard_links.send_link(
+            slug,
+            form.mailbox.data,
+            network_of(request),
+            now=utcnow(),
+            language=page_language.of_browser(),
+        ) or abort(404)
     except signup.ProgrammeClosed:
         return public_page("affiliates/find_page.html", slug, form=form)
     except signup.TooManySignUps:
@@ -40,9 +46,9 @@ def find_page(slug: str) -> Any:
 @blueprint.route("/affiliate", methods=["GET", "POST"])
 @read_only_view
 def find_pages() -> Any:
-    offer_language()
+    page_language.offer()
     form, can_send = FindPageForm(), can_send_mail()
-    if not form.is_submitted() or not can_send:
+    if not form.is_submitted() or not can_send or page_language.is_choosing():
         return render_template("affiliates/find_pages.html", form=form, can_send=can_send)
     if not form.validate():
         return render_template(

@@ -20,6 +20,7 @@ from ..clock import utcnow
 from ..events import event_log, presenter
 from ..events.event_log import EventFilters
 from ..events.models import EmailDecision
+from ..languages import language_of
 from ..money import balances
 from ..notices import branding, recipients
 from ..notices.catalogue import NEW_SIGN_UP
@@ -238,6 +239,7 @@ def _affiliate_page(affiliate: Affiliate, *, form: DeclineForm | None = None, **
         events=presenter.describe_events(page.rows),
         page=page,
         form=form or DeclineForm(formdata=None),
+        chosen_language=language_of(affiliate.language).name if affiliate.language else "",
         former_codes=codes.former_codes(affiliate.id),
         pending_address=address_change.pending(affiliate.id, now=utcnow()),
         balances=balances.balances_of(affiliate.id),

@@ -21,6 +21,7 @@ from ..db import db
 from ..languages import write_moment
 from ..notices import recipients, rendering
 from ..notices.catalogue import CATALOGUE, Audience, Notice
+from ..notices.texts import current_text
 from ..outbox.queue import NewMessage, enqueue
 from ..state import current_config
 from ..web.translations import current_language, speaking, speaking_to
@@ -190,7 +191,10 @@ def _render(
     new = dispatch.NewEvent(account, first.event.type, first.affiliate, {})
     unsubscribe, preferences = dispatch.unsubscribe_urls(new, notice, mailbox)
     is_owner = audience is Audience.OWNER
-    language = recipients.owner_language(account) if is_owner else account.language
+    chosen = new.chosen_language
+    language = (
+        recipients.owner_language(account) if is_owner else current_text(account, notice, chosen).language
+    )
     with speaking_to(language) if is_owner else speaking(language):
         lines = _lines(kept, account.time_zone, with_names=is_owner)
     pace = EmailPace.AT_ONCE if is_owner or first.affiliate is None else first.affiliate.email_pace
@@ -202,7 +206,12 @@ def _render(
     }
     with dispatch.speaking_to_owner(notice, account, language):
         mail = rendering.render(
-            notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
+            notice,
+            account,
+            values,
+            language=chosen,
+            unsubscribe_url=unsubscribe,
+            preferences_url=preferences,
         )
     return mail.to(mailbox, name, kind=notice.kind, key=key, unsubscribe_url=unsubscribe)
 

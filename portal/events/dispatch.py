@@ -63,8 +63,7 @@ class NewEvent:
     """Something that happened in a programme.
 
     ``values`` are those of the event's type; names, links and the programme are added when an email is rendered.
-    ``withheld`` is the reason why none of its emails is sent, whatever the recipients want; those to the owner leave all the
-    same with ``owner_is_told``.
+    ``withheld``: why none of its emails is sent; with ``owner_is_told``, those to the owner leave all the same.
     """
 
     account: Account
@@ -73,6 +72,10 @@ class NewEvent:
     values: Mapping[str, str]
     withheld: EmailDecision = EmailDecision.QUEUED
     owner_is_told: bool = False
+
+    @property
+    def chosen_language(self) -> str:
+        return self.affiliate.language or "" if self.affiliate else ""
 
 
 @dataclass(frozen=True)
@@ -145,13 +148,17 @@ def render_again(
     account = db.session.get_one(Account, event.account_id)
     affiliate = db.session.get(Affiliate, event.affiliate_id) if event.affiliate_id else None
     known = NewEvent(account, event.type, affiliate, event.values)
-    unsubscribe, preferences = unsubscribe_urls(known, notice, recipient)
     values = {**common_values(known, recipient_name), **event.values}
     with speaking_to_owner(notice, account):
-        mail = rendering.render(
-            notice, account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
-        )
-    return mail, unsubscribe
+        return _render(known, notice, recipient, values)
+
+
+def _render(
+    new: NewEvent, notice: Notice, mailbox: str, values: Mapping[str, str]
+) -> tuple[rendering.RenderedEmail, str]:
+    unsubscribe, preferences = unsubscribe_urls(new, notice, mailbox)
+    links = rendering.FooterLinks(unsubscribe_url=unsubscribe, preferences_url=preferences)
+    return rendering.render(notice, new.account, values, language=new.chosen_language, **links), unsubscribe
 
 
 def speaking_to_owner(notice: Notice, account: Account, language: str = "") -> AbstractContextManager[None]:
@@ -214,14 +221,11 @@ def _plan_email(new: NewEvent, notice: Notice, recipient: recipients.Recipient) 
     decision = _decide(new, notice)
     if decision is not EmailDecision.QUEUED:
         return PlannedEmail(notice, mailbox, name, decision)
-    unsubscribe, preferences = unsubscribe_urls(new, notice, mailbox)
     blank = {variable.name: "" for variable in notice.variables}  # for optional values that are missing
     values = {**blank, **common_values(new, name), **new.values}
     try:
         with speaking_to_owner(notice, new.account, language):
-            mail = rendering.render(
-                notice, new.account, values, unsubscribe_url=unsubscribe, preferences_url=preferences
-            )
+            mail, unsubscribe = _render(new, notice, mailbox, values)
     except rendering.UnrenderableText:
         return PlannedEmail(notice, mailbox, name, EmailDecision.UNRENDERABLE)
     budget = budget_of(new.type, new.affiliate, notice)

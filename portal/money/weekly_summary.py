@@ -17,7 +17,7 @@ from ..events.dispatch import NewEvent, record_event
 from ..events.models import EmailDecision, Week, WeekState
 from ..events.types import EventType, Source
 from ..jobs import notify
-from ..notices import recipients
+from ..notices import recipients, texts
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import Status
 from ..web.translations import speaking, speaking_to
@@ -126,11 +126,11 @@ def _enqueue_batch(account: Account, week: Week, span: WeekSpan, now: datetime) 
     if not week.after_id:
         _name_entries(account.id, week)
     affiliates = _next_affiliates(account, week) if recipients.is_enabled(account.id, _WEEKLY) else []
-    with speaking(account.language):
-        found = weekly_totals.totals_by_affiliate(
-            account.id, [one.id for one in affiliates], week.week, week.starts_at, account.time_zone
-        )
-        for affiliate in directory.keep(affiliates):
+    found = weekly_totals.totals_by_affiliate(
+        account.id, [one.id for one in affiliates], week.week, week.starts_at, account.time_zone
+    )
+    for affiliate in directory.keep(affiliates):
+        with speaking(_language_for(account, affiliate)):
             _record_for_affiliate(account, affiliate, found.get(affiliate.id) or Totals(), span, now)
     if len(affiliates) == BATCH_ROWS:
         week.after_id = affiliates[-1].id
@@ -163,6 +163,11 @@ def _next_affiliates(account: Account, week: Week) -> Sequence[Affiliate]:
         Affiliate.created_at < week.ends_at,
     )
     return db.session.scalars(query.order_by(Affiliate.id).limit(BATCH_ROWS)).all()
+
+
+def _language_for(account: Account, affiliate: Affiliate) -> str:
+    chosen = affiliate.language
+    return texts.current_text(account, _WEEKLY, chosen).language if chosen else account.language
 
 
 def _record_for_affiliate(

@@ -97,9 +97,12 @@ def render(
     values: Mapping[str, str],
     *,
     text: Text | None = None,
+    language: str = "",
     **links: Unpack[FooterLinks],
 ) -> RenderedEmail:
     """Render a notice with the given text, or with the account's current text.
+
+    ``language`` is what the affiliate who gets it has chosen, if anything (``texts.current_text``).
 
     While an account is limited (``accounts.standing``), its own texts and look wait, and the default ones are used; of
     the look, only summaries have the postal address, which many laws ask for.
@@ -111,12 +114,12 @@ def render(
     if text is None and is_limited(account):
         address = branding_of(account.id).address if notice.can_be_unsubscribed else ""
         look = Branding(address=address)
-        default = texts.default_text(notice, texts.language_for(notice, account))
+        default = texts.default_text(notice, texts.language_for(notice, account, language))
         return render_with(notice, account.name, values, default, look, **links)
-    if text is None:
-        text = texts.current_text(account, notice)
-    text = texts.in_language(text, notice, account)
-    return render_with(notice, account.name, values, text, branding_of(account.id), **links)
+    if text is not None:
+        text = texts.in_language(text, notice, account)
+    sent = text or texts.current_text(account, notice, language)
+    return render_with(notice, account.name, values, sent, branding_of(account.id), **links)
 
 
 def render_with(

@@ -96,17 +96,20 @@ def _shared_part(found: re.Match[str]) -> str:
     return (FOLDER / found[1]).read_text(encoding="utf-8").strip()
 
 
-def language_for(notice: Notice, account: Account) -> str:
-    """Return the code of the language of an account's texts: the programme's.
+def language_for(notice: Notice, account: Account, chosen: str = "") -> str:
+    """Return the code of the language of an account's texts: what an affiliate has chosen, else the programme's.
 
     A notice to the owner is in the language of the page, or of the enclosing ``speaking_to``, which is that of its reader.
     """
-    return account.language if notice.audience is Audience.AFFILIATE else current_language().code
+    return (chosen or account.language) if notice.audience is Audience.AFFILIATE else current_language().code
 
 
-def current_text(account: Account, notice: Notice) -> Text:
-    """Return the text that is sent: the account's newest version, or the default. Its Markdown is not read."""
-    default = default_text(notice, language_for(notice, account))
+def current_text(account: Account, notice: Notice, language: str = "") -> Text:
+    """Return the text that is sent: the account's newest version, or the default. Its Markdown is not read.
+
+    ``language`` is what an affiliate chose, if anything: the default text is in it, an own text exists in one language only.
+    """
+    default = default_text(notice, language_for(notice, account, language))
     if notice.locked:
         return default
     row = current_connection().execute(_CURRENT, {"account_id": account.id, "kind": notice.kind}).first()
@@ -115,9 +118,9 @@ def current_text(account: Account, notice: Notice) -> Text:
     return in_language(Text(row.subject, row.html, row.text), notice, account)
 
 
-def confirmation_text(account: Account) -> Text:
+def confirmation_text(account: Account, language: str = "") -> Text:
     """Return the text of Confirm sign-up as ``current_text`` does. With the default text, it takes no query."""
-    default = default_text(CONFIRM_SIGN_UP, account.language)
+    default = default_text(CONFIRM_SIGN_UP, language or account.language)
     if not account.confirm_version:
         return default
     row = _VERSION.first(account_id=account.id, number=account.confirm_version)

@@ -196,7 +196,7 @@ def _blank(affiliate: Affiliate, now: datetime) -> None:
     affiliate.name, affiliate.mailbox = erased.NAME, erased.blank_mailbox(affiliate.id)
     affiliate.mailbox_key, affiliate.code = affiliate.mailbox, secrets.token_hex(_CODE_BYTES)
     affiliate.external_id = affiliate.import_id = None
-    affiliate.search_text = affiliate.notes = affiliate.website = ""
+    affiliate.search_text = affiliate.notes = affiliate.website = affiliate.language = ""
     affiliate.consent_way = AgreementWay.UNKNOWN
     affiliate.consent_words = affiliate.consent_network = affiliate.consent_source = ""
     affiliate.confirmed_network, affiliate.erasure_asked_at = "", None

@@ -19,13 +19,12 @@ from flask import (
 from flask_babel import gettext as _
 from flask_login import current_user
 
-from ..affiliates import suppressions
+from ..affiliates import page_language, suppressions
 from ..clock import utcnow
 from ..money import balances
 from ..programme import short_links
 from ..smtp.mailbox import parse_mailbox
 from ..state import current_config
-from ..web.translations import show_in
 from . import asking, erasing, stored_data
 from .forms import TakePartAgainForm
 
@@ -74,7 +73,7 @@ def download(key: str) -> Any:
 @blueprint.get("/affiliate/<key>/erasure")
 def erasure(key: str) -> Any:
     affiliate, account = stored_data.find(key) or abort(404)
-    show_in(account.language, account.time_zone)
+    page_language.show_page(account, affiliate)
     page = render_template(
         "privacy/erasure.html",
         account=account,

@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request
 
+from ..affiliates import page_language
 from ..shop_links import host_of
-from ..web.translations import offer_language, show_in
 from . import short_links
 from .look import styles as public_styles
 
@@ -20,9 +20,9 @@ def follow(code: str) -> Any:
     """Answer a short link. Nearly all are redirected by ``short_links.ShortLinks`` and do not get here."""
     target = short_links.target_of(_app(), code, request.environ)
     if target is None:
-        offer_language()
+        page_language.offer()
         return _page("programme/unknown_link.html", 404)
-    show_in(target.account.language, target.account.time_zone)
+    page_language.show_page(target.account)
     if not target.location:
         return _page("programme/no_shop.html", 404, account=target.account)
     short_links.count_visit(_app(), target, request.environ)

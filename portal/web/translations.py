@@ -70,14 +70,14 @@ def offer_browsers_language(blueprint: Blueprint) -> None:
     blueprint.before_request(lambda: offer_language(PORTAL_LANGUAGES))
 
 
-def offer_language(offered: Iterable[str] | None = None) -> None:
-    """Show the rest of this request's page to a stranger in the language of the browser.
+def offer_language(offered: Iterable[str] | None = None, *, chosen: str = "") -> None:
+    """Show the rest of this request's page to a stranger in the language of the browser, or in the ``chosen`` one.
 
     ``offered`` are codes of languages; by default all that affiliates' pages exist in. Nothing changes on a page that has
     the language of its programme.
     """
     codes = offered or [code for code, language in LANGUAGES.items() if language.is_complete]
-    best = request.accept_languages.best_match([DEFAULT_LOCALE.language, *codes])
+    best = chosen or request.accept_languages.best_match([DEFAULT_LOCALE.language, *codes])
     g.offered_locale = _locale(best or DEFAULT_LOCALE.language)
     refresh()
 

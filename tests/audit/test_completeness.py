@@ -157,6 +157,8 @@ REASONS = {
     "accounts.change_own_zone": "chooses how the portal shows times to one person",
     "accounts.switch_shortcuts": "chooses what keys do for one person",
     "affiliates.accept": _BY_AFFILIATE,
+    "affiliates.choose_dashboard_language": "chooses how the portal speaks to one affiliate",
+    "affiliates.choose_unsubscribe_language": "chooses how the portal speaks to one affiliate",
     "affiliates.confirm_address_now": _BY_AFFILIATE,
     "affiliates.confirm_now": _BY_AFFILIATE,
     "affiliates.find_page": _BY_AFFILIATE,

@@ -44,6 +44,7 @@ _ENDPOINTS = {
         team.invitation team.accept
         factors.second_step factors.log_in_by_passkey factors.options_to_use
         affiliates.accept affiliates.confirm affiliates.confirm_address affiliates.confirm_address_now
+        affiliates.choose_dashboard_language affiliates.choose_unsubscribe_language
         affiliates.confirm_now affiliates.dashboard affiliates.find_page affiliates.find_pages affiliates.invitation
         affiliates.join affiliates.owner_unsubscribe affiliates.preferences affiliates.save_preferences
         affiliates.send_again affiliates.thanks affiliates.unsubscribe

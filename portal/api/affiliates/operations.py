@@ -240,7 +240,7 @@ def _ask_for_confirmation(account: Account, affiliate: Affiliate, now: datetime)
         db.session.rollback()
         raise _too_many(timedelta(days=1), "This address was written to three times today.")
     confirmation_links.enqueue_confirmation(
-        confirmation_links.render_confirmation(account), affiliate, now=now
+        confirmation_links.render_confirmation(account, affiliate.language), affiliate, now=now
     )
 
 

@@ -86,7 +86,7 @@ def ask(account: Account, affiliate: Affiliate, mailbox: str, *, now: datetime) 
     style = branding.branding_of(account.id)
     mail = _render(
         _CONFIRM,
-        (account.name, account.language),
+        (account.name, affiliate.language or account.language),
         style,
         confirmation_links.token_url(TokenPurpose.MAILBOX, _PLACEHOLDER_TOKEN),
     )
@@ -241,7 +241,8 @@ def _notify_present_address(account: Account, affiliate: Affiliate, key: str, no
     """Send a notice to the present address if it is confirmed and not suppressed."""
     is_confirmed = affiliate.state is not AffiliateState.UNCONFIRMED
     if is_confirmed and not suppressions.is_suppressed(account.id, affiliate.mailbox, _NOTICE.category):
-        mail = _render(_NOTICE, (account.name, account.language), branding.branding_of(account.id), "")
+        words = (account.name, affiliate.language or account.language)
+        mail = _render(_NOTICE, words, branding.branding_of(account.id), "")
         new = mail.to(affiliate.mailbox, affiliate.name, kind=_NOTICE.kind, key=f"{_NOTICE.kind}:{key}")
         enqueue(account.id, new, now=now)
 

@@ -7,12 +7,11 @@ from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
 
-from ...affiliates import links
+from ...affiliates import links, page_language
 from ...affiliates.models import AffiliateState, TokenPurpose
 from ...clock import utcnow
 from ...state import current_config
 from ...web.requests import network_of
-from ...web.translations import show_in
 from .. import confirmation_links, signup
 from ..views import blueprint
 from . import address_change
@@ -26,6 +25,8 @@ def confirm_address(token: str) -> Any:
 
 @blueprint.post("/confirm-address/<token>")
 def confirm_address_now(token: str) -> Any:
+    if page_language.is_choosing():
+        return _page(token)
     with suppress(signup.LinkExpired):  # the page shows it
         try:
             address_change.confirm(token, network_of(request), now=utcnow()) or abort(404)
@@ -37,7 +38,7 @@ def confirm_address_now(token: str) -> Any:
 def _page(token: str, *, taken: bool = False) -> str:
     found = confirmation_links.find_token(token, TokenPurpose.MAILBOX, now=utcnow()) or abort(404)
     is_active = found.affiliate.state is AffiliateState.ACTIVE
-    show_in(found.account.language, found.account.time_zone)
+    page_language.show_page(found.account, found.affiliate)
     return render_template(
         "affiliates/confirm_address.html",
         account=found.account,
