@@ -60,7 +60,7 @@ def already_registered(mailbox: str, token_hash: str, link: str) -> NewMessage:
             "nothing has changed. Log in or choose a new password here:"
         ),
         link,
-        _ignore(),
+        join(_("To register another programme, log in and open Account."), _ignore()),
     )
 
 

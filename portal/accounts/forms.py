@@ -122,6 +122,18 @@ class NamesForm(PortalForm):
             del self.programme
 
 
+class FurtherProgrammeForm(PortalForm):
+    further = text_field(
+        _("Name of the other programme"),
+        required(_("Enter the name of the other affiliate programme.")),
+        validate_name,
+        limit=LIMIT_CHARS,
+        description=_(
+            "It has its own settings, affiliates and team. You log in to all of your programmes with the same password."
+        ),
+    )
+
+
 class TimeZoneForm(PortalForm):
     time_zone = SelectField(
         _("Time zone"),

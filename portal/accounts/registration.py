@@ -26,13 +26,17 @@ from .identifiers import login_mailbox, mailbox_key, unique_slug
 from .login import LOGINS_PER_NETWORK, TooManyAttempts
 from .models import Account, Membership, Owner, PendingRegistration
 from .passwords import check_password, hasher
+from .team import programmes
 from .team.rights import Role
 from .tokens import InvalidLink, hash_token, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .sessions import LoggedIn
+
 PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
+FURTHER = RateLimit("further programmes of a person", 5, timedelta(hours=24))
 LINK_LIFETIME = timedelta(hours=24)
 
 
@@ -141,6 +145,49 @@ def register(entered: RegistrationInput, *, network: str, now: datetime) -> Owne
     """
     _count_registration(network, now)
     return _create(_validate(entered), now, _Vouched())
+
+
+def may_add_programme(user: LoggedIn) -> bool:
+    """Return whether a person who is logged in may register another programme: operators always, others as visitors."""
+    return user.is_operator or is_open()
+
+
+def add_programme(user: LoggedIn, programme: str, *, now: datetime) -> int:
+    """Register another programme of a person, who owns it, and show it in this session. Commits. Return its account id.
+
+    The programme of an operator is approved. Others are limited as one that a visitor registers.
+
+    Raises:
+        NameRefused: the name is not accepted.
+        RegistrationClosed: visitors cannot register.
+        TooManyAttempts: the person registered too many programmes today.
+        RegistrationRefused: the row could not be written.
+    """
+    if not may_add_programme(user):
+        raise RegistrationClosed
+    name = programme.strip()
+    if why := names.why_refused(name):
+        raise NameRefused("programme", why)
+    wait = rate_limit.consume_or_wait(FURTHER, user.id, now=now)
+    db.session.commit()
+    if wait:
+        raise TooManyAttempts(wait)
+    vouched = _Vouched(is_approved=user.is_operator)
+    for _ in range(3):
+        account = _new_account(name, now, vouched)
+        db.session.add(account)
+        try:
+            db.session.flush()
+            account_id = account.id
+            _make_owner(account, user.id, user.name, now)
+            programmes.show(user.id, user.session_id, account_id)
+            db.session.commit()
+        except IntegrityError:  # a concurrent transaction took the slug
+            db.session.rollback()
+            continue
+        _record_registered(account_id, user.id, vouched)
+        return account_id
+    raise RegistrationRefused(_not_saved())
 
 
 def request_confirmation(
@@ -264,9 +311,7 @@ def _create(
             raise MailboxTaken(gettext("An owner with this email address is already registered."))
         if use is not None:
             use()
-        account = Account(slug=unique_slug(valid.programme), name=valid.programme, created_at=now)
-        account.approved_at = now if vouched.is_approved else None
-        account.is_waiting = not vouched.is_approved and current_config().registration is Registration.APPROVE
+        account = _new_account(valid.programme, now, vouched)
         owner = Owner(
             account=account,
             name=valid.name,
@@ -281,22 +326,40 @@ def _create(
         db.session.execute(delete(PendingRegistration).where(PendingRegistration.mailbox_key == valid.key))
         try:
             db.session.flush()
-            db.session.add(
-                Membership(owner_id=owner.id, account_id=account.id, role=Role.OWNER, joined_at=now)
-            )
-            account.contact_id = owner.id
-            concerned = {"account": owner.account_id, "owner": owner.id}
-            target = audit.AuditTarget(PERSON, owner.id, owner.name)
-            audit.record(audit.Activity.REGISTERED, account.id, target=target, after={"name": account.name})
+            _make_owner(account, owner.id, owner.name, now)
+            account_id, owner_id = account.id, owner.id
             db.session.commit()
         except IntegrityError:
             # PostgreSQL: a concurrent transaction took the mailbox or the slug.
             db.session.rollback()
             continue
-        approved = "yes" if vouched.is_approved else "no"
-        record(SecurityEvent.REGISTERED, **concerned, approved=approved)
+        _record_registered(account_id, owner_id, vouched)
         return owner
-    raise RegistrationRefused(gettext("The registration could not be saved. Try again."))
+    raise RegistrationRefused(_not_saved())
+
+
+def _new_account(name: str, now: datetime, vouched: _Vouched) -> Account:
+    account = Account(slug=unique_slug(name), name=name, created_at=now)
+    account.approved_at = now if vouched.is_approved else None
+    account.is_waiting = not vouched.is_approved and current_config().registration is Registration.APPROVE
+    return account
+
+
+def _make_owner(account: Account, owner_id: int, name: str, now: datetime) -> None:
+    """Add the membership of the first owner, who is the contact, and the audit entry. Needs flushed rows."""
+    db.session.add(Membership(owner_id=owner_id, account_id=account.id, role=Role.OWNER, joined_at=now))
+    account.contact_id = owner_id
+    target = audit.AuditTarget(PERSON, owner_id, name)
+    audit.record(audit.Activity.REGISTERED, account.id, target=target, after={"name": account.name})
+
+
+def _record_registered(account_id: int, owner_id: int, vouched: _Vouched) -> None:
+    approved = "yes" if vouched.is_approved else "no"
+    record(SecurityEvent.REGISTERED, account=account_id, owner=owner_id, approved=approved)
+
+
+def _not_saved() -> str:
+    return gettext("The registration could not be saved. Try again.")
 
 
 def _pending(valid: _ValidRegistration, token: str, browser: str, now: datetime) -> PendingRegistration:

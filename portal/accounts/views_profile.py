@@ -12,9 +12,18 @@ from flask_login import current_user
 from ..clock import utcnow
 from ..web.translations import speaking
 from . import profile as operations
-from . import sessions
+from . import registration, sessions
 from .access import renew_browser_session
-from .forms import LanguageForm, NamesForm, OwnZoneForm, PasswordForm, ShortcutsForm, TimeZoneForm, add_error
+from .forms import (
+    FurtherProgrammeForm,
+    LanguageForm,
+    NamesForm,
+    OwnZoneForm,
+    PasswordForm,
+    ShortcutsForm,
+    TimeZoneForm,
+    add_error,
+)
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
 from .team.programmes import programmes_of
@@ -23,6 +32,8 @@ from .views import blueprint, link, render_rate_limited
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
+
+    from ..web.fields import PortalForm
 
 _PAGE = "accounts/profile.html"
 
@@ -41,6 +52,27 @@ def change_names() -> ResponseReturnValue:
     operations.change_names(current_user, programme=programme, name=form.name.data)
     flash(_("The names are saved."), "success")
     return redirect(url_for("accounts.profile"), 303)
+
+
+@blueprint.post("/account/programmes")
+def add_programme() -> ResponseReturnValue:
+    form = FurtherProgrammeForm()
+    if not form.validate():
+        return _page(further=form), 422
+    try:
+        registration.add_programme(current_user, form.further.data, now=utcnow())
+    except TooManyAttempts as error:
+        return render_rate_limited(_PAGE, form, error, **_context(further=form))
+    except registration.RegistrationClosed:
+        add_error(
+            form, _("You cannot register a programme here at the moment. Ask the operator of this portal.")
+        )
+        return _page(further=form), 403
+    except registration.RegistrationRefused as error:
+        add_error(form, str(error), form.further)
+        return _page(further=form), 422
+    flash(_("%(programme)s is registered and shown now.", programme=form.further.data.strip()), "success")
+    return redirect(url_for("home.show"), 303)
 
 
 @blueprint.post("/account/time-zone")
@@ -133,18 +165,10 @@ def log_out_others() -> ResponseReturnValue:
     return redirect(url_for("accounts.profile"), 303)
 
 
-def _page(
-    *,
-    names: NamesForm | None = None,
-    zone: TimeZoneForm | None = None,
-    password: PasswordForm | None = None,
-    language: LanguageForm | None = None,
-    own_zone: OwnZoneForm | None = None,
-) -> str:
-    """Render the page; an invalid form replaces the fresh one."""
-    invalid = names or zone or password or language or own_zone
-    context = _context(names, zone, password, language, own_zone)
-    return render_template(_PAGE, form_errors=bool(invalid), form=invalid, **context)
+def _page(**refused: PortalForm) -> str:
+    """Render the page; a refused form replaces the fresh one of its name in the template."""
+    form = next(iter(refused.values()), None)
+    return render_template(_PAGE, form_errors=bool(refused), form=form, **_context(**refused))
 
 
 def _may_rename_programme() -> bool:
@@ -155,27 +179,21 @@ def _saved_names() -> dict[str, str]:
     return {"programme": current_user.account.name, "name": current_user.name}
 
 
-def _context(
-    names: NamesForm | None = None,
-    zone: TimeZoneForm | None = None,
-    password: PasswordForm | None = None,
-    language: LanguageForm | None = None,
-    own_zone: OwnZoneForm | None = None,
-) -> dict[str, object]:
+def _context(**refused: PortalForm) -> dict[str, object]:
     account, now = current_user.account, utcnow()
-    chosen = {"time_zone": account.time_zone}
-    return {
-        "names": names
-        or NamesForm(with_programme=_may_rename_programme(), formdata=None, data=_saved_names()),
-        "zone": zone or TimeZoneForm(account.time_zone, formdata=None, data=chosen),
-        "own_zone": own_zone
-        or OwnZoneForm(
-            account.time_zone, current_user.own_zone, formdata=None, data={"own_zone": current_user.own_zone}
-        ),
+    chosen, own = {"time_zone": account.time_zone}, current_user.own_zone
+    fresh: dict[str, object] = {
+        "names": NamesForm(with_programme=_may_rename_programme(), formdata=None, data=_saved_names()),
+        "zone": TimeZoneForm(account.time_zone, formdata=None, data=chosen),
+        "own_zone": OwnZoneForm(account.time_zone, own, formdata=None, data={"own_zone": own}),
         "shortcuts": ShortcutsForm(formdata=None, data={"has_shortcuts": current_user.has_shortcuts}),
-        "password": password or PasswordForm(formdata=None),
-        "language": language or LanguageForm(formdata=None, data={"language": current_user.language}),
+        "password": PasswordForm(formdata=None),
+        "language": LanguageForm(formdata=None, data={"language": current_user.language}),
+        "further": FurtherProgrammeForm(formdata=None)
+        if registration.may_add_programme(current_user)
+        else None,
         "programmes": programmes_of(current_user.id) if current_user.programmes > 1 else [],
         "devices": sessions.devices(current_user.id, now=now),
         "new_since": now - sessions.NEW_FOR,
     }
+    return fresh | refused

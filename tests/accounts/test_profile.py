@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import time_machine
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from portal.accounts.login import LOGINS_PER_MAILBOX
-from portal.accounts.models import Account, Owner
+from portal.accounts.models import Account, Membership, Owner
+from portal.accounts.registration import FURTHER
+from portal.accounts.team.rights import Role
 from portal.clock import utcnow
+from portal.config import Registration
 from portal.db import db
 from tests.accounts.apps import set_up
 from tests.accounts.conftest import ADA, portal_emails
+from tests.accounts.people import make_team
 from tests.accounts.test_login import WRONG, log_in
 from tests.accounts.test_proof import make_stale, stored_session
 from tests.cases import in_one_test
@@ -207,3 +212,66 @@ def test_shortcuts_can_be_switched_off(owner):
     owner.submit("/account/shortcuts", {}, page="/account")
     assert "data-shortcut" not in owner.get("/").get_data(as_text=True)
     assert "They are off." in owner.get("/account/shortcuts").get_data(as_text=True)
+
+
+def add(browser, name="Copperpot"):
+    return browser.submit("/account/programmes", {"further": name}, page="/account")
+
+
+def test_a_person_registers_another_programme_and_sees_it_at_once(owner):
+    assert add(owner).location == "/"
+    page = owner.get("/account").get_data(as_text=True)
+    assert "Your programmes" in page
+    assert 'value="Copperpot"' in page, "it is shown now"
+    copperpot = db.session.scalars(select(Account).where(Account.slug == "copperpot")).one()
+    assert (copperpot.approved_at, copperpot.is_waiting) == (None, False), "limited as a visitor's"
+    membership = db.session.scalars(select(Membership).where(Membership.account_id == copperpot.id)).one()
+    assert (membership.role, copperpot.contact_id) == (Role.OWNER, membership.owner_id)
+    brightleaf = db.session.scalars(select(Account.id).where(Account.slug == "brightleaf")).one()
+    assert owner.submit(f"/team/programmes/{brightleaf}/show", {}, page="/account").status_code == 303
+    assert 'value="Brightleaf"' in owner.get("/account").get_data(as_text=True)
+
+
+def test_a_viewer_of_a_team_registers_a_programme_with_the_same_log_in(app):
+    viewer = make_team(app).viewer
+    assert add(viewer).status_code == 303
+    assert viewer.get("/team").status_code == 200
+    assert "Invite" in viewer.get("/team").get_data(as_text=True), "owner of the new one"
+
+
+def test_an_invalid_name_of_another_programme_has_an_error_beside_its_field(owner):
+    answer = add(owner, "Win at https://evil.example")
+    assert answer.status_code == 422
+    assert 'id="further-error"' in answer.get_data(as_text=True)
+    assert add(owner, "").status_code == 422
+    assert db.session.scalar(select(func.count(Account.id))) == 1
+
+
+def test_a_person_registers_a_few_programmes_a_day(owner):
+    answers = [add(owner, f"Programme {number}").status_code for number in range(FURTHER.amount + 1)]
+    assert answers == [303] * FURTHER.amount + [429]
+
+
+class TestClosed:
+    @pytest.fixture
+    def config(self, config):
+        return replace(config, registration=Registration.CLOSED)
+
+    def test_only_operators_add_programmes(self, owner):
+        assert "Another programme" not in owner.get("/account").get_data(as_text=True)
+        assert add(owner).status_code == 403
+        db.session.execute(update(Owner).values(is_operator=True))
+        db.session.commit()
+        assert add(owner).status_code == 303
+        copperpot = db.session.scalars(select(Account).where(Account.slug == "copperpot")).one()
+        assert copperpot.approved_at is not None
+
+
+class TestApproved:
+    @pytest.fixture
+    def config(self, config):
+        return replace(config, registration=Registration.APPROVE)
+
+    def test_a_further_programme_waits_for_an_operator(self, owner):
+        assert add(owner).status_code == 303
+        assert db.session.scalars(select(Account).where(Account.slug == "copperpot")).one().is_waiting

@@ -60,8 +60,8 @@ _ENDPOINTS = {
         samples.sample_link
     """,
     Right.SELF: """
-        accounts.profile accounts.change_language accounts.change_own_zone accounts.switch_shortcuts accounts.shortcuts
-        accounts.change_names accounts.change_password accounts.log_out_device
+        accounts.profile accounts.add_programme accounts.change_language accounts.change_own_zone
+        accounts.switch_shortcuts accounts.shortcuts accounts.change_names accounts.change_password accounts.log_out_device
         accounts.log_out_others
         accounts.prove accounts.change_mailbox accounts.confirm_new_mailbox
         team.switch team.leave
