@@ -29,7 +29,7 @@ _HOST = "127.0.0.1"  # listened on
 # In links, and in the redirect address of a consent: Microsoft registers http://localhost, but not http://127.0.0.1.
 _NAME = "localhost"
 _STOP_TIMEOUT_S = 15.0  # then a process that has not stopped is killed
-_READY_TIMEOUT_S = 30.0
+_NOTE_AFTER_S = 30.0  # of waiting for the portal, and again after as long
 
 
 class CannotStart(Exception):
@@ -152,9 +152,12 @@ class _Processes:
             self.processes[name] = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
 
     def _wait_until_ready(self) -> bool:
-        """Return whether /readyz answered within the time limit."""
-        end = time.monotonic() + _READY_TIMEOUT_S
-        while time.monotonic() < end and not self.stopping and not self._ended():
+        """Wait until /readyz answers; return false if a process ended or Ctrl-C was pressed before."""
+        note_at = time.monotonic() + _NOTE_AFTER_S
+        while not self.stopping and not self._ended():
+            if time.monotonic() > note_at:
+                note_at += _NOTE_AFTER_S
+                print("Signet is still starting. Ctrl-C stops it.", flush=True)
             try:
                 with urllib.request.urlopen(f"http://{_HOST}:{self.port}/readyz", timeout=2):
                     return True
@@ -166,7 +169,8 @@ class _Processes:
         from . import demo
 
         base = self.config.base_url
-        print(f"""
+        print(
+            f"""
 Signet is running.
 
   Portal             {base}
@@ -180,7 +184,9 @@ the username postmaster@brightleaf.example and the password rehearsal, and save.
 affiliate, confirm it from the rehearsal inbox, and see the New Sign-up email arrive there.
 "Rehearsal with consent (this machine)" is connected without a password, as Microsoft and Google are.
 Ctrl-C stops everything.
-""")
+""",
+            flush=True,
+        )
 
     def _ended(self) -> str | None:
         return next((name for name, process in self.processes.items() if process.poll() is not None), None)
