@@ -28,6 +28,7 @@ PORTAL = Path(__file__).parents[2] / "portal"
 
 # What each endpoint records, besides log-ins that go with it.
 RECORDED = {
+    "accounts.add_programme": (A.REGISTERED,),
     "accounts.change_mailbox": (A.MAILBOX_CHANGE_ASKED,),
     "accounts.change_names": (A.NAME_CHANGED, A.PROGRAMME_SAVED),
     "accounts.change_password": (A.PASSWORD_CHANGED,),
