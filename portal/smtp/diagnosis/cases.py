@@ -117,7 +117,7 @@ class Case:
     reasons: tuple[Reason, ...] = (Reason.REPLIED,)
     stages: tuple[Stage, ...] = ()
     reply_codes: tuple[str, ...] = ()  # prefixes of the reply code, any of them: "5", "45", "535"
-    enhanced_codes: tuple[str, ...] = ()  # any of them: "5.7.8", or "*.7.8" for both classes
+    enhanced_codes: tuple[str, ...] = ()  # any of them: "5.7.8", "*.7.8" for both classes, "5.7.61?" for ten
     not_enhanced_codes: tuple[str, ...] = ()  # none of them
     concepts: tuple[tuple[str, ...], ...] = ()  # any group whose concepts all occur in the text
     not_concepts: tuple[str, ...] = ()  # none of them occurs in the text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -136,9 +137,10 @@ def _clues(context: FailureContext) -> Iterator[tuple[Clue, bool]]:
 
 
 def _enhanced_code_matches(expected: str, actual: str) -> bool:
+    """Return whether a code fits: ``*`` is any part, ``?`` one digit of a part."""
     wanted, parts = expected.split("."), actual.split(".")
     return len(wanted) == len(parts) and all(
-        one in ("*", part) for one, part in zip(wanted, parts, strict=True)
+        fnmatchcase(part, one) for one, part in zip(wanted, parts, strict=True)
     )
 
 

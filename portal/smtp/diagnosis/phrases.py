@@ -32,6 +32,9 @@ _URL_PARAMETER = re.compile(
     r"(?<=[?&;])(?:ip=[0-9a-f.:]{2,45}|\w{1,12}=(?:ip|helo|ehlo)\b)|\brelay=\[?[0-9a-f.:]{2,45}",
     re.IGNORECASE,
 )
+# Parts of an address on the web that name a page, such as "/senderguidelines": they are not words of the reply.
+_URL = re.compile(r"\bhttps?://[^\s<>\"]{1,300}", re.IGNORECASE)
+_PAGE_NAME = re.compile(r"/(?:sender|recipient|bulk|domain|login|account|rate|limit)[\w-]*+", re.IGNORECASE)
 # "Mail from 192.0.2.1" is about the address of the client, not about the sender.
 _MAIL_FROM_CLIENT = re.compile(
     r"\b((?:mail|message|connection)s?) from (?=\W?\d{1,3}(?:\.\d{1,3}){3}\b)", re.IGNORECASE
@@ -48,6 +51,7 @@ def fold(text: str) -> str:
     Parts of an address must not match a phrase: ``<quota@example.com>: user unknown`` is not about a quota.
     """
     text = _URL_PARAMETER.sub(" ", _ADDRESS.sub(" @ ", text))
+    text = _URL.sub(lambda found: _PAGE_NAME.sub(" ", found[0]), text)
     text = _MAIL_FROM_CLIENT.sub(r"\1 of client host ", text)
     text = _IPV4.sub(" quadaddress ", text)
     text += "".join(f" {_HUMP.sub(' ', name)}" for name in _CAMEL.findall(text))

@@ -83,7 +83,7 @@ def test_a_multiline_reply_is_read_from_standard_input() -> None:
     result = run(
         ENGINE, "--stage", "RCPT", "--reply", "-", "--json", stdin=b"550-5.1.1 No such\r\n550 5.1.1 user\r\n"
     )
-    assert answers(result)[0]["code"] == "recipient-unknown"
+    assert answers(result)[0]["code"] == "recipient-plainly-unknown"
 
 
 def test_every_line_gets_one_line_in_order_and_invalid_ones_an_error() -> None:
