@@ -46,7 +46,7 @@ def test_the_settings_page_and_this_page_link_to_each_other(owner: LintingClient
 
 def test_a_reply_without_server_and_stage_is_explained(owner: LintingClient) -> None:
     page = text_of(owner.submit(EXPLAIN, {"server": "", "stage": "", "reply": "550 5.1.1 user unknown"}))
-    assert "recipient-unknown" in page
+    assert "recipient-plainly-unknown" in page
     assert "Recipient accepted" in page
 
 

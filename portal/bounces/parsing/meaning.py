@@ -72,6 +72,14 @@ _CASES: Mapping[str, tuple[BounceClass, BounceCause]] = MappingProxyType({
     "policy-refused": (_O.BLOCKED, _C.POLICY),
     "policy-refused-for-now": (_O.BLOCKED, _C.POLICY),
     "enhanced-policy": (_O.BLOCKED, _C.POLICY),
+    "policy-block": (_O.BLOCKED, _C.POLICY),
+    "exchange-rule": (_O.BLOCKED, _C.POLICY),
+    "refused-before-the-content": (_O.BLOCKED, _C.POLICY),
+    "exchange-recipient-chooses-senders": (_O.BLOCKED, _C.POLICY),
+    "exchange-recipient-wants-a-login": (_O.BLOCKED, _C.POLICY),
+    "microsoft-recipient-chooses-senders": (_O.BLOCKED, _C.POLICY),
+    "exchange-size": (_O.SOFT, _C.TOO_BIG),
+    "provider-code-size": (_O.SOFT, _C.TOO_BIG),
     "enhanced-international": (_O.HARD, _C.UNKNOWN_MAILBOX),
 })  # fmt: skip
 _KINDS: Mapping[DiagnosisKind, tuple[BounceClass, BounceCause]] = MappingProxyType({
@@ -124,6 +132,7 @@ _SUBJECTS: Mapping[str, tuple[BounceClass, BounceCause]] = MappingProxyType({
     "7": (_O.BLOCKED, _C.POLICY),
 })  # fmt: skip
 _REFUSALS = frozenset({"recipient-refused"})
+_VAGUE_CASES = ("code-recipient", "recipient-not-deliverable")  # "not deliverable" states no reason
 _VAGUE_REFUSALS = frozenset({"", "5.0.0", "5.5.0"})
 _ADDRESS_CODES = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10"})
 _VAGUE = frozenset({"5.0.0", "4.0.0", "5.7.0", "5.7.1", "5.1.0", "5.2.0", "5.3.0", "5.5.0", "5.4.0", ""})
@@ -208,7 +217,7 @@ def _of_case(diagnosis: Diagnosis, words: str, status: str, reply_code: str) -> 
         or code in {"out-of-step", "server-trouble"}
     ):
         return None
-    if code in _REFUSALS or code.startswith("code-recipient"):
+    if code in _REFUSALS or code.startswith(_VAGUE_CASES):
         # "Rejected" means that the address is unknown, unless the code means another thing. X.4.1 is such a code unless the
         # recipient is named: Microsoft 365 refuses unknown ones with it.
         subject = status.partition(".")[2]

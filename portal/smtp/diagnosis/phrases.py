@@ -26,6 +26,8 @@ _UNSPACED_SCRIPT = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\
 _PLAIN_LETTERS = str.maketrans({"ł": "l", "ı": "i", "ø": "o", "đ": "d", "æ": "a", "œ": "o"})
 _UMLAUT = re.compile("([aou])e")
 _EMAIL = re.compile(r"\be mail")
+# "IP address" is not the address of a recipient. Phrases are folded as well.
+_IP_ADDRESS = re.compile(r"\bip (?:addresse?s?|adresse)\b")
 # Parameters of an address on the web, such as "?i=ip&ip=192.0.2.1": they are not words about the client's address.
 # Sendmail adds the client's address as "relay=[192.0.2.1]".
 _URL_PARAMETER = re.compile(
@@ -35,9 +37,11 @@ _URL_PARAMETER = re.compile(
 # Parts of an address on the web that name a page, such as "/senderguidelines": they are not words of the reply.
 _URL = re.compile(r"\bhttps?://[^\s<>\"]{1,300}", re.IGNORECASE)
 _PAGE_NAME = re.compile(r"/(?:sender|recipient|bulk|domain|login|account|rate|limit)[\w-]*+", re.IGNORECASE)
-# "Mail from 192.0.2.1" is about the address of the client, not about the sender.
+# "Mail from 192.0.2.1" and "mail from your server" are about the address of the client, not about the sender.
 _MAIL_FROM_CLIENT = re.compile(
-    r"\b((?:mail|message|connection)s?) from (?=\W?\d{1,3}(?:\.\d{1,3}){3}\b)", re.IGNORECASE
+    r"\b((?:mail|message|connection)s?) from"
+    r" (?=\W?\d{1,3}(?:\.\d{1,3}){3}\b|(?:this |your |the )?(?:ip|network|server|host)\b)",
+    re.IGNORECASE,
 )
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 # Names of errors, such as SubmissionQuotaExceededException or ShutoffQuotaExceeded.
@@ -59,7 +63,8 @@ def fold(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", _without_accents(text.casefold()))
     bare = _UMLAUT.sub(r"\1", _without_accents(decomposed).translate(_PLAIN_LETTERS))
     spaced = _NOT_A_WORD.sub(" ", bare).strip()
-    return _EMAIL.sub("email", re.sub(r"\.(?=\s|$)", "", re.sub(r"\s+", " ", spaced)))
+    bare_words = re.sub(r"\.(?=\s|$)", "", re.sub(r"\s+", " ", spaced))
+    return _IP_ADDRESS.sub("ip adr", _EMAIL.sub("email", bare_words))
 
 
 def _without_accents(text: str) -> str:
