@@ -19,22 +19,25 @@ test: $(VENV)/.development
 	$(BIN)/mypy
 	$(BIN)/djlint templates --lint --check
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -m thorough tests/api tests/bounces tests/cli tests/deliveries tests/domains tests/incidents tests/notices tests/oauth tests/rehearsal tests/settings tests/smtp tests/outbox/test_crashes.py tests/outbox/test_worker.py
-	$(BIN)/python -m pytest -m on_postgresql --database=postgresql --few-parameters --ignore=tests/storm --deselect tests/deliveries/test_search.py::test_special_characters_are_searched_literally tests
+	$(BIN)/python -m pytest -m slow tests/security tests/outbox tests/jobs tests/backup tests/audit tests/web tests/db tests/accounts/test_rights.py tests/accounts/test_proof.py tests/accounts/test_login.py tests/accounts/test_second_factor.py tests/test_*.py
+	$(BIN)/python -m pytest -m thorough tests/outbox/test_crashes.py tests/outbox/test_worker.py
+	$(BIN)/python -m pytest -m "on_postgresql and not slow" --database=postgresql --few-parameters --ignore=tests/storm tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile tests/interop tests/journeys
 
 check: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
-	$(BIN)/python -m pytest -n0 tests/test_architecture.py tests/test_words.py
+	$(BIN)/python -m pytest -n0 -m 'not thorough' tests/test_architecture.py tests/test_words.py
 
-# The slow tests, on both databases: workers killed at each important line, a short storm, a short chaos.
+# All other tests, on both databases: what is slow, workers killed at each important line, a short storm, a short chaos.
 thorough: $(VENV)/.development
 	@sh tests/browser.sh
+	@sh tests/interop.sh
 	@sh tests/postgresql.sh
-	$(BIN)/python -m pytest -n 2 -m thorough
+	$(BIN)/python -m pytest -n 2 -m "slow or thorough"
 	$(BIN)/python -m pytest -n 2 -m thorough --database=postgresql tests/outbox
+	$(BIN)/python -m pytest -m "not thorough" --database=postgresql tests/settings tests/operations tests/cli
 	$(BIN)/python -m pytest -m on_postgresql --database=postgresql --ignore=tests/storm tests
-	$(BIN)/python -m pytest -n 2 -m thorough tests/journeys
+	$(BIN)/python -m pytest -n 2 -m "slow or thorough" tests/journeys
 
 # Kill workers and crash databases for some minutes and compare the mail servers' log with the tables.
 storm: $(VENV)/.development

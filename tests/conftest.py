@@ -38,7 +38,7 @@ from portal.config import Config
 from portal.db import close_connections, db, transaction
 from portal.jobs.registry import job_registry
 from portal.tuning import Tuning
-from tests import cases, databases, passed_pages
+from tests import cases, databases, passed_pages, slow_tests
 from tests.pages import LintingClient
 
 _TESTS = Path(__file__).parent
@@ -168,18 +168,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# Rooms whose tests all depend on the database.
-_ROOMS_ON_POSTGRESQL = {"outbox", "settings", "operations", "cli"}
+# The room whose tests all depend on the database.
+_ROOM_ON_POSTGRESQL = "outbox"
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what runs on PostgreSQL, so that a marked test is found wherever it stands."""
+    """Mark the slow tests, and what runs on PostgreSQL, so that a marked test is found wherever it stands."""
     if config.getoption("few_parameters"):
         items[:] = _first_and_last(items)
+    slow = slow_tests.names()
     for item in items:
+        if slow_tests.function_of(item.nodeid) in slow:
+            item.add_marker("slow")
         is_marked = any(item.get_closest_marker(name) for name in ("both_databases", "only_postgresql"))
-        is_in_room = bool(_ROOMS_ON_POSTGRESQL & set(item.path.relative_to(_TESTS).parts[:1]))
+        is_in_room = item.path.relative_to(_TESTS).parts[0] == _ROOM_ON_POSTGRESQL
         is_in_room = is_in_room and item.path.stem not in _ONCE
         if is_marked or (is_in_room and not item.get_closest_marker("thorough")):
             item.add_marker("on_postgresql")
