@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
@@ -51,7 +53,16 @@ def launch(playwright: Playwright) -> Browser:
         "--disable-sync",
         "--no-first-run",
     ]
-    return playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+    chromium = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+    chromium.new_context = partial(_new_patient_context, chromium.new_context)  # type: ignore[method-assign]
+    return chromium
+
+
+def _new_patient_context(new_context: Callable[..., BrowserContext], **options: Any) -> BrowserContext:
+    """Open a context whose actions wait as long as the tests do, for a busy machine."""
+    context = new_context(**options)
+    context.set_default_timeout(TIMEOUT_S * 1000)
+    return context
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +98,6 @@ def portal(tmp_path: Path, seeded: Path) -> Iterator[RunningPortal]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(TIMEOUT_S * 1000)
     yield context
     context.close()
 

@@ -19,7 +19,7 @@ from tests.journeys.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-TIMEOUT_S = 180  # for every condition; reached only if a test fails
+TIMEOUT_S = 600  # for every condition; reached only if a test fails
 
 
 def free_port() -> int:

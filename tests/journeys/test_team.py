@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.accounts.apps import App
 from tests.journeys.conftest import log_in_as_owner
-from tests.journeys.running import TIMEOUT_S, RunningPortal
+from tests.journeys.running import RunningPortal
 from tests.journeys.test_events import text_of
 
 EVE, PASSWORD = "eve@brightleaf.example", "four plain words together"
@@ -42,8 +42,6 @@ def test_an_owner_hands_over_to_an_editor_and_the_activity_lists_it_all(
     portal: RunningPortal, browser: Browser
 ) -> None:
     with browser.new_context() as owners, browser.new_context() as editors:
-        for context in (owners, editors):
-            context.set_default_timeout(TIMEOUT_S * 1000)
         owner, editor = log_in_as_owner(portal, owners.new_page()), editors.new_page()
 
         owner.goto(f"{portal.base}/team")
