@@ -19,11 +19,11 @@ from ..outbox import admin
 from ..outbox.admin import MessageSelection
 from ..outbox.models import OutboxMessage, Status
 from ..outbox.sending.deliver import stopping
+from ..web.pagination import Count
 from . import search
 from .filters import Filters
 from .models import Action, BulkAction, BulkActionState, LogRow
 from .query_plan import make_plan
-from .search import Count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _MAX_AFFILIATES = (
     200  # whose mailboxes are looked up; where more match, the newest messages are checked one by one
 )
+# In a programme with more, parts of addresses are not searched among affiliates: an index finds the beginning and the domain.
+_MANY_AFFILIATES = 10_000
 _MAX_OF_ORDER = 500  # emails about one order
 _HIGHEST_CHARACTER = "\U0010ffff"  # sorts after every other character
 
@@ -145,8 +147,11 @@ def of_ids_and_orders(account_id: int, q: str) -> Iterator[Condition]:
 
 
 def _of_affiliates(account_id: int, typed: str) -> Condition | None:
-    """Return the condition that the recipient is an affiliate whom the text finds, or None where it finds none."""
-    if not fold_query(typed):
+    """Return the condition that the recipient is an affiliate whom the text finds, or None where it finds none.
+
+    It reads the texts of all affiliates of the account, which no index answers; for an address, not of ``_MANY_AFFILIATES``.
+    """
+    if not fold_query(typed) or ("@" in typed and _has_many_affiliates(account_id)):
         return None
     matches = directory.matches(typed)
     query = select(Affiliate.mailbox_key).where(Affiliate.account_id == account_id, matches)
@@ -154,6 +159,11 @@ def _of_affiliates(account_id: int, typed: str) -> Condition | None:
     if len(mailboxes) > _MAX_AFFILIATES:
         return OfAffiliates(LogRow.recipient, matches)
     return Condition(LogRow.recipient, mailboxes, among=True) if mailboxes else None
+
+
+def _has_many_affiliates(account_id: int) -> bool:
+    own = select(Affiliate.id).where(Affiliate.account_id == account_id).order_by(Affiliate.id)
+    return db.session.scalar(own.offset(_MANY_AFFILIATES).limit(1)) is not None
 
 
 def _in_a_labels(domain: str) -> str:

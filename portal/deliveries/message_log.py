@@ -10,16 +10,16 @@ from sqlalchemy.orm import defer, load_only
 
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
-from ..web.pagination import Page
+from ..web.pagination import Count, Page
 from . import search
 from .models import LogRow
 from .query_plan import make_plan
-from .search import Count, Found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .filters import Filters
+    from .search import Found
 
 TABS = (Status.QUEUED, Status.SENDING, Status.SENT, Status.HELD, Status.FAILED)
 PAGE_SIZE = 50

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, Subquery, column, func, literal_column, select, table
 
 from ..db import db
+from ..web.pagination import Count, capped
 from .conditions import Condition
 from .models import LogRow
 from .query_plan import Plan, count_matching
@@ -30,22 +31,6 @@ _PAGE = 51  # a page, and one more row that shows whether there is another page
 _words = table(SUBJECT_INDEX, column("rowid"))
 _fold = getattr(func, FOLD)
 _simple: Any = literal_column("'simple'")
-
-
-@dataclass(frozen=True)
-class Count:
-    """A number of messages; with ``more`` it is a lower bound."""
-
-    number: int
-    more: bool = False
-
-    def __str__(self) -> str:
-        if self.more and not self.number:
-            return "…"
-        return f"{self.number:,}{'+' if self.more else ''}"
-
-    def __bool__(self) -> bool:
-        return self.more or self.number > 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +105,7 @@ def count_status(account_id: int, status: Status | None) -> Count:
         Condition(LogRow.status, status) if status else Condition(LogRow.message_id, 0, more_than=True)
     )
     number = count_matching(account_id, condition, MAX_COUNT + 1)
-    return Count(min(number, MAX_COUNT), number > MAX_COUNT)
+    return capped(number, MAX_COUNT)
 
 
 def _candidates(plan: Plan) -> tuple[Select[Any], Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,14 @@ from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
 from ..programme import counts
 from ..state import current_config
-from ..web.pagination import Page, newest_first
+from ..web.pagination import Count, Page, capped, newest_first
 from .signup_rules import Rules, get_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Row
 
     from ..accounts.models import Account
     from ..shop_links import LinkedAccount
@@ -69,6 +70,7 @@ class AffiliateFilters:
     state: AffiliateState | None = None
 
 
+MAX_COUNT = 1000  # affiliates that are counted exactly; more are "1,000+"
 FUNNEL_DAYS = 30
 _MAX_FUNNEL = 1000
 _ALL = AffiliateFilters()
@@ -113,20 +115,17 @@ class AffiliateRow:
 class AffiliatePage:
     """One page of the owner's list. ``counts`` are those of the search, by state; ``has_visits``: visits are counted.
 
-    ``everyone`` is the number of all affiliates, whatever is searched.
+    ``total`` is without those erased, whom only their own tab lists. ``everyone`` is the number of all affiliates,
+    whatever is searched. Each is counted up to ``MAX_COUNT``.
     """
 
     rows: list[AffiliateRow]
     older: int | None
     newer: int | None
-    counts: Mapping[AffiliateState, int]
-    everyone: int
+    counts: Mapping[AffiliateState, Count]
+    total: Count
+    everyone: Count
     has_visits: bool
-
-    @property
-    def total(self) -> int:
-        """The number of affiliates without those erased, whom only their own tab lists."""
-        return sum(count for state, count in self.counts.items() if state is not AffiliateState.ERASED)
 
 
 @dataclass(frozen=True)
@@ -162,13 +161,8 @@ def list_affiliates(
     after: int | None = None,
 ) -> AffiliatePage:
     """Return one page of the account's affiliates, newest first."""
-    found = conditions(account.id, filters.search)
-    query = select(Affiliate).where(*found)
-    if filters.state is not None:
-        query = query.where(Affiliate.state == filters.state)
-    else:
-        query = query.where(Affiliate.state != AffiliateState.ERASED)
-    page: Page[Any] = newest_first(query, Affiliate.id, before=before, after=after)
+    matching = _find_newest(account.id, filters.search) if filters.search else None
+    page = _page(account.id, filters, matching, before=before, after=after)
     ids, config = [row.id for row in page.rows], current_config()
     welcomes, has_visits = _welcomes(ids), counts.are_counted(account.id)
     visits = counts.totals_by_affiliate(ids, now=utcnow()) if has_visits else {}
@@ -183,9 +177,11 @@ def list_affiliates(
         )
         for row in page.rows
     ]
-    by_state = _count_by_state(found)
-    everyone = _count_by_state(conditions(account.id)) if filters.search else by_state
-    return AffiliatePage(rows, page.older, page.newer, by_state, sum(everyone.values()), has_visits)
+    everyone = _count_all(account.id)
+    by_state = everyone if matching is None else _count_matching(matching)
+    listed = [by_state[state] for state in TABS if state is not AffiliateState.ERASED]
+    total, all_of_them = _sum(listed), _sum(everyone.values())
+    return AffiliatePage(rows, page.older, page.newer, by_state, total, all_of_them, has_visits)
 
 
 def funnel(account_id: int, *, now: datetime) -> Funnel:
@@ -217,9 +213,55 @@ def conditions(account_id: int, search: str = "") -> Sequence[ColumnElement[bool
     return own, or_(matches(search), Affiliate.id.in_(affiliates_of_order(account_id, search)))
 
 
-def _count_by_state(found: Sequence[ColumnElement[bool]]) -> Mapping[AffiliateState, int]:
-    query = select(Affiliate.state, func.count()).where(*found).group_by(Affiliate.state)
-    return {row[0]: row[1] for row in db.session.execute(query)}
+def _find_newest(account_id: int, search: str) -> Sequence[Row[int, AffiliateState]]:
+    """Return id and state of the newest ``MAX_COUNT + 1`` affiliates that a search finds, newest first.
+
+    The page and the counts are read off these, so a search reads the account's affiliates once at most.
+    """
+    query = select(Affiliate.id, Affiliate.state).where(*conditions(account_id, search))
+    return db.session.execute(query.order_by(Affiliate.id.desc()).limit(MAX_COUNT + 1)).all()
+
+
+def _page(
+    account_id: int,
+    filters: AffiliateFilters,
+    matching: Sequence[Row[int, AffiliateState]] | None,
+    *,
+    before: int | None,
+    after: int | None,
+) -> Page[Any]:
+    """Return a page of what is listed. ``matching`` is what a search found, None without one."""
+    query = select(Affiliate).where(*conditions(account_id))
+    if matching is not None and len(matching) <= MAX_COUNT:  # these are all
+        query = query.where(Affiliate.id.in_([id_ for id_, _state in matching]))
+    elif filters.search:
+        query = query.where(*conditions(account_id, filters.search))
+    if filters.state is not None:
+        query = query.where(Affiliate.state == filters.state)
+    else:
+        query = query.where(Affiliate.state != AffiliateState.ERASED)
+    return newest_first(query, Affiliate.id, before=before, after=after)
+
+
+def _count_all(account_id: int) -> Mapping[AffiliateState, Count]:
+    """Count the account's affiliates by state, each read off an index up to ``MAX_COUNT + 1``."""
+    own = select(Affiliate.id).where(Affiliate.account_id == account_id)
+    some = [own.where(Affiliate.state == state).limit(MAX_COUNT + 1).subquery() for state in TABS]
+    numbers = select(*(select(func.count()).select_from(one).scalar_subquery() for one in some))
+    row = db.session.execute(numbers).one()
+    return {state: capped(number, MAX_COUNT) for state, number in zip(TABS, row, strict=True)}
+
+
+def _count_matching(matching: Sequence[Row[int, AffiliateState]]) -> Mapping[AffiliateState, Count]:
+    """Count what a search found by state; where it found more than ``MAX_COUNT``, these are lower bounds."""
+    more, by_state = len(matching) > MAX_COUNT, Counter(state for _id, state in matching)
+    return {state: Count(min(by_state[state], MAX_COUNT), more) for state in TABS}
+
+
+def _sum(counts: Iterable[Count]) -> Count:
+    found = list(counts)
+    number = sum(one.number for one in found)
+    return Count(min(number, MAX_COUNT), number > MAX_COUNT or any(one.more for one in found))
 
 
 def _welcomes(affiliate_ids: Iterable[int]) -> Mapping[int, Welcome]:

@@ -28,6 +28,27 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Count:
+    """A number of rows; with ``more`` it is a lower bound."""
+
+    number: int
+    more: bool = False
+
+    def __str__(self) -> str:
+        if self.more and not self.number:
+            return "…"
+        return f"{self.number:,}{'+' if self.more else ''}"
+
+    def __bool__(self) -> bool:
+        return self.more or self.number > 0
+
+
+def capped(number: int, limit: int) -> Count:
+    """Return the count of rows of which up to ``limit + 1`` were found: "1,000+" where there are more than the limit."""
+    return Count(min(number, limit), number > limit)
+
+
+@dataclass(frozen=True)
 class Page(Generic[T]):
     """One page of rows, newest first. ``older`` and ``newer`` are the keys of the adjacent pages, if any."""
 

@@ -98,6 +98,13 @@ def test_a_search_anywhere_finds_parts_names_and_subjects_together(owner, messag
     assert "We searched recipients, names of affiliates, subjects, order numbers" in page
 
 
+def test_among_many_affiliates_an_address_is_found_by_its_beginning_and_domain(owner, messages, monkeypatch):
+    monkeypatch.setattr(conditions, "_MANY_AFFILIATES", 3)
+    for query in ("grace.hopper@navy.example", "grace.hopper@", "@navy.example", "Grace Hopper", "hopper"):
+        assert listed_ids(_page(owner, {"q": query, "by": "recipient"})) == [messages["Grace"]], query
+    assert listed_ids(_page(owner, {"q": "hopper@navy", "by": "recipient"})) == []
+
+
 def test_the_emails_about_an_order_are_found_by_its_number(owner, stranger, affiliates):
     account, grace, bought = account_of(), affiliates["Grace"], EventType.PURCHASE
     every = {}

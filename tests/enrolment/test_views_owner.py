@@ -6,9 +6,10 @@ import re
 
 import pytest
 
+from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
-from portal.enrolment import signup_rules
+from portal.enrolment import listing, signup, signup_rules
 from portal.money.models import Commission
 from tests.enrolment.support import GRACE, account_of, messages, newest_affiliate, sign_up
 from tests.pages import downloaded
@@ -45,6 +46,29 @@ def test_a_search_finds_what_the_eye_sees_and_the_tabs_count_what_it_finds(owner
     page = owner.get("/affiliates?q=a-1042").get_data(as_text=True)
     assert "other@example.org" in page
     assert "info@bücher.example" not in page
+
+
+@pytest.mark.both_databases
+def test_counts_of_many_affiliates_are_lower_bounds(owner, monkeypatch):
+    monkeypatch.setattr(listing, "MAX_COUNT", 2)
+    states = [AffiliateState.PENDING, *[AffiliateState.ACTIVE] * 3]
+    for number, state in enumerate(states):
+        row = signup.new_affiliate(account_of(), f"Person {number}a", f"p{number}@x.example", utcnow())
+        row.state = state
+        db.session.add(row)
+        db.session.commit()
+
+    def tabs(query: str) -> tuple[list[str], int]:
+        page = owner.get(f"/affiliates{query}").get_data(as_text=True)
+        assert "More than 2 people have signed up for your programme." in page
+        return re.findall(r'class="tab-count">([^<]+)<', page), page.count('data-label="Status"')
+
+    assert tabs("") == (["2+", "2+", "1"], 4)
+    assert tabs("?q=x.example")[0][:2] == ["2+", "2+"]
+    assert tabs("?q=x.example")[1] == 4
+    assert tabs("?q=x.example&status=pending")[1] == 1  # older than what is counted
+    assert tabs("?q=person+0&status=pending") == (["1", "0", "1"], 1)
+    assert tabs("?q=person+0&status=active") == (["1", "0", "1"], 0)
 
 
 @pytest.mark.parametrize(
