@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
     from .config import Config
@@ -110,6 +112,7 @@ def _new_app(config: Config) -> Flask:
         template_folder=str(ROOT / "templates"),
         static_folder=str(ROOT / "static"),
     )
+    app.ensure_sync = _as_is  # type: ignore[method-assign, assignment]  # no view is a coroutine
     _configure(app, config)
     db.db.init_app(app)
     CSRFProtect(app)
@@ -120,6 +123,10 @@ def _new_app(config: Config) -> Flask:
             else:
                 sqlite.set_up(engine, wait=config.database_wait)
     return app
+
+
+def _as_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
 
 
 def _configure(app: Flask, config: Config) -> None:

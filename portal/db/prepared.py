@@ -32,15 +32,15 @@ _TIMES_KEPT = 256
 @dataclass(frozen=True)
 class _Compiled:
     sql: str
-    parameters: tuple[tuple[str, Any, Callable[[Any], Any] | None], ...]  # name, default, processor
+    defaults: dict[str, Any]  # of the statement's own values, by name
+    processors: tuple[tuple[str, Callable[[Any], Any]], ...]  # of the parameters that need one
     columns: tuple[tuple[int, Callable[[Any], Any]], ...]  # index and processor of those that need one
 
     def bind(self, values: dict[str, Any]) -> dict[str, Any]:
-        get = values.get
-        return {
-            name: get(name, default) if process is None else process(get(name, default))
-            for name, default, process in self.parameters
-        }
+        bound = {**self.defaults, **values}
+        for name, process in self.processors:
+            bound[name] = process(bound[name])
+        return bound
 
     def convert(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         if not self.columns:
@@ -108,18 +108,17 @@ class PreparedStatement:
 def _compile(statement: Any, dialect: Dialect) -> _Compiled:
     # By name, so that a value that a statement has in several places is bound once.
     compiled = statement.compile(dialect=SQLiteDialect_pysqlite(paramstyle="named"))
-    defaults, parameters = compiled.params, []
+    processors = []
     for name, kind in {name: bound.type for bound, name in compiled.bind_names.items()}.items():
         process = kind.dialect_impl(dialect).bind_processor(dialect)
-        if process is not None and isinstance(kind, UTCDateTime):
-            process = _time_processor()
-        parameters.append((name, defaults[name], process))
+        if process is not None:
+            processors.append((name, _time_processor() if isinstance(kind, UTCDateTime) else process))
     columns = []
     for index, column in enumerate(getattr(statement, "selected_columns", ())):
         process = column.type.dialect_impl(dialect).result_processor(dialect, None)
         if process is not None:
             columns.append((index, process))
-    return _Compiled(str(compiled), tuple(parameters), tuple(columns))
+    return _Compiled(str(compiled), compiled.params, tuple(processors), tuple(columns))
 
 
 @cache

@@ -20,9 +20,9 @@ from ..accounts import standing
 from ..affiliates import codes, erased, page_keys
 from ..affiliates.consent import Agreement, AgreementWay, agreed_words
 from ..affiliates.directory import find_programme
-from ..affiliates.models import Affiliate, AffiliateState, EmailPace, TokenPurpose
+from ..affiliates.models import Affiliate, AffiliateState, EmailPace, TokenPurpose, gmail_name
 from ..affiliates.search_text import search_text
-from ..db import db, group_commit, insert, read_write
+from ..db import db, group_commit, insert, new_row, read_write
 from ..db.prepared import PreparedStatement
 from ..db.transaction import current_dialect, read_snapshot, separate_reads
 from ..events import dispatch
@@ -51,6 +51,13 @@ _EMPTY_TEXTS = (
     "website",
     "language",
 )
+_OF_NEW = dict.fromkeys(_EMPTY_TEXTS, "") | {
+    "state": AffiliateState.UNCONFIRMED,
+    "email_pace": EmailPace.AT_ONCE,
+    "consent_way": AgreementWay.UNKNOWN,
+    "erasure_asked_at": None,
+    "import_id": None,
+}
 _COLUMNS = tuple(column.key for column in Affiliate.__table__.c if column.key != "id")
 
 
@@ -155,22 +162,18 @@ def accept_invitation(
 def new_affiliate(account: Account, name: str, mailbox: str, now: datetime) -> Affiliate:
     """Return an affiliate that is not stored yet and has agreed to nothing."""
     parsed = str(parse_mailbox(mailbox))  # as in the envelope: the domain in A-labels
-    code = codes.new_code()
-    new = Affiliate(
-        account_id=account.id,
-        name=name,
-        mailbox=parsed,
-        mailbox_key=parsed.casefold(),
-        code=code,
-        search_text=search_text(name, parsed, code),
-        state=AffiliateState.UNCONFIRMED,
-        email_pace=EmailPace.AT_ONCE,
-        created_at=now,
-        consent_way=AgreementWay.UNKNOWN,
-        erasure_asked_at=None,
-        import_id=None,
-        **dict.fromkeys(_EMPTY_TEXTS, ""),
-    )
+    key, code = parsed.casefold(), codes.new_code()
+    values = {
+        "account_id": account.id,
+        "name": name,
+        "mailbox": parsed,
+        "mailbox_key": key,
+        "gmail_name": gmail_name(key),
+        "code": code,
+        "search_text": search_text(name, parsed, code),
+        "created_at": now,
+    }
+    new = new_row(Affiliate, _OF_NEW | values)
     page_keys.assign(new)
     return new
 

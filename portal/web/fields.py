@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from email_validator import EmailNotValidError, validate_email
@@ -35,6 +36,9 @@ MAILBOX_SENTENCES = (
     _("The part before the @ is too long."),
     _("The part after the @ is not a domain such as example.org."),
 )
+# In lower case, so that no rule about case changes it; the library checks all others letter by letter.
+_USUAL_LOCAL_PART = re.compile(r"[a-z0-9_+-]++(?:\.[a-z0-9_+-]++)*+")
+_USUAL_LOCAL_PART_CHARS, _USUAL_DOMAIN_CHARS = 64, 100
 _JOINERS = "\u200c\u200d"  # needed in some scripts and in emoji sequences
 
 
@@ -151,6 +155,10 @@ def mailbox(_form: Form, field: Field) -> None:
     """Validate a mailbox such as ada@example.org and normalise it to the form used in the envelope."""
     if not field.data:
         return
+    usual = _usual_mailbox(field.data)
+    if usual is not None:
+        field.data = usual
+        return
     try:
         found = validate_email(field.data, check_deliverability=False, strict=True)
     except EmailNotValidError:
@@ -160,6 +168,25 @@ def mailbox(_form: Form, field: Field) -> None:
             _("Use an email address without accents and without letters other than a–z before the @.")
         )
     field.data = found.normalized
+
+
+def _usual_mailbox(text: str) -> str | None:
+    """Return an address of the usual form as ``validate_email`` normalises it, else None. Checks each domain once."""
+    local, _at, domain = text.rpartition("@")
+    if len(local) > _USUAL_LOCAL_PART_CHARS or not _USUAL_LOCAL_PART.fullmatch(local):
+        return None
+    normalized = _usual_domain(domain) if len(domain) <= _USUAL_DOMAIN_CHARS else None
+    return None if normalized is None else f"{local}@{normalized}"
+
+
+@lru_cache(maxsize=1024)
+def _usual_domain(domain: str) -> str | None:
+    if not domain.isascii() or "xn--" in domain.lower():  # its two forms differ in length
+        return None
+    try:
+        return validate_email(f"x@{domain}", check_deliverability=False, strict=True).domain
+    except EmailNotValidError:
+        return None
 
 
 def mailbox_sentence(error: MailboxError) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 from wtforms.validators import ValidationError
 
 from portal.accounts.names import holds_link
 from portal.enrolment.forms import normalize_name, validate_name
+from portal.web import fields
 from tests.cases import in_one_test
 
 NAMES = [
@@ -312,3 +314,23 @@ def test_an_address_that_no_person_reads_is_asked_about(join, stored, mailbox):
     assert answer.status_code == 422
     assert "send the form again" in answer.get_data(as_text=True)
     assert join(mailbox=mailbox, checked=mailbox).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "domain", ["Mail.Example", "mail.example", "xn--bcher-kva.example", "bücher.example", "x", "a..b", ""]
+)
+@given(local=st.text('aZ9._+-é"', max_size=8) | st.just("a" * 65))
+def test_a_usual_address_is_normalised_as_by_the_library(domain, local):
+    usual = fields._usual_mailbox(f"{local}@{domain}")
+    try:
+        strictly = validate_email(f"{local}@{domain}", check_deliverability=False, strict=True).normalized
+    except EmailNotValidError:
+        strictly = None
+    assert usual in (None, strictly)
+
+
+def test_addresses_of_one_domain_need_the_library_once():
+    assert fields._usual_mailbox("ada.l+x@Mail.Example") == "ada.l+x@mail.example"
+    assert (
+        fields._usual_mailbox("Info@mail.example") is None
+    )  # the library knows names whose case does not matter
