@@ -7,6 +7,7 @@
     python -m benchmarks.outbox claims     a sweep and a claim among 1,000 and 1,000,000 messages, with their plans
     python -m benchmarks.outbox signups    sign-ups while a queue drains, compared with a minimal view that commits a row
     python -m benchmarks.outbox visits     what visits through short links cost a sign-up
+    python -m benchmarks.outbox requests   sign-ups, events and visits on PostgreSQL, and a view that commits a row there
     python -m benchmarks.outbox memory     memory of one worker that drains 100,000 messages
     python -m benchmarks.outbox pickup     time from the commit of a message to its acceptance
     python -m benchmarks.outbox all
@@ -22,7 +23,7 @@ import inspect
 import signal
 import sys
 
-from benchmarks import claims, drain, signups, visits
+from benchmarks import claims, drain, postgresql, signups, visits
 
 MEASUREMENTS = {
     "drain": drain.compare_drains,
@@ -32,6 +33,7 @@ MEASUREMENTS = {
     "claims": claims.compare_claims,
     "signups": signups.compare_signups,
     "visits": visits.compare_visits,
+    "requests": postgresql.compare_requests,
     "memory": drain.measure_memory,
     "pickup": drain.measure_pickup,
 }
@@ -43,7 +45,9 @@ def main() -> None:
     )
     parser.add_argument("measurement", choices=(*MEASUREMENTS, "all"))
     parser.add_argument(
-        "--count", type=int, help="number of messages instead of the default (signups, visits: seconds)"
+        "--count",
+        type=int,
+        help="number of messages instead of the default (signups, visits, requests: seconds)",
     )
     options = parser.parse_args()
     signal.signal(

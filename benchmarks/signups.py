@@ -43,7 +43,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        return len(self.seconds.get(303, ())) / self.duration_s
+        return sum(len(found) for status, found in self.seconds.items() if status < 400) / self.duration_s
 
     @property
     def processor_ms(self) -> float:
@@ -132,10 +132,10 @@ def read_response(connection: socket.socket) -> int:
     return int(head[9:12])
 
 
-def visit(server: Server, path: str, seconds: float) -> Load:
-    """Let concurrent visitors submit the form for ``seconds`` after a warm-up."""
+def visit(server: Server, path: str, seconds: float, kind: type[Visitor] = Visitor) -> Load:
+    """Let concurrent visitors submit the form, or do what their ``kind`` does, for ``seconds`` after a warm-up."""
     start = time.monotonic() + WARM_UP_S
-    visitors = [Visitor(server.port, path, start, start + seconds) for _ in range(VISITORS)]
+    visitors = [kind(server.port, path, start, start + seconds) for _ in range(VISITORS)]
     for visitor in visitors:
         visitor.start()
     load = Load(duration_s=seconds, processor_s=processor_time(server, start, start + seconds))
