@@ -26,21 +26,25 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from flask.testing import FlaskClient
 from sqlalchemy import event, func, select, text
 
-from benchmarks.log_rows import DAYS, fill
+from benchmarks.log_rows import DAYS, fill, fill_affiliates
 from portal import bootstrap, create_app
-from portal.accounts.models import Owner
+from portal.accounts.models import Account, Owner
 from portal.accounts.registration import create_owner
+from portal.affiliates.models import AffiliateState
 from portal.bounces import cleanup, event_log
 from portal.bounces.models import BounceEvent
 from portal.clock import utcnow
 from portal.db import db, read_only
 from portal.deliveries import export, message_log, retention, rollup, stats
 from portal.deliveries.filters import Filters
+from portal.enrolment import listing
+from portal.enrolment.listing import AffiliateFilters
 from tests import databases
 from tests.conftest import make_config
 from tests.pages import csrf_token
 
 LIMIT_S, MAX_RATIO = 0.050, 2.0
+AFFILIATES = 10  # messages for each affiliate
 MAILBOX, PASSWORD = "ada@brightleaf.example", "a bench of oak by the lake"
 
 
@@ -88,11 +92,30 @@ def queries(account: int, total: int, now: datetime) -> Iterator[tuple[str, Call
     yield page("anywhere: words of all", q="welcome to brightleaf")
     yield page("anywhere: beginning of all, failed", q="person", status="failed")
     yield page("anywhere: none", q="platypus")
+    yield page("recipient: beginning, no affiliate", q="stranger@", by="recipient")
+    yield page("recipient: domain, no affiliate", q="@nowhere.example", by="recipient")
+    yield page("recipient: part of an affiliate's name", q="unicorn", by="recipient")
+    yield from affiliates(account)
     yield "statistics of 24 hours", lambda: stats.read(account, "day", now=now)
     yield "statistics of 30 days", lambda: stats.read(account, "month", now=now)
     yield "events of one message", lambda: event_log.of_message(total // 2)
     yield "events without a message", lambda: event_log.list_unmatched(account, before=None, after=None)
     yield "export: first 1,000", lambda: next(iter(export.batches(account, Filters.read({}))))
+
+
+def affiliates(account_id: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the queries of the owner's list of affiliates, of which there is one for ten messages."""
+    account = db.session.get_one(Account, account_id)
+    db.session.expunge(account)
+    for name, search, state in (
+        ("all", "", None),
+        ("active", "", AffiliateState.ACTIVE),
+        ("a common word", "fairweather", None),
+        ("a word of one", "unicorn", None),
+        ("a word of none", "platypus", None),
+    ):
+        chosen = AffiliateFilters(search=search, state=state)
+        yield f"affiliates: {name}", lambda chosen=chosen: listing.list_affiliates(account, chosen)
 
 
 def pages(client: FlaskClient, total: int) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -115,6 +138,7 @@ def pages(client: FlaskClient, total: int) -> Iterator[tuple[str, Callable[[], A
     yield page("bounces", path="/settings/bounces")
     yield page("events without a message", path="/settings/bounces/events")
     yield page("words of a subject", "?q=welcome+to+brightleaf&by=subject")
+    yield page("the affiliates", path="/affiliates")
 
 
 def sign_in(client: FlaskClient) -> None:
@@ -176,6 +200,7 @@ def prepare(total: int, now: datetime) -> int:
     owner = db.session.scalars(select(Owner)).first()
     if owner is None:
         owner = create_owner("Brightleaf", "Ada", MAILBOX, PASSWORD, now=now)
+        timed("affiliates filled", lambda: fill_affiliates(total // AFFILIATES, owner.account_id, now))
         timed("filled", lambda: fill(total, owner.account_id, now))
     account: int = owner.account_id
     timed("rolled up", lambda: [*iter(lambda: rollup.roll_up(now), False)])

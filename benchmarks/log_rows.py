@@ -13,6 +13,8 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from portal.affiliates.models import Affiliate
+from portal.affiliates.search_text import search_text
 from portal.bounces.models import BounceEvent, MessageOutcome
 from portal.db import db
 from portal.outbox.models import DeliveryAttempt, OutboxMessage
@@ -22,6 +24,8 @@ KINDS = ("new-sign-up", "approved", "new-purchase", "commission-approved", "payo
 STATUSES = ("sent",) * 94 + ("failed",) * 4 + ("held", "cancelled")
 BATCH_SIZE = 5000
 MEANINGS = ("delivered",) * 94 + ("hard",) * 3 + ("soft", "blocked", "complaint")
+AFFILIATE_STATES = ("active",) * 90 + ("pending",) * 4 + ("unconfirmed",) * 5 + ("declined",)
+FIRST_NAMES = ("Ada", "Grace", "Katherine", "Mary", "Hedy", "Radia", "Joan", "Lynn")
 UNMATCHED = 20_000  # events without a message, more than are kept
 
 
@@ -127,6 +131,40 @@ def bounce_outcome(event: dict[str, Any]) -> dict[str, Any]:
 
 def unmatched(event: dict[str, Any], number: int) -> dict[str, Any]:
     return {**event, "key": f"u{number:063x}", "state": "unmatched", "message_id": None}
+
+
+def affiliate(number: int, total: int, account: int, now: datetime) -> dict[str, Any]:
+    name = f"{FIRST_NAMES[number % 8]} {'Unicorn' if number == total // 3 else 'Fairweather'}"
+    mailbox, code = f"partner{number}@mail{number % 400}.example", f"C{number:07d}"
+    return {
+        "account_id": account,
+        "name": name,
+        "mailbox": mailbox,
+        "mailbox_key": mailbox,
+        "code": code,
+        "sealed_page_keys": b"x" * 120,
+        "dashboard_key_hash": f"d{number}",
+        "preferences_key_hash": f"p{number}",
+        "state": AFFILIATE_STATES[number * 7919 % 100],
+        "search_text": search_text(name, mailbox, code),
+        "consented_at": now,
+        "consent_way": "sign-up",
+        "consent_words": "I agree to receive emails about my affiliate account.",
+        "email_pace": "at-once",
+        "notes": "",
+        "website": "",
+        "created_at": now,
+    }
+
+
+def fill_affiliates(total: int, account: int, now: datetime) -> None:
+    """Write affiliates. Commits."""
+    for start in range(0, total, BATCH_SIZE):
+        write(
+            Affiliate,
+            [affiliate(n, total, account, now) for n in range(start, min(total, start + BATCH_SIZE))],
+        )
+        db.session.commit()
 
 
 def fill(total: int, account: int, now: datetime) -> None:
