@@ -88,7 +88,9 @@ def parse_address(url: str, policy: EgressPolicy) -> Address:
         raise InvalidAddress("Enter an address that begins with https://.")
     encrypted = parts.scheme == "https"
     if not encrypted and not any(t.plaintext and t.port == (port or 80) for t in policy.private_targets):
-        raise InvalidAddress("Enter an address that begins with https://, so that nobody reads along.")
+        raise InvalidAddress(
+            "Enter an address that begins with https://, so that no one else can read what is sent."
+        )
     if "@" in parts.netloc:
         raise InvalidAddress(
             "Leave username and password out of the address; the signature proves who posts."
@@ -113,7 +115,7 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise InvalidAddress("This is no web address.") from None
+        raise InvalidAddress("This is not a web address.") from None
     return parts, port
 
 
@@ -129,7 +131,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy
     """Post a body and return the status code, one of 200 to 299. Raises PostFailed."""
     status, _ = _post(url, body, headers, policy, body_limit=0)
     if 300 <= status < 400:
-        raise PostFailed("The server sends us elsewhere, and redirects are not followed.", status)
+        raise PostFailed("The server answered with a redirect, which is not followed.", status)
     if not 200 <= status < 300:
         raise PostFailed(f"The server answered with status {status}.", status)
     return status

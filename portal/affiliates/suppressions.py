@@ -313,7 +313,7 @@ def on_attempt_settled(
         or not is_affiliate(account_id, claim.message.recipient)
     ):
         return
-    note = f"{server} said: {code} {enhanced} {reply}"
+    note = f"{server}: {code} {enhanced} {reply}"
     suppress(account_id, claim.message.recipient, SuppressionReason.BOUNCED, note=note, now=utcnow())
 
 

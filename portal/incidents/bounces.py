@@ -1,6 +1,7 @@
 """Incidents of bounces and complaints: rates beyond published limits, a receiver that blocks, and mass refusals.
 
-The functions are listeners and work inside the transaction that records an outcome; none commits.
+The functions are listeners and work inside the transaction that records an outcome; none commits. Causes and fixes are stored in
+English and translated where they are shown (portal/web/stored_sentences.py).
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from flask_babel import gettext as _
 from sqlalchemy import func, select
 
 from ..bounces import figures
@@ -56,12 +56,11 @@ def on_breaker(breaker: BounceBreaker) -> None:
     """Open an incident when suppression waits for the owner, and close it when the owner has decided."""
     now = utcnow()
     if breaker.closed_at is None:
-        cause = _(
-            "Very many mailboxes at %(domain)s were reported as unknown within an hour. Until you "
-            "decide, Signet does not stop writing to any more of them.",
-            domain=breaker.domain,
+        cause = (
+            f"Very many mailboxes at {breaker.domain} were reported as unknown within an hour. Until you "
+            "decide, Signet does not stop writing to any more of them."
         )
-        fix = _("Open Bounces, look at the addresses, and choose whether to keep writing to them.")
+        fix = "Open Bounces, look at the addresses, and choose whether to keep writing to them."
         _record(breaker.account_id, _diagnosis(MASS_REFUSALS, cause, fix), breaker.domain, now)
         return
     for incident in lifecycle.open_incidents(breaker.account_id, lock=True):
@@ -75,29 +74,23 @@ def _check_rates(account_id: int, now: datetime) -> None:
     if found.accepted < figures.MIN_MESSAGES:
         return
     if found.complaint_rate >= figures.COMPLAINT_LIMIT:
-        cause = _(
-            "Recipients called %(rate)s of your emails delivered in the last %(days)d days spam. Google "
-            "and Yahoo ask for less than %(limit)s.",
-            rate=figures.percent(found.complaint_rate),
-            days=RATE_DAYS,
-            limit=figures.percent(figures.COMPLAINT_LIMIT),
+        rate, limit = figures.percent(found.complaint_rate), figures.percent(figures.COMPLAINT_LIMIT)
+        cause = (
+            f"Recipients called {rate} of your emails delivered in the last {RATE_DAYS} days spam. Google "
+            f"and Yahoo ask for less than {limit}."
         )
-        fix = _(
+        fix = (
             "Write only to people who asked for your emails, and write less often. Otherwise many "
             "receivers may soon refuse your emails."
         )
         _record(account_id, _diagnosis(COMPLAINTS, cause, fix), "", now)
     if found.bounce_rate >= figures.BOUNCE_LIMIT:
-        cause = _(
-            "%(rate)s of your emails in the last %(days)d days bounced. Amazon reviews senders at "
-            "%(limit)s or more, and other providers do the same.",
-            rate=figures.percent(found.bounce_rate),
-            days=RATE_DAYS,
-            limit=figures.percent(figures.BOUNCE_LIMIT),
+        rate, limit = figures.percent(found.bounce_rate), figures.percent(figures.BOUNCE_LIMIT)
+        cause = (
+            f"{rate} of your emails in the last {RATE_DAYS} days bounced. Amazon reviews senders at "
+            f"{limit} or more, and other providers do the same."
         )
-        fix = _(
-            "Look at the bounced emails in the delivery log and find out where these addresses come from."
-        )
+        fix = "Look at the bounced emails in the delivery log and find out where these addresses come from."
         _record(account_id, _diagnosis(UNKNOWN_RATE, cause, fix), "", now)
 
 
@@ -111,11 +104,8 @@ def _check_blocks(account_id: int, domain: str, reason: str, now: datetime) -> N
     )
     if (db.session.scalar(blocked) or 0) < BLOCKED_MESSAGES:
         return
-    cause = _(
-        "%(domain)s blocks your emails because of its policy, your reputation or their content.",
-        domain=domain,
-    )
-    fix = _("Open Sending domain and add what is missing. The receiver’s reply below states the reason.")
+    cause = f"{domain} blocks your emails because of its policy, your reputation or their content."
+    fix = "Open Sending domain and add what is missing. The receiver’s reply below states the reason."
     _record(account_id, _diagnosis(BLOCKED, cause, fix), domain, now, reason)
 
 

@@ -13,6 +13,7 @@ from wtforms.validators import Optional, ValidationError
 from .. import http_client
 from ..state import current_config
 from ..web.fields import PortalForm, required, text_field
+from ..web.translations import translated
 from .held_mail import AGES
 from .models import OnFailure
 
@@ -38,7 +39,7 @@ class WebhookForm(PortalForm):
         try:
             http_client.parse_address(field.data or "", current_config().webhook_policy)
         except http_client.InvalidAddress as refused:
-            raise ValidationError(str(refused)) from None
+            raise ValidationError(translated(str(refused))) from None
 
 
 def whole_number(low: int, high: int, what: str) -> Any:

@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 from sqlalchemy import func, select
 
 from ..db import db
+from ..web.translations import translated
 from . import providers
 from .models import CheckState, SettingsCheck, SmtpSettings
 
@@ -73,7 +74,7 @@ def banners(live: SmtpSettings | None, now: datetime) -> list[DeprecationBanner]
 def _past_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> DeprecationBanner:
     text = _(
         "%(change)s. Choose Check again to see whether your settings still work. Emails that cannot be sent wait.",
-        change=deprecation.text,
+        change=translated(deprecation.text),
     )
     return DeprecationBanner(
         _(
@@ -89,7 +90,7 @@ def _past_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> Depreca
 def _upcoming_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> DeprecationBanner:
     text = _(
         "%(change)s. Signet does not change your settings, but they may stop working then.",
-        change=deprecation.text,
+        change=translated(deprecation.text),
     )
     return DeprecationBanner(
         _(

@@ -37,6 +37,7 @@ _NO_LOCAL_PART = lazy_gettext(
 )
 
 _OTHER_DOMAIN, _OTHER_PROVIDER = "other-domain", "other-provider"
+_PASSWORDS_END = ("password-login-ended", "password-login-ends")
 
 Warnings = list[dict[str, object]]
 
@@ -130,7 +131,14 @@ def sentence_of(version: SmtpSettings, warning: Mapping[str, object]) -> str:
         sentence = _sender_warning(version, providers.by_host(version.host))
     elif warning["code"] == _OTHER_PROVIDER and "chosen" in warning:
         sentence = provider_values.mismatch(providers.by_id(str(warning["chosen"])), version.host)
+    elif warning["code"] in _PASSWORDS_END:
+        sentence = _passwords_end(providers.by_host(version.host))
     return sentence or translated(str(warning["sentence"]))
+
+
+def _passwords_end(provider: Provider) -> str:
+    start = _("%(provider)s is giving up passwords for SMTP.", provider=provider.name)
+    return " ".join((start, *(f"{translated(one.text)}." for one in provider.deprecations)))
 
 
 def _sender_warning(version: SmtpSettings, provider: Provider) -> str:

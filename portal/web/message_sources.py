@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def extract_toml(
     fileobj: IO[bytes], _keywords: Collection[str], _comment_tags: Collection[str], options: Mapping[str, str]
 ) -> Iterator[Message]:
-    """Yield the texts under the keys that the option ``keys`` lists, at any depth."""
+    """Yield the texts under the keys that the option ``keys`` lists, at any depth; ``table.key`` is one of such tables only."""
     keys = frozenset(options["keys"].split())
     for text in _texts(tomllib.load(fileobj), keys, within=False):
         yield 1, "gettext", text, []
@@ -56,12 +56,13 @@ def _is_sentence(text: str) -> bool:
     return text[:1].isupper() and " " in text
 
 
-def _texts(value: Any, keys: frozenset[str], *, within: bool) -> Iterator[str]:
+def _texts(value: Any, keys: frozenset[str], *, within: bool, table: str = "") -> Iterator[str]:
     if isinstance(value, dict):
         for key, one in value.items():
-            yield from _texts(one, keys, within=within or key in keys)
+            listed = key in keys or f"{table}.{key}" in keys
+            yield from _texts(one, keys, within=within or listed, table=key)
     elif isinstance(value, list):
         for one in value:
-            yield from _texts(one, keys, within=within)
+            yield from _texts(one, keys, within=within, table=table)
     elif within and isinstance(value, str) and any(letter.isalpha() for letter in value):
         yield value

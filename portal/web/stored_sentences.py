@@ -28,8 +28,11 @@ MODULES = (
     *(f"smtp/protocol/{name}" for name in ("handshake", "stages", "transaction")),
     *(f"smtp/probe/{name}" for name in ("fixes", "port_detection")),
     *(f"api/{name}" for name in ("schemas", "problems")),
-    *(f"incidents/{name}" for name in ("detection", "expiry", "monitor")),
+    *(f"incidents/{name}" for name in ("bounces", "detection", "expiry", "monitor", "webhooks")),
     "smtp/network/guard",
+    "smtp/providers/credential_checks",
+    "http_client",
+    "privacy/blanking",
 )
 _FOLDER = Path(__file__).parent.parent
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")

@@ -239,3 +239,11 @@ def test_a_confirmation_without_its_link_is_refused():
             validation.validate(CONFIRM_SIGN_UP, account(), text)
         assert refused.value.by_field.keys() == fields
     assert validation.validate(NEW_SIGN_UP, account(), Text("x", "<p>x</p>"))
+
+
+def test_the_link_of_a_test_email_is_marked_with_its_own_language():
+    with speaking_to("de"):
+        mail = rendering.render_sample(NEW_SIGN_UP, account("fr"), arrival_url="https://signet.example/a")
+    link = mail.html.partition('href="https://signet.example/a"')[0]
+    assert re.findall(r'lang="(\w+)"', link)[-1] == "de"
+    assert '<html lang="fr"' in mail.html

@@ -12,13 +12,21 @@ from sqlalchemy import update
 
 from portal.accounts.models import Account, Owner
 from portal.accounts.profile import set_operator
-from portal.affiliates.models import AffiliateState
+from portal.affiliates import suppressions
+from portal.affiliates.models import AffiliateState, SuppressionReason
+from portal.bounces.models import BounceBreaker
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
 from portal.events.dispatch import NewEvent, record_event
 from portal.events.types import EventType, Source
+from portal.incidents import policy
+from portal.incidents.bounces import on_breaker
+from portal.incidents.models import WebhookDelivery, WebhookState
 from portal.outbox.models import Outcome
+from portal.settings.models import CheckState, SettingsCheck, VersionState
+from portal.smtp.protocol.stages import tls_sentence
+from portal.smtp.providers import check_credentials
 from tests.english import is_english
 from tests.incidents.conftest import REFUSED, add_settings, enqueue, process_attempt
 
@@ -32,6 +40,7 @@ _OTHERS = re.compile(
 _VALUES = {"amount": "1200.5", "commission": "120.5", "currency": "EUR", "order": "A-1"}
 # What a server answered, and the rehearsal's provider of this name.
 _QUOTED = re.compile(r"\b[45]\d\d [45]\.\d\.\d.*|Rehearsal with consent \(this machine\)")
+_NO_EVIDENCE = {"milliseconds": 1.0, "evidence": {}}
 _FIX = "Enter the username and password your provider shows for SMTP; they often differ from those of its website."
 _DIAGNOSIS = REFUSED | {"code": "enhanced-credentials", "fixes": [_FIX]}
 
@@ -68,8 +77,45 @@ def german(app, owner):
     enqueue(account.id, 1)
     process_attempt(account.id, diagnosis=_DIAGNOSIS, reply_code=535)
     process_attempt(account.id, Outcome.ACCEPTED)
+    _store_sentences(account)
     db.session.commit()
     return owner
+
+
+def _store_sentences(account):
+    """Add a draft, its check, a webhook delivery, a suppression and incidents, with sentences that are stored in English."""
+    draft = add_settings(account.id, number=2, host="smtp.gmail.com", state=VersionState.DRAFT)
+    typed = (
+        ("smtp.gmail.com", "ada", "abcd efgh ijkl mno1", "gmail.com"),
+        ("smtp.sendgrid.net", "ada@gmail.com", "xkeysib-" + "a" * 64 + "-" + "b" * 16, "tee.example"),
+        ("smtp.office365.com", "ada@tee.example", " ada@tee.example", "tee.example"),
+    )
+    draft.credential_warnings = [
+        {"field": one.field, "code": one.code, "sentence": one.sentence, "blocking": one.blocking}
+        for values in typed
+        for one in check_credentials(*values)
+    ]
+    facts = {"version": "TLS 1.3", "days_left": "12"}
+    stage = {"stage": "tls", "verdict": "passed", "sentence": tls_sentence(facts, "smtp.gmail.com")}
+    check = SettingsCheck(
+        version_id=draft.id, recipient="ada@tee.example", recipient_name="", created_at=utcnow()
+    )
+    check.state, check.stages, check.ended_at = CheckState.PASSED, [stage | _NO_EVIDENCE], utcnow()
+    posted = WebhookDelivery(
+        account_id=account.id, key="k", event="incident.opened", body="{}", state=WebhookState.FAILED
+    )
+    posted.problem = "The server answered with status 500."
+    posted.created_at = posted.next_at = posted.ended_at = utcnow()
+    db.session.add_all((check, posted))
+    policy.save_webhook(account.id, "https://hooks.example/signet")
+    suppressions.suppress(
+        account.id,
+        "mia@x.example",
+        SuppressionReason.BOUNCED,
+        note="mx.x.example: 550 5.1.1 no",
+        now=utcnow(),
+    )
+    on_breaker(BounceBreaker(account_id=account.id, domain="crowd.example", opened_at=utcnow()))
 
 
 class Texts(HTMLParser):

@@ -9,6 +9,9 @@ from werkzeug.datastructures import MultiDict
 
 from portal.bounces.mailbox.forms import MailboxForm
 from portal.deliveries.filters import Filters
+from portal.incidents.forms import WebhookForm
+from portal.settings import validation
+from portal.settings.models import SmtpSettings
 from portal.settings.routing import NO_PLATFORM_SENDER, PASSWORD_UNREADABLE
 from portal.web.stored_sentences import fill, templates
 from portal.web.translations import speaking_to, translated
@@ -60,3 +63,24 @@ def test_what_an_alert_states_and_a_refused_host_are_in_the_language_of_the_read
         form = MailboxForm(MultiDict({"host": "imap example"}), meta={"csrf": False})
         assert not form.validate()
         assert "Ein Hostname enthält keine Leerzeichen." in form.host.errors
+
+
+def test_why_an_address_of_a_webhook_is_refused_is_in_the_language_of_the_reader(app):
+    with speaking_to("de"):
+        for url in (
+            "http://x.example",
+            "https://a:b@x.example",
+            "https://x.example/#a",
+            "https://x.example:22/",
+        ):
+            form = WebhookForm(MultiDict({"url": url}), meta={"csrf": False})
+            assert not form.validate()
+            assert not is_english(str(form.url.errors[0])), url
+
+
+def test_the_end_of_passwords_at_a_provider_is_in_the_language_of_the_reader(app):
+    version = SmtpSettings(host="smtp.office365.com", username="a@x.example", domain="x.example")
+    found = [one for one in validation.warnings(version, "") if one["code"].startswith("password-login")]
+    assert found
+    with speaking_to("de"):
+        assert [one for one in found if is_english(validation.sentence_of(version, one))] == []

@@ -200,6 +200,7 @@ def failure_sentence(
 def tls_sentence(facts: Mapping[str, str], host: str) -> str:
     """Return which TLS version was negotiated and how many days the certificate is still valid."""
     days = facts.get("days_left", "0")
-    unit = "day" if days == "1" else "days"
     version = facts.get("version") or "TLS"
-    return f"Encrypted with {version}; the certificate is for {host} and valid for {days} more {unit}."
+    if days == "1":
+        return f"Encrypted with {version}; the certificate is for {host} and valid for one more day."
+    return f"Encrypted with {version}; the certificate is for {host} and valid for {days} more days."

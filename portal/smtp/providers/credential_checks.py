@@ -103,9 +103,11 @@ def _literal_username(host: str, provider: Provider) -> str | None:
 
 
 def _wrong_field_sentence(shape: SecretShape, literal: str | None) -> str:
-    right_field = "SMTP Password" if shape.use == "password" else "SMTP Username"
-    instead = f" Here type the word {literal}." if literal else ""
-    return f"This is {shape.name}; it belongs into {right_field}.{instead}"
+    if shape.use != "password":
+        return f"This is {shape.name}; it belongs in SMTP Username."
+    if literal:
+        return f"This is {shape.name}; it belongs in SMTP Password. Type the word {literal} here."
+    return f"This is {shape.name}; it belongs in SMTP Password."
 
 
 def _other_providers_secret(
@@ -142,7 +144,7 @@ def _check_username(typed: _Credentials) -> Iterator[CredentialWarning]:
         yield CredentialWarning("username", "literal-username", sentence, literal[0], blocking=blocking)
     elif provider.username.address and "@" not in name:
         full = f"{name}@{typed.domain}" if typed.domain else None
-        sentence = f"{provider.name} wants {provider.username.format}, such as {provider.username.example}."
+        sentence = f"{provider.name} needs {provider.username.format}, such as {provider.username.example}."
         yield CredentialWarning("username", "username-without-domain", sentence, full, blocking=True)
     elif provider.kind is ProviderKind.TRANSACTIONAL and load_catalogue().is_public_mail(
         name.rpartition("@")[2]
@@ -178,13 +180,14 @@ def _check_app_password(password: str, provider: Provider, letters: int) -> Iter
         )
         yield CredentialWarning("password", "app-password-spaces", sentence)
         return
-    found = (
-        f"{len(bare)} characters" if bare.isalpha() else f"{len(bare)} characters, not all of them letters"
-    )
-    sentence = (
-        f"{provider.name} takes an app password of {letters} letters here, and this one has {found}. "
-        f"{provider.password.steps[0]}"
-    )
+    name, count, step = provider.name, len(bare), provider.password.steps[0]
+    if bare.isalpha():
+        sentence = f"{name} takes an app password of {letters} letters here, and this one has {count} characters. {step}"
+    else:
+        sentence = (
+            f"{name} takes an app password of {letters} letters here, and this one has {count} characters, "
+            f"not all of them letters. {step}"
+        )
     yield CredentialWarning("password", "no-app-password", sentence, blocking=True)
 
 
@@ -196,7 +199,8 @@ def _check_domain(domain: str, provider: Provider | None) -> Iterator[Credential
         return
     through = provider.name if provider else "another server"
     sentence = (
-        f"Mail from @{normalise_host(domain)} cannot be vouched for by {through}. Use a domain of your own."
+        f"Receivers may refuse emails from @{normalise_host(domain)} that {through} sends. "
+        "Use a domain of your own."
     )
     yield CredentialWarning("domain", "public-mail-domain", sentence)
 
@@ -205,7 +209,7 @@ def _check_password_login(provider: Provider | None) -> Iterator[CredentialWarni
     """Warn about providers that end or have ended password log-ins, with the dates on their cards."""
     if provider is None or provider.password_login is PasswordLogin.YES:
         return
-    dates = " ".join(f"{one.text} ({one.date})." for one in provider.deprecations)
+    dates = " ".join(f"{one.text}." for one in provider.deprecations)
     ended = provider.password_login is PasswordLogin.NO
     code = "password-login-ended" if ended else "password-login-ends"
     sentence = f"{provider.name} is giving up passwords for SMTP. {dates}"
