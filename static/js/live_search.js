@@ -1,6 +1,7 @@
 // A list follows what is typed into its search: the results of the same address are loaded, and their number is announced.
-// A download beside it takes the same filters.
-import { all, announce, load, one, swap } from "./dom.js";
+// A download beside it takes the same filters. Where the results cannot be loaded, a sentence is announced and shown beside the
+// field; where the session has ended, the page itself is loaded, which leads to the log-in and back to the same results.
+import { all, announce, load, one, swap, text } from "./dom.js";
 
 const PAUSE_MS = 350;
 
@@ -9,6 +10,21 @@ const follow = (form) => {
   let latest = 0;
   let pushed = false;
   let shown = location.search;
+  const field = one("input[type=search]", form);
+  const problem = document.createElement("p");
+  problem.className = "field-error search-problem";
+  problem.id = `${field.id}-problem`;
+  const explain = (words) => {
+    problem.textContent = words;
+    if (words) {
+      if (!problem.isConnected) form.append(problem);
+      field.setAttribute("aria-describedby", problem.id);
+      announce(words);
+    } else if (problem.isConnected) {
+      problem.remove();
+      field.removeAttribute("aria-describedby");
+    }
+  };
   const addressOf = () => {
     const query = new URLSearchParams(new FormData(form));
     [...query.keys()].forEach((name) => { if (!query.get(name)) query.delete(name); });
@@ -18,13 +34,18 @@ const follow = (form) => {
     const number = ++latest;
     return load(url).then((answer) => {
       const fresh = one("#results", answer);
-      if (number !== latest || !fresh) return;
-      const text = fresh.dataset.announce;
+      if (number !== latest) return;
+      if (!fresh) { location.assign(url); return; } // the log-in, in the place of the list
+      explain("");
+      const words = fresh.dataset.announce;
       swap(one("#results"), fresh);
       all("form[data-follows-search]").forEach((download) => {
         download.setAttribute("action", download.getAttribute("action").split("?")[0] + new URL(url, location.href).search);
       });
-      if (text) announce(text);
+      if (words) announce(words);
+    }, (error) => {
+      if (number === latest) explain(text(error.message === "429" ? "busy" : "unsearched"));
+      throw error;
     });
   };
   const search = () => {

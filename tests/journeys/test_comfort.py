@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from tests.journeys.running import RunningPortal
@@ -61,6 +63,15 @@ def test_lists_follow_what_is_typed(portal: RunningPortal, log_in: Page) -> None
     page = log_in
     join(page, portal, "Pia Proper", "pia@visitors.example")
     join(page, portal, "Bo Belated", "bo@visitors.example")
+    for path in ("/activity", "/operator/accounts", "/operator/workers"):
+        page.goto(portal.base + path)
+        heights = page.locator("table tbody tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+        assert heights, path
+        assert max(heights) < 56, path  # one line
+    page.goto(f"{portal.base}/activity")
+    details = page.locator("td .cut").first
+    details.locator("summary").press("Enter")
+    expect(details).to_have_attribute("open", "")
     page.goto(f"{portal.base}/affiliates")
     rows = page.locator("#affiliates tbody tr")
     expect(rows).to_have_count(2)
@@ -73,6 +84,21 @@ def test_lists_follow_what_is_typed(portal: RunningPortal, log_in: Page) -> None
     page.go_back()
     expect(rows).to_have_count(2)
     expect(field).to_have_value("")
+
+    page.route("**/affiliates?q=*", lambda route: route.fulfill(status=429, body="too many"))
+    field.press_sequentially("b")
+    problem = page.locator(".search-problem")
+    expect(problem).to_contain_text("Too many searches in a minute.")
+    expect(page.locator("#announcer")).to_contain_text("Too many searches in a minute.")
+    expect(field).to_have_accessible_description(re.compile("wait a minute"))
+    page.unroute("**/affiliates?q=*")
+    field.press_sequentially("o")
+    expect(rows).to_have_count(1)
+    expect(problem).to_have_count(0)
+
+    page.context.clear_cookies()  # the session ends
+    field.press_sequentially(" ")
+    page.wait_for_url(re.compile(r"/log-in\?next=.*q%3Dbo"))
 
 
 def test_the_chart_has_one_stop_and_states_its_values(portal: RunningPortal, log_in: Page) -> None:
