@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import lazy_gettext as _
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import and_, case, exists, func, null, or_, select
 
 from ..accounts.standing import is_limited
 from ..affiliates import same_mailbox
@@ -24,6 +24,7 @@ from ..notices import recipients
 from ..notices.catalogue import NEW_SIGN_UP
 from ..outbox.models import OutboxMessage, Status
 from ..programme import counts
+from ..programme.models import VisitCount
 from ..state import current_config
 from ..web.pagination import Count, Page, capped, newest_first
 from .signup_rules import Rules, get_rules
@@ -130,11 +131,15 @@ class AffiliatePage:
 
 @dataclass(frozen=True)
 class Funnel:
-    """How many signed up, and how many of them are confirmed, and take part."""
+    """How many signed up, and how many of them are confirmed, and take part.
+
+    ``visited``: those of the last whose link was visited; None where visits are not counted.
+    """
 
     signed_up: int
     confirmed: int
     approved: int
+    visited: int | None
 
 
 def public_programme(slug: str) -> PublicProgramme | None:
@@ -186,9 +191,10 @@ def list_affiliates(
 
 def funnel(account_id: int, *, now: datetime) -> Funnel:
     """Return what became of the sign-ups of the last 30 days, up to the newest ``_MAX_FUNNEL``."""
+    has_visits = counts.are_counted(account_id)
     row = Affiliate
     newest = (
-        select(row.created_at, row.state, row.confirmed_at)
+        select(row.id, row.created_at, row.state)
         .where(row.account_id == account_id, row.import_id.is_(None), row.state != AffiliateState.INVITED)
         .order_by(row.id.desc())
         .limit(_MAX_FUNNEL)
@@ -196,13 +202,15 @@ def funnel(account_id: int, *, now: datetime) -> Funnel:
     )
     active = newest.c.state == AffiliateState.ACTIVE
     is_past_confirmation = newest.c.state != AffiliateState.UNCONFIRMED
+    visited = exists().where(VisitCount.affiliate_id == newest.c.id, VisitCount.visits > 0)
     query = select(
         func.count(),
         func.sum(case((is_past_confirmation, 1), else_=0)),
         func.sum(case((active, 1), else_=0)),
+        func.sum(case((and_(active, visited), 1), else_=0)) if has_visits else null(),
     ).where(newest.c.created_at >= now - timedelta(days=FUNNEL_DAYS))
-    signed_up, confirmed, approved = db.session.execute(query).one()
-    return Funnel(signed_up, confirmed or 0, approved or 0)
+    signed_up, confirmed, approved, visits = db.session.execute(query).one()
+    return Funnel(signed_up, confirmed or 0, approved or 0, (visits or 0) if has_visits else None)
 
 
 def conditions(account_id: int, search: str = "") -> Sequence[ColumnElement[bool]]:

@@ -13,10 +13,11 @@ from sqlalchemy.exc import OperationalError
 
 from portal.clock import utcnow
 from portal.db import db
+from portal.enrolment import listing
 from portal.programme import visits
 from portal.programme.models import VisitCount
 from portal.programme.visitors import TodaysVisitors
-from tests.programme.conftest import BROWSER
+from tests.programme.conftest import BROWSER, add_affiliate
 
 pytestmark = pytest.mark.both_databases
 ENVIRON = {"REMOTE_ADDR": "192.0.2.7", "HTTP_USER_AGENT": BROWSER}
@@ -116,3 +117,16 @@ def test_the_next_day_starts_without_the_visitors_and_the_secret_of_the_day_befo
     assert seen.is_new(1, ENVIRON, day + timedelta(days=1))
     assert seen._secret != secret
     assert not hashes & seen._seen
+
+
+def test_the_sign_ups_end_with_the_links_that_were_visited_where_visits_are_counted(owner, grace, set_shop):
+    add_affiliate(name="Ada", mailbox="ada@example.org")
+    assert listing.funnel(grace.account_id, now=utcnow()).visited is None
+    assert "visits through their link" not in owner.get("/affiliates").get_data(as_text=True)
+    set_shop()
+    assert listing.funnel(grace.account_id, now=utcnow()).visited == 0
+    db.session.add(VisitCount(affiliate_id=grace.id, day=utcnow().date(), visits=3))
+    db.session.commit()
+    found = listing.funnel(grace.account_id, now=utcnow())
+    assert (found.signed_up, found.approved, found.visited) == (2, 2, 1)
+    assert "visits through their link" in owner.get("/affiliates").get_data(as_text=True)
