@@ -45,5 +45,10 @@ class RetentionForm(PortalForm):
         if self.body_days.data and field.data and field.data < self.body_days.data:
             raise ValidationError(_("The log has to be kept at least as long as the content of emails."))
 
+    def deletes_sooner(self, present: Retention) -> bool:
+        """Return whether these values delete what the present ones still keep."""
+        new = self.chosen()
+        return new.body_days < present.body_days or new.row_days < present.row_days
+
     def chosen(self) -> Retention:
         return Retention(self.body_days.data or MIN_DAYS, self.row_days.data or MIN_DAYS)

@@ -107,6 +107,8 @@ def keep() -> Any:
         return render_template("deliveries/keep.html", form=form, saved="saved" in request.args)
     form = RetentionForm(data=saved)
     if form.validate():
+        if form.deletes_sooner(chosen) and "confirmed" not in request.form:
+            return render_template("deliveries/keep.html", form=form, saved=False, asks=True)
         retention.save(current_user.account_id, form.chosen())
         return redirect(url_for("deliveries.keep", saved="1"), 303)
     return render_template("deliveries/keep.html", form=form, saved=False), 422

@@ -318,7 +318,9 @@ def test_what_an_owner_changes_leaves_a_row_each_with_no_secret(app, owner):
         A.FAILURE_POLICY_SAVED, "/incidents/when-sending-fails", {"action": "platform", "after_minutes": "60"}
     )
     step(A.QUEUE_RELEASED, "/incidents/waiting/release")
-    row = step(A.RETENTION_SAVED, "/deliveries/keep", {"body_days": "30", "row_days": "400"})
+    row = step(
+        A.RETENTION_SAVED, "/deliveries/keep", {"body_days": "30", "row_days": "400", "confirmed": "1"}
+    )
     assert (row.values_before, row.values_after) == ({"body_days": 90}, {"body_days": 30})
     step(A.BOUNCE_ADDRESS_MADE, "/settings/bounces/sendgrid")
     step(A.BOUNCE_ADDRESS_RENEWED, "/settings/bounces/sendgrid/secret")

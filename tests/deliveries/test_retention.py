@@ -47,7 +47,11 @@ def test_texts_are_removed_before_messages_and_waiting_messages_stay(owner, enqu
 
 def test_an_account_sets_its_own_retention(owner, stranger, enqueue):
     message = enqueue(status=Status.SENT, settled_at=utcnow() - timedelta(days=8))
-    response = owner.submit("/deliveries/keep", {"body_days": "7", "row_days": "30"})
+    asked = owner.submit("/deliveries/keep", {"body_days": "7", "row_days": "30"}).get_data(as_text=True)
+    assert "Delete older emails?" in asked
+    assert 'value="7"' in asked
+    assert 'value="90"' in owner.get("/deliveries/keep").get_data(as_text=True)
+    response = owner.submit("/deliveries/keep", {"body_days": "7", "row_days": "30", "confirmed": "1"})
     assert response.status_code == 303
     assert 'value="7"' in owner.get("/deliveries/keep").get_data(as_text=True)
     assert 'value="90"' in stranger.get("/deliveries/keep").get_data(as_text=True)
