@@ -15,7 +15,7 @@ from ..affiliates.models import Affiliate
 from ..amounts import format_money, parse_amount
 from ..db import db
 from ..languages import write_iso_day
-from ..notices.catalogue import CATALOGUE
+from ..notices.catalogue import CATALOGUE, Audience
 from ..outbox.models import OutboxMessage, Status
 from ..web.translations import current_language
 from .event_log import emails_by_event
@@ -126,6 +126,7 @@ class EmailView:
 
     name: str
     addressee: str
+    is_to_affiliate: bool
     recipient: str
     message_id: int | None
     status: Status | None
@@ -237,6 +238,7 @@ def _email_view(mail: EventMail, event: Event, statuses: Mapping[int, Status]) -
     return EmailView(
         name=gettext(notice.name) if notice else mail.kind,
         addressee=notice.addressee if notice else "",
+        is_to_affiliate=notice is not None and notice.audience is Audience.AFFILIATE,
         recipient=mail.recipient,
         message_id=mail.message_id if mail.message_id in statuses else None,
         status=statuses.get(mail.message_id or 0),

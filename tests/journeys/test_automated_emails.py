@@ -71,6 +71,7 @@ def test_an_edited_notice_is_previewed_tested_and_sent(portal: RunningPortal, lo
     bought = page.locator("main tr", has_text="Purchase").first
     expect(bought).to_contain_text("Grace Hopper")
     expect(bought).to_contain_text("switched off")
+    assert bought.evaluate("row => row.offsetHeight") < 56  # one line
 
 
 MAILCHIMP_SUBJECT = "Welcome to the club, *|FNAME|*"
