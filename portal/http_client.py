@@ -131,7 +131,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], policy: EgressPolicy
     """Post a body and return the status code, one of 200 to 299. Raises PostFailed."""
     status, _ = _post(url, body, headers, policy, body_limit=0)
     if 300 <= status < 400:
-        raise PostFailed("The server answered with a redirect, which is not followed.", status)
+        raise PostFailed("The server answered with a redirect, and redirects are not followed.", status)
     if not 200 <= status < 300:
         raise PostFailed(f"The server answered with status {status}.", status)
     return status
