@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from portal.affiliates.models import Affiliate
 from portal.affiliates.search_text import search_text
@@ -26,6 +26,11 @@ BATCH_SIZE = 5000
 MEANINGS = ("delivered",) * 94 + ("hard",) * 3 + ("soft", "blocked", "complaint")
 AFFILIATE_STATES = ("active",) * 90 + ("pending",) * 4 + ("unconfirmed",) * 5 + ("declined",)
 FIRST_NAMES = ("Ada", "Grace", "Katherine", "Mary", "Hedy", "Radia", "Joan", "Lynn")
+# As deliveries/message_outcomes.py does for each outcome.
+COPY_OUTCOMES = text(
+    "UPDATE delivery_log SET outcome = (SELECT meaning FROM message_outcome o WHERE o.message_id = delivery_log.message_id)"
+    " WHERE message_id IN (SELECT message_id FROM message_outcome WHERE message_id BETWEEN :first AND :last)"
+)
 UNMATCHED = 20_000  # events without a message, more than are kept
 
 
@@ -179,6 +184,7 @@ def fill(total: int, account: int, now: datetime) -> None:
         events = [bounce_event(row, row["id"] - 1) for row in rows if row["status"] == "sent"]
         write(BounceEvent, events)
         write(MessageOutcome, [bounce_outcome(event) for event in events])
+        db.session.execute(COPY_OUTCOMES, {"first": rows[0]["id"], "last": rows[-1]["id"]})
         share = UNMATCHED * len(rows) // total
         write(BounceEvent, [unmatched(event, start + n) for n, event in enumerate(events[:share])])
         db.session.commit()
