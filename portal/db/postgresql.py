@@ -1,4 +1,4 @@
-"""Connection set-up of PostgreSQL: bounded waits, no NUL in text, errors without values, read-only transactions."""
+"""PostgreSQL: connections with bounded waits, no NUL in text, errors without values, read-only transactions; arrays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from sqlalchemy import Engine, event
 from . import may_write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.engine import Connection, ExceptionContext
 
 
@@ -53,3 +55,8 @@ def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> N
         original.args = (first,)
         if context.sqlalchemy_exception is not None:
             context.sqlalchemy_exception.args = (f"({type(original).__name__}) {first}",)
+
+
+def id_array(ids: Iterable[int]) -> str:
+    """Return an array as PostgreSQL reads it; the driver would look at each value of a list."""
+    return "{" + ",".join(map(str, ids)) + "}"

@@ -2,7 +2,7 @@
 
 A drain holds one connection lease. An acceptance is written to the acceptance log at once and to the database in batches,
 so a crash repeats at most the message in progress (see store/acceptance_log.py). On PostgreSQL, unless SIGNET_RECORD is
-"log", each message is recorded in the table before the next one starts.
+"log", each message is recorded in the table before the next one starts (see store/one_statement.py).
 """
 
 from __future__ import annotations

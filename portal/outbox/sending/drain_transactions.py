@@ -179,14 +179,14 @@ class DrainTransactions:
     def _may_start_by_log(self, following: Claim) -> bool:
         """Whether the log is a sufficient record, the table is not far behind, and no transaction is due anyway."""
         is_behind = time.monotonic() - self._settled_at > self._tuning.settle_lag_s
-        return self.store.log_suffices and not is_behind and self._is_within_batch(following)
+        # The start of the first of a batch is recorded in the table, where the batch is assessed as well.
+        return self.store.log_suffices and not is_behind and not following.first and self._is_within_batch()
 
-    def _is_within_batch(self, following: Claim) -> bool:
-        """Whether nothing is to be done before ``following`` but to record results and its start."""
+    def _is_within_batch(self) -> bool:
+        """Whether nothing is to be done before the next message but to record results and its start."""
         if self._is_stale or self._is_renewal_due() or self.is_stopping():
             return False
-        is_next_known = len(self.next.remaining) > 1 or self._expects_no_more()  # the one after ``following``
-        return is_next_known and not following.first  # the first of a batch is recorded by a transaction
+        return len(self.next.remaining) > 1 or self._expects_no_more()  # the one after ``following`` is known
 
     # -- the work of the transactions
 
@@ -204,12 +204,13 @@ class DrainTransactions:
         return step
 
     def _settle_and_start(self) -> NextStep | None:
-        """Settle one acceptance and record the next start in one statement; None where only a transaction can."""
+        """Settle acceptances and record the next start in one statement; None where only a transaction can."""
         following = next(iter(self.next.remaining), None)
-        if following is None or len(self.submitted) != 1 or not self._is_within_batch(following):
+        if following is None or not self._is_within_batch():
             return None
         lookup, generation = self.next.lookup, self.next.generation
-        now = outcomes.settle_and_start(self.submitted[0][1], following, lookup.route, generation)
+        actions = [action for _, action in self.submitted]
+        now = outcomes.settle_and_start(actions, following, lookup.route, generation)
         return replace(self.next.advance(), now=now) if now else None
 
     def _settle_and_claim(self) -> NextStep:

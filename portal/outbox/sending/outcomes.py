@@ -79,28 +79,28 @@ def settle_all(actions: Iterable[SettleAction]) -> list[Result]:
 
 
 def settle_and_start(
-    action: SettleAction, following: Claim, route: Route | None, generation: int
+    actions: Sequence[SettleAction], following: Claim, route: Route | None, generation: int
 ) -> datetime | None:
-    """Settle a message that changes nothing but itself and record the start of ``following``, in one statement. Commits.
+    """Settle messages that change nothing but themselves and record the start of ``following``, in one statement. Commits.
 
-    ``generation`` is that of the queue when their batch was claimed. Returns the time by the database's clock; None, with
-    nothing changed, where only a transaction can do that.
+    ``generation`` is that of the queue when their batch was claimed. Returns the time by the database's clock; None where
+    only a transaction can do that.
     """
     store = get_store()
-    if not store.has_one_statement or not isinstance(action, Accepted) or route is None:
+    accepted = [one for one in actions if isinstance(one, Accepted)]
+    if not store.has_one_statement or route is None or not accepted or len(accepted) < len(actions):
         return None
-    claim = action.claim
-    if action.forced or claim.message.is_sealed or not claim.started_attempt_id:
+    if any(one.forced or one.claim.message.is_sealed or not one.claim.route for one in accepted):
         return None
     try:
-        is_concern = callbacks.concerns_acceptance(claim)
+        is_concern = any(callbacks.concerns_acceptance(one.claim) for one in accepted)
     except SQLAlchemyError:
         is_concern = True
     db.session.rollback()  # what the listeners read
     if is_concern:
         return None
-    accepted = (claim, action.acceptance, action.transcript)
-    return store.settle_and_start(accepted, following, route, generation=generation)
+    rows = [(one.claim, one.acceptance, one.transcript) for one in accepted]
+    return store.settle_and_start(rows, following, route, generation=generation)
 
 
 def _settle_accepted(accepted: Sequence[Accepted]) -> list[Result]:

@@ -10,13 +10,15 @@ next attempt and the renewal of the lease.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Table, and_, bindparam, select, update
 
 from ...db import db
-from ...db.transaction import current_connection, db_now
+from ...db.postgresql import id_array
+from ...db.transaction import current_connection, current_dialect, db_now
 from ..models import OutboxMessage, Outcome, Queue, Status
 from ..queue import SYSTEM, get_queue
 from . import acceptance_log, attempts, due, leases
@@ -42,6 +44,13 @@ _CLAIM = (
         lease_until=bindparam("until"),
     )
 )
+# On PostgreSQL one statement for a batch. SQLite has no round trips, and prepares the one above once.
+_CLAIM_TOGETHER = """
+UPDATE outbox_message SET status = 'sending', message_id = row.header_id, lease_token = %(token)s::text,
+    lease_until = %(until)s::timestamptz
+FROM json_to_recordset(%(claimed)s::json) AS row(claimed_id bigint, header_id text)
+WHERE outbox_message.id = ANY(%(ids)s::bigint[]) AND outbox_message.id = row.claimed_id
+"""
 _IS_CURRENT = select(_MESSAGE.c.id).where(
     _MESSAGE.c.id == bindparam("claimed_id"), _MESSAGE.c.lease_token == bindparam("token")
 )
@@ -187,18 +196,19 @@ def _claim(rows: Sequence[QueuedMessage], token: str, route: Route | None, *, no
         message = row._replace(message_id=_header_id(row, route), attempts=tries)
         waits = bool(tries) and route is not None and attempts.is_possibly_with_other_server(row.id, route)
         claims.append(Claim(message, token, first=row is rows[0], awaits_other_server=waits))
-    until = now + leases.lease_duration()
-    values = [
-        {
-            "claimed_id": one.message.id,
-            "header_id": one.message.message_id,
-            "token": token,
-            "until": until,
-        }
-        for one in claims
-    ]
-    current_connection().execute(_CLAIM, values)
+    _write_claims(claims, token, now + leases.lease_duration())
     return claims
+
+
+def _write_claims(claims: Sequence[Claim], token: str, until: datetime) -> None:
+    rows = [{"claimed_id": one.message.id, "header_id": one.message.message_id} for one in claims]
+    if current_dialect() == "postgresql":
+        ids = id_array(one.message.id for one in claims)
+        values = {"ids": ids, "claimed": json.dumps(rows), "token": token, "until": until}
+        current_connection().exec_driver_sql(_CLAIM_TOGETHER, values)
+    else:
+        values = {"token": token, "until": until}
+        current_connection().execute(_CLAIM, [row | values for row in rows])
 
 
 def _end_lost_attempts(rows: Sequence[QueuedMessage], now: datetime) -> dict[int, int]:

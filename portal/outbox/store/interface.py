@@ -117,12 +117,17 @@ class Store(Protocol):
         """Record messages of one drain as sent, each with its transcript; return whether each claim was current."""
 
     def settle_and_start(
-        self, accepted: tuple[Claim, Acceptance, str], following: Claim, route: Route, *, generation: int
+        self,
+        accepted: Sequence[tuple[Claim, Acceptance, str]],
+        following: Claim,
+        route: Route,
+        *,
+        generation: int,
     ) -> datetime | None:
-        """Record an accepted message and the start of ``following`` in one statement; return its time. Commits.
+        """Record accepted messages of one drain and the start of ``following`` in one statement; return its time. Commits.
 
-        ``accepted`` has its transcript last. None if the claim was lost, the queue was or is to be changed, or the database
-        failed: then a transaction decides.
+        Each has its transcript last. None if a claim was lost, the queue was or is to be changed, or the database failed:
+        then a transaction decides.
         """
 
     def release_claims(self, claims: Sequence[Claim]) -> None:

@@ -80,7 +80,10 @@ class LogStore(SqlStore):
     """
 
     log_suffices = True
-    has_one_statement = False
+
+    @property
+    def has_one_statement(self) -> bool:  # type: ignore[override]
+        return db.engine.dialect.name == "postgresql"
 
 
 _LOG_STORE, _TABLE_STORE = LogStore(), SqlStore()

@@ -1,19 +1,33 @@
-"""Settlement and the next start in one statement, on PostgreSQL with SIGNET_RECORD=each."""
+"""Settlement and the next start in one statement, on PostgreSQL."""
 
 from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import event
 
+from portal.clock import utcnow
+from portal.config import Record
 from portal.db import db
 from portal.db.urls import AUTOCOMMIT_BIND
 from portal.outbox import callbacks
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from portal.outbox.sending.drain import drain_queue
+from portal.outbox.store import claims as claims_of
 from portal.outbox.store.sql import get_store
 from portal.smtp.protocol.envelope import Acceptance
 from portal.smtp.protocol.reply import Reply
-from tests.outbox.support import answering, attempts, enqueue_message, message, queue, start_drain, statuses
+from tests.conftest import make_config
+from tests.outbox.support import (
+    LEASE_S,
+    LIMITS,
+    answering,
+    attempts,
+    enqueue_message,
+    message,
+    queue,
+    start_drain,
+    statuses,
+)
 
 pytestmark = [
     pytest.mark.only_postgresql,
@@ -25,6 +39,16 @@ ACCEPTANCE = Acceptance(Reply(250, ("2.0.0", "Ok")), "4XyZ1")
 
 def enqueue_many(account):
     return [enqueue_message(account, f"m{number}") for number in range(COUNT)]
+
+
+@pytest.fixture
+def record(request):
+    return getattr(request, "param", Record.EACH)
+
+
+@pytest.fixture
+def config(tmp_path, tuning, record):
+    return make_config(tmp_path / "instance", lease=LEASE_S, limits=LIMITS, tuning=tuning, record=record)
 
 
 @contextmanager
@@ -87,7 +111,7 @@ def settle_and_start(drain, *, generation=None):
     claim, following = drain.claims
     current = queue(claim.message.account_id).generation if generation is None else generation
     return get_store().settle_and_start(
-        (claim, ACCEPTANCE, "<< 250"), following, drain.route, generation=current
+        [(claim, ACCEPTANCE, "<< 250")], following, drain.route, generation=current
     )
 
 
@@ -149,3 +173,65 @@ def test_a_listener_whom_an_acceptance_concerns_is_called_in_its_transaction(app
     assert ids[5] in called
     assert len(called) < COUNT
     assert statuses(account) == [Status.SENT] * COUNT
+
+
+@pytest.fixture
+def by_log(app, server, account):
+    """A drain with SIGNET_RECORD=log that has submitted three messages of five, of which the table has one start."""
+    for number in range(5):
+        enqueue_message(account, f"m{number}")
+    drain = start_drain(account)
+    db.session.execute(db.update(Queue).values(healthy=True))
+    db.session.commit()
+    for claim in drain.claims[1:3]:
+        claims_of.mark_started(claim, drain.route, now=utcnow())
+    return drain
+
+
+def settle_three(drain):
+    accepted = [
+        (one, Acceptance(Reply(250, ("2.0.0", f"Ok {one.message.id}")), f"4XyZ{one.message.id}"), "<< 250\0")
+        for one in drain.claims[:3]
+    ]
+    generation = queue(drain.account_id).generation
+    return get_store().settle_and_start(accepted, drain.claims[3], drain.route, generation=generation)
+
+
+def test_several_messages_are_recorded_as_by_a_transaction(by_log, account):
+    first, *_, following, _last = by_log.claims
+    now = settle_three(by_log)
+    assert now == following.started_at
+    assert statuses(account) == [Status.SENT] * 3 + [Status.SENDING] * 2
+    ids = [one.message.id for one in by_log.claims[:3]]
+    assert [columns(id_)["queue_id"] for id_ in ids] == [f"4XyZ{id_}" for id_ in ids]
+    assert [attempts(id_)[0].transcript for id_ in ids] == ["<< 250\ufffd"] * 3
+    assert [attempts(id_)[0].id for id_ in ids[:1]] == [first.started_attempt_id]
+    own = {"queue_id": None, "reply_text": None}
+    assert len({str({**columns(id_), **own}) for id_ in ids}) == 1
+    assert {message(id_).attempts for id_ in ids} == {1}
+    assert [one.id for one in attempts(following.message.id)] == [following.started_attempt_id]
+
+
+def test_a_lost_claim_among_several_starts_nothing(by_log):
+    lost = by_log.claims[1].message.id
+    db.session.execute(db.update(OutboxMessage).where(OutboxMessage.id == lost).values(lease_token="another"))
+    db.session.commit()
+    assert settle_three(by_log) is None
+    assert message(lost).status is Status.SENDING
+    assert attempts(lost) == attempts(by_log.claims[3].message.id) == []
+
+
+@pytest.mark.parametrize("record", list(Record), indirect=True)
+@pytest.mark.tuning(connections_per_account=1, batch_first=50, settle_lag_s=0.0)
+def test_a_batch_of_many_messages_needs_two_transactions(app, server, account, record):
+    enqueue_message(account, "first")
+    drain_queue(account)  # which records that the server is healthy
+    for number in range(COUNT):
+        enqueue_message(account, f"m{number}")
+    with count_statements() as found:
+        drain_queue(account)
+    assert statuses(account) == [Status.SENT] * (COUNT + 1)
+    assert len([one for one in found if "clock_timestamp" in one]) <= 4
+    assert len(found) < 60, "most of them of the claim and of the end of the batch"
+    claimed = [one for one in found if "SET status = 'sending'" in one]
+    assert len(claimed) == 1, "one statement claims all"
