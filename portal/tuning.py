@@ -41,6 +41,9 @@ class Tuning:
     batch_max: int = 200  # bounds the memory of a drain and what a crash leaves claimed
     batch_growth_factor: int = 8  # at most, from one batch to the next
     batch_target_s: float = 0.5  # with a slow server smaller batches leave messages for other connections
+    batch_busy_factor: float = (
+        4.0  # times as long where this process is the bottleneck: a claim costs its time, too
+    )
     claim_window_factor: int = (
         2  # times the limit is examined first: many messages to one recipient stay cheap
     )

@@ -44,7 +44,7 @@ class BatchSizer:
     def pause(self, tried: int) -> None:
         """End the measurement while there is nothing to send; a fast batch so far makes the next one larger."""
         if self._batch_began_at:
-            self._grow(tried - self._tried, time.monotonic() - self._batch_began_at)
+            self._grow(tried - self._tried, *self._measure())
         self._batch_began_at = 0.0
 
     def resume(self) -> None:
@@ -70,11 +70,11 @@ class BatchSizer:
         return True
 
     def _assess(self, sent: int) -> bool:
-        tuning, took_s = self._tuning, time.monotonic() - self._batch_began_at
-        self._grow(sent, took_s)
-        if took_s > tuning.batch_target_s:
+        tuning = self._tuning
+        took_s, cpu_fraction = self._measure()
+        self._grow(sent, took_s, cpu_fraction)
+        if took_s > self._target_s(cpu_fraction):
             self.size = max(1, self.size // 2)
-        cpu_fraction = (time.process_time() - self._cpu_began_at) / max(took_s, 0.001)
         self.is_saturated = cpu_fraction > tuning.saturated_cpu_fraction
         self.is_slow = (
             took_s > sent * tuning.second_connection_min_s and cpu_fraction < tuning.busy_cpu_fraction
@@ -88,9 +88,19 @@ class BatchSizer:
         at = self._help_requested_at
         return at is not None and time.monotonic() - at < self._tuning.help_interval_s
 
-    def _grow(self, sent: int, took_s: float) -> None:
+    def _measure(self) -> tuple[float, float]:
+        """Return how long the batch took and how much of one processor this process used, all its threads together."""
+        took_s = time.monotonic() - self._batch_began_at
+        return took_s, (time.process_time() - self._cpu_began_at) / max(took_s, 0.001)
+
+    def _target_s(self, cpu_fraction: float) -> float:
+        """Return how long a batch may take. In a busy process, smaller ones would only add claims to its work."""
+        is_busy = cpu_fraction >= self._tuning.busy_cpu_fraction
+        return self._tuning.batch_target_s * (self._tuning.batch_busy_factor if is_busy else 1.0)
+
+    def _grow(self, sent: int, took_s: float, cpu_fraction: float) -> None:
         """Enlarge the next batch if so many messages would not take too long at the present speed."""
         tuning = self._tuning
-        fitting = int(sent * tuning.batch_target_s / max(took_s, 0.001))
+        fitting = int(sent * self._target_s(cpu_fraction) / max(took_s, 0.001))
         if fitting >= 2 * self.size:
             self.size = min(tuning.batch_max, tuning.batch_growth_factor * self.size, fitting)

@@ -71,6 +71,19 @@ def test_a_busy_process_requests_no_second_connection(clock, monkeypatch):
     assert not sizer.is_slow
 
 
+def test_a_busy_process_gets_larger_batches_than_one_that_waits_for_its_server(clock, monkeypatch):
+    busy, waiting = BatchSizer(Tuning(batch_first=50)), BatchSizer(Tuning(batch_first=50))
+    begin_batch(waiting, clock, 0, 0)
+    begin_batch(waiting, clock, 50, 0.6)
+    assert waiting.size == 25
+    monkeypatch.setattr(batch_size.time, "process_time", lambda: clock.now)
+    begin_batch(busy, clock, 0, 0)
+    begin_batch(busy, clock, 50, 0.6)  # four accounts that share one processor
+    assert busy.size == 166
+    begin_batch(busy, clock, 216, 2.4)
+    assert busy.size == 83
+
+
 def test_a_helper_yields_only_where_the_process_is_saturated(clock, monkeypatch):
     sizer, cpu = BatchSizer(Tuning()), [0.0]
     sizer.is_helper = True
