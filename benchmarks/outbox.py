@@ -10,6 +10,7 @@
     python -m benchmarks.outbox requests   sign-ups, events and visits on PostgreSQL, and a view that commits a row there
     python -m benchmarks.outbox memory     memory of one worker that drains 100,000 messages
     python -m benchmarks.outbox pickup     time from the commit of a message to its acceptance
+    python -m benchmarks.outbox idle       statements and processor time of a worker without work, on PostgreSQL
     python -m benchmarks.outbox all
 
 Everything runs on this machine in temporary folders: the portal's processes, the mail server, PostgreSQL. The other
@@ -23,7 +24,7 @@ import inspect
 import signal
 import sys
 
-from benchmarks import claims, drain, postgresql, signups, visits
+from benchmarks import claims, drain, idle, postgresql, signups, visits
 
 MEASUREMENTS = {
     "drain": drain.compare_drains,
@@ -36,6 +37,7 @@ MEASUREMENTS = {
     "requests": postgresql.compare_requests,
     "memory": drain.measure_memory,
     "pickup": drain.measure_pickup,
+    "idle": idle.measure_idle,
 }
 
 
@@ -47,7 +49,7 @@ def main() -> None:
     parser.add_argument(
         "--count",
         type=int,
-        help="number of messages instead of the default (signups, visits, requests: seconds)",
+        help="number of messages instead of the default (signups, visits, requests, idle: seconds)",
     )
     options = parser.parse_args()
     signal.signal(

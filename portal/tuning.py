@@ -135,6 +135,8 @@ class Tuning:
     housekeeping_threads: int = 1  # for clean-up, rollup, weekly summaries and bulk actions
     worker_missing_after_s: float = 60.0  # without a heartbeat: the pages warn that no worker runs
     heartbeat_keep_s: float = 24 * 3600  # then the heartbeat of a crashed worker is removed
+    full_sweep_s: float = 30.0  # between two sweeps that also look for work which can wait so long
+    full_sweep_max_rounds: int = 6  # sweeps up to the next full one, where sweeps are shorter than usual
     queue_poll_s: float = 0.05  # of a job queue in a file, which cannot notify
     background_poll_s: float = 0.25  # of the queues in a file for whose jobs no page waits
     queue_look_s: float = 15.0  # between two looks into a queue in PostgreSQL that announced nothing

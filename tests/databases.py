@@ -40,7 +40,7 @@ FAST = (
     "shared_buffers=32MB",
     "max_connections=200",
 )
-DURABLE = ("max_connections=200",)  # as in production
+DURABLE: tuple[str, ...] = ("max_connections=200",)  # as in production
 
 
 # A file system in memory: on a disk, most of the time of a test would be spent waiting for it.

@@ -26,5 +26,5 @@ def install(app: Flask) -> None:
     redirects.register_finish(app, Purpose.READ, views_connect.finish)
     add_work_source(app, processing.find_due_work)
     add_work_source(app, verifying.find_due_work)
-    add_work_source(app, reading.find_due_work)
+    add_work_source(app, reading.find_due_work, is_patient=True)
     add_cleanup(app, cleanup.delete_old)

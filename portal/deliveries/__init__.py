@@ -12,5 +12,5 @@ def install(app: Flask) -> None:
 
     app.register_blueprint(blueprint)
     message_outcomes.install(app)
-    add_work_source(app, bulk_actions.find_due_work)
-    add_work_source(app, rollup.find_due_work)
+    add_work_source(app, bulk_actions.find_due_work, is_patient=True)
+    add_work_source(app, rollup.find_due_work, is_patient=True)

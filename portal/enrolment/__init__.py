@@ -23,5 +23,5 @@ def install(app: Flask) -> None:
     csrf.exempt(unsubscribe)
     csrf.exempt(owner_unsubscribe)
     preview.register_recipients(app, preview_values.AffiliatePreviews())
-    add_work_source(app, cleanup.find_work)
+    add_work_source(app, cleanup.find_work, is_patient=True)
     add_banner_source(app, address_banner.banners)

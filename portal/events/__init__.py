@@ -10,4 +10,4 @@ def install(app: Flask) -> None:
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    add_work_source(app, digests.find_work)
+    add_work_source(app, digests.find_work, is_patient=True)

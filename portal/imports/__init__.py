@@ -9,6 +9,6 @@ def install(app: Flask) -> None:
     from . import mailing, running, uploads, views
 
     app.register_blueprint(views.blueprint)
-    add_work_source(app, running.find_work)
-    add_work_source(app, mailing.find_work)
+    add_work_source(app, running.find_work, is_patient=True)
+    add_work_source(app, mailing.find_work, is_patient=True)
     add_cleanup(app, uploads.forget_old)

@@ -33,7 +33,12 @@ def process_name() -> str:
 
 
 def record_heartbeat(
-    now: datetime, *, started_at: datetime, threads: int = 0, queues: Sequence[str] = ()
+    now: datetime,
+    *,
+    started_at: datetime,
+    threads: int = 0,
+    queues: Sequence[str] = (),
+    removes_outdated: bool = True,
 ) -> None:
     """Record that this worker is alive and which queues it serves, and remove outdated heartbeats. Commits."""
     keep = timedelta(seconds=current_config().tuning.heartbeat_keep_s)
@@ -44,7 +49,8 @@ def record_heartbeat(
     row.queues = " ".join(queues)
     row.key_ids = list(vault().key_ids)
     db.session.add(row)
-    db.session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.seen_at < now - keep))
+    if removes_outdated:
+        db.session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.seen_at < now - keep))
     db.session.commit()
 
 
@@ -76,11 +82,11 @@ def is_worker_missing(now: datetime | None = None) -> bool:
     return latest is None or latest < (now or utcnow()) - missing_after()
 
 
-def find_due_work(app: Flask, now: datetime) -> list[Job]:
-    """Return the jobs that are due by the tables, whether or not they were pushed."""
-    jobs: list[Job] = []
+def find_due_work(app: Flask, now: datetime, *, is_full: bool = True) -> list[Job]:
+    """Return the jobs that are due by the tables, whether or not they were pushed; of patient sources if ``is_full``."""
+    jobs, registry = [], job_registry(app)
     with read_only():
-        for source in job_registry(app).work_sources:
+        for source in [*registry.work_sources, *(registry.patient_sources if is_full else ())]:
             jobs += source(now)
         db.session.rollback()
     return jobs

@@ -49,6 +49,7 @@ class JobRegistry:
     tasks: dict[str, TaskWrapper] = field(default_factory=dict)  # by job name
     queue_of_job: dict[str, str] = field(default_factory=dict)
     work_sources: list[WorkSource] = field(default_factory=list)
+    patient_sources: list[WorkSource] = field(default_factory=list)  # asked at full sweeps only
     cleanups: list[Cleanup] = field(default_factory=list)
     worker_parts: list[WorkerPart] = field(default_factory=list)
 
@@ -58,9 +59,14 @@ def job_registry(app: Flask | None = None) -> JobRegistry:
     return get_state(app).part(JobRegistry)
 
 
-def add_work_source(app: Flask, source: WorkSource) -> None:
-    """Let the sweep of every worker push the jobs that ``source`` finds."""
-    job_registry(app).work_sources.append(source)
+def add_work_source(app: Flask, source: WorkSource, *, is_patient: bool = False) -> None:
+    """Let the sweep of every worker push the jobs that ``source`` finds.
+
+    ``is_patient``: its work is pushed when it is made, or is planned by minutes and more, so that it may wait for a full
+    sweep (``Tuning.full_sweep_s``).
+    """
+    registry = job_registry(app)
+    (registry.patient_sources if is_patient else registry.work_sources).append(source)
 
 
 def add_cleanup(app: Flask, cleanup: Cleanup) -> None:

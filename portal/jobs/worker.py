@@ -17,11 +17,13 @@ from .registry import job_registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from types import FrameType
 
     from flask import Flask
     from huey.consumer import Consumer
 
+    from ..config import Config
     from ..tuning import Tuning
 
 _WAITED_FOR = {"mail", "checks"}  # queues for whose jobs people wait at a page
@@ -129,22 +131,43 @@ def _stop_event() -> threading.Event:
 
 def _sweep_until(stopped: threading.Event, app: Flask, threads: int, queues: Sequence[str]) -> None:
     """Record a heartbeat and sweep every ``Config.sweep`` seconds until a stop signal. Errors are logged."""
-    started = utcnow()
+    started, config, done = utcnow(), get_state(app).config, 0
     while True:
         try:
-            with app.app_context():
-                heartbeat.record_heartbeat(
-                    utcnow(), started_at=started, threads=threads, queues=backend.names_of(queues)
-                )
-                registry = job_registry(app)
-                for part in registry.worker_parts:
-                    part.sweep()
-                jobs = heartbeat.find_due_work(app, utcnow())
-                backend.push_missing(app, [job for job in jobs if registry.queue_of_job[job[0]] in queues])
+            is_full = done % sweeps_for_a_full_one(config) == 0
+            sweep(app, started_at=started, threads=threads, queues=queues, is_full=is_full)
+            done += 1
         except Exception:  # the top of the worker's loop: a locked database or a full disk passes
             _log.exception("the sweep failed and will be repeated")
-        if stopped.wait(get_state(app).config.sweep):
+        if stopped.wait(config.sweep):
             return
+
+
+def sweep(app: Flask, *, started_at: datetime, threads: int, queues: Sequence[str], is_full: bool) -> None:
+    """Record a heartbeat, do the periodic maintenance and push the jobs that are due in these queues. Commits.
+
+    A full sweep also asks the patient sources, which are most of them: an idle worker would otherwise spend most of its
+    statements on work that arises a few times a day.
+    """
+    registry = job_registry(app)
+    with app.app_context():
+        heartbeat.record_heartbeat(
+            utcnow(),
+            started_at=started_at,
+            threads=threads,
+            queues=backend.names_of(queues),
+            removes_outdated=is_full,
+        )
+        for part in registry.worker_parts:
+            part.sweep()
+        jobs = heartbeat.find_due_work(app, utcnow(), is_full=is_full)
+        backend.push_missing(app, [job for job in jobs if registry.queue_of_job[job[0]] in queues])
+
+
+def sweeps_for_a_full_one(config: Config) -> int:
+    """Return of how many sweeps one is full, the first one included."""
+    tuning = config.tuning
+    return max(1, min(tuning.full_sweep_max_rounds, int(tuning.full_sweep_s / config.sweep)))
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:

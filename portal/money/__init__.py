@@ -11,5 +11,5 @@ def install(app: Flask) -> None:
 
     app.register_blueprint(views.blueprint)
     add_banner_source(app, banners.banners)
-    add_work_source(app, weekly_summary.find_work)
-    add_work_source(app, approval_rule.find_work)
+    add_work_source(app, weekly_summary.find_work, is_patient=True)
+    add_work_source(app, approval_rule.find_work, is_patient=True)

@@ -11,7 +11,7 @@ def install(app: Flask) -> None:
     from . import asking, erasing, late_reports, views
 
     app.register_blueprint(views.blueprint)
-    add_work_source(app, erasing.find_work)
+    add_work_source(app, erasing.find_work, is_patient=True)
     add_banner_source(app, asking.banners)
     add_cleanup(app, late_reports.blank)
     register_eraser(app, erasing.erase_by_api)

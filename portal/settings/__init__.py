@@ -34,4 +34,4 @@ def install(app: Flask) -> None:
     add_cleanup(app, delete_old_attempts)
     add_cleanup(app, used_grants.end_unused_grants)
     add_listener(app, refused_targets.on_attempt_settled, on_acceptance=lambda _account_id, _claim: False)
-    add_work_source(app, login_probe.find_due_work)
+    add_work_source(app, login_probe.find_due_work, is_patient=True)
