@@ -19,7 +19,7 @@ test: $(VENV)/.development
 	$(BIN)/mypy
 	$(BIN)/djlint templates --lint --check
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -m slow tests/security tests/outbox tests/jobs tests/backup tests/audit tests/web tests/db tests/accounts/test_rights.py tests/accounts/test_proof.py tests/accounts/test_login.py tests/accounts/test_second_factor.py tests/test_*.py
+	$(BIN)/python -m pytest -m slow tests/smtp tests/security tests/outbox tests/jobs tests/backup tests/audit tests/web tests/db tests/accounts/test_rights.py tests/accounts/test_proof.py tests/accounts/test_login.py tests/accounts/test_second_factor.py tests/test_*.py
 	$(BIN)/python -m pytest -m thorough tests/outbox/test_crashes.py tests/outbox/test_worker.py
 	$(BIN)/python -m pytest -m "on_postgresql and not slow" --database=postgresql --few-parameters --ignore=tests/storm tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile tests/interop tests/journeys

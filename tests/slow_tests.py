@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT_S = 0.6
+LIMIT_S = 0.45
 FILE = Path(__file__).with_suffix(".txt")
 _used: Counter[str] = Counter()
 
