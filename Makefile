@@ -22,7 +22,7 @@ test: $(VENV)/.development
 	$(BIN)/python -m pytest -m slow tests/smtp tests/security tests/outbox tests/jobs tests/backup tests/audit tests/web tests/db tests/accounts/test_rights.py tests/accounts/test_proof.py tests/accounts/test_login.py tests/accounts/test_second_factor.py tests/test_*.py
 	$(BIN)/python -m pytest -m thorough tests/outbox/test_crashes.py tests/outbox/test_worker.py
 	$(BIN)/python -m pytest -m "on_postgresql and not slow" --database=postgresql --few-parameters --ignore=tests/storm tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile tests/interop tests/journeys
+	$(BIN)/python -m pytest -n 3 --dist loadfile --few-parameters tests/interop tests/journeys
 
 check: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/djlint templates --lint --check
@@ -37,7 +37,7 @@ thorough: $(VENV)/.development
 	$(BIN)/python -m pytest -n 2 -m thorough --database=postgresql tests/outbox
 	$(BIN)/python -m pytest -m "not thorough" --database=postgresql tests/settings tests/operations tests/cli
 	$(BIN)/python -m pytest -m on_postgresql --database=postgresql --ignore=tests/storm tests
-	$(BIN)/python -m pytest -n 2 -m "slow or thorough" tests/journeys
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "" tests/interop tests/journeys
 
 # Kill workers and crash databases for some minutes and compare the mail servers' log with the tables.
 storm: $(VENV)/.development

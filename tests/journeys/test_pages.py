@@ -28,8 +28,8 @@ def portal(
 @pytest.mark.parametrize(
     ("view", "language"),
     [
+        ("390 px, dark", "de"),  # the only one that make test runs, which takes the first and the last
         ("1280 px, light", "en"),
-        ("390 px, dark", "de"),
         # Colours depend little on the width, and the layout does not depend on colours.
         pytest.param("1280 px, dark", "en", marks=pytest.mark.thorough),
         pytest.param("390 px, light", "en", marks=pytest.mark.thorough),
