@@ -151,7 +151,7 @@ def test_searches_are_limited_for_each_account_by_itself(
     queries = len(nameserver.queries)
     response = search(owner, "ada@brightleaf.example")
     assert response.status_code == 429
-    assert re.search(r"done too often in a short time\. Wait 6\d minutes", text_of(response))
+    assert re.search(r"too many attempts in a short time\. Wait 6\d minutes", text_of(response))
     assert len(nameserver.queries) == queries
     assert search(stranger, "ada@brightleaf.example").status_code == 200
 
