@@ -174,7 +174,7 @@ class LanguageForm(PortalForm):
         choices=[SelectChoice(one.code, one.name) for one in PORTAL_LANGUAGES.values()],
         description=_(
             "The language of the pages that you see. You choose the language of emails to affiliates and of "
-            "public pages in the programme settings."
+            "public pages in the programme settings. An affiliate can choose another one."
         ),
     )
 
