@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
-from wtforms import BooleanField, Field, Form, PasswordField, SelectField
+from wtforms import BooleanField, Field, Form, PasswordField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 
@@ -65,20 +65,23 @@ def new_password(label: str) -> PasswordField:
     )
 
 
+def _name_field(label: str, message: str, description: str = "") -> StringField:
+    """Return a field for a name of a programme or a person, which emails show."""
+    return text_field(label, required(message), validate_name, limit=LIMIT_CHARS, description=description)
+
+
 class LogInForm(PortalForm):
     mailbox = mailbox_field(_("Email address"), required(_("Enter your email address.")))
     password = current_password(_("Password"), _("Enter your password."))
 
 
 class RegisterForm(PortalForm):
-    programme = text_field(
+    programme = _name_field(
         _("Name of your affiliate programme"),
-        required(_("Enter the name of your affiliate programme.")),
-        validate_name,
-        limit=LIMIT_CHARS,
-        description=_("Your affiliates see it in the emails they get."),
+        _("Enter the name of your affiliate programme."),
+        _("Your affiliates see it in the emails they get."),
     )
-    name = text_field(_("Your name"), required(_("Enter your name.")), validate_name, limit=LIMIT_CHARS)
+    name = _name_field(_("Your name"), _("Enter your name."))
     mailbox = mailbox_field(
         _("Email address"), required(_("Enter your email address.")), description=_("You use it to log in.")
     )
@@ -107,14 +110,12 @@ class ResetForm(PortalForm):
 
 
 class NamesForm(PortalForm):
-    programme = text_field(
+    programme = _name_field(
         _("Name of your affiliate programme"),
-        required(_("Enter the name of your affiliate programme.")),
-        validate_name,
-        limit=LIMIT_CHARS,
-        description=_("Your affiliates see it. The address of your sign-up page does not change."),
+        _("Enter the name of your affiliate programme."),
+        _("Your affiliates see it. The address of your sign-up page does not change."),
     )
-    name = text_field(_("Your name"), required(_("Enter your name.")), validate_name, limit=LIMIT_CHARS)
+    name = _name_field(_("Your name"), _("Enter your name."))
 
     def __init__(self, *, with_programme: bool, **more: Any) -> None:
         super().__init__(**more)
@@ -123,12 +124,10 @@ class NamesForm(PortalForm):
 
 
 class FurtherProgrammeForm(PortalForm):
-    further = text_field(
+    further = _name_field(
         _("Name of the other programme"),
-        required(_("Enter the name of the other affiliate programme.")),
-        validate_name,
-        limit=LIMIT_CHARS,
-        description=_(
+        _("Enter the name of the other affiliate programme."),
+        _(
             "It has its own settings, affiliates and team. You log in to all of your programmes with the same password."
         ),
     )

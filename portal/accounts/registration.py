@@ -26,17 +26,13 @@ from .identifiers import login_mailbox, mailbox_key, unique_slug
 from .login import LOGINS_PER_NETWORK, TooManyAttempts
 from .models import Account, Membership, Owner, PendingRegistration
 from .passwords import check_password, hasher
-from .team import programmes
 from .team.rights import Role
 from .tokens import InvalidLink, hash_token, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .sessions import LoggedIn
-
 PER_NETWORK = RateLimit("registrations by network", 20, timedelta(hours=1))
-FURTHER = RateLimit("further programmes of a person", 5, timedelta(hours=24))
 LINK_LIFETIME = timedelta(hours=24)
 
 
@@ -89,7 +85,7 @@ class _ValidRegistration:
 
 
 @dataclass(frozen=True)
-class _Vouched:
+class Vouched:
     """What is known of a new account's person, at the time of its creation."""
 
     is_approved: bool = False  # by the operator who runs the command or has invited
@@ -97,7 +93,7 @@ class _Vouched:
     is_operator: bool = False
 
 
-_BY_OPERATOR = _Vouched(is_approved=True, is_confirmed=True)
+_BY_OPERATOR = Vouched(is_approved=True, is_confirmed=True)
 
 
 def is_open() -> bool:
@@ -134,7 +130,7 @@ def create_invited(
     Raises as ``create_owner``, and what ``use`` raises; then nothing is changed.
     """
     valid = _validate(wanted)
-    vouched = _Vouched(is_approved=True, is_confirmed=True, is_operator=is_operator)
+    vouched = Vouched(is_approved=True, is_confirmed=True, is_operator=is_operator)
     return _create(valid, now, vouched, use=use)
 
 
@@ -144,50 +140,7 @@ def register(entered: RegistrationInput, *, network: str, now: datetime) -> Owne
     Raises as ``create_owner``, RegistrationClosed and TooManyAttempts.
     """
     _count_registration(network, now)
-    return _create(_validate(entered), now, _Vouched())
-
-
-def may_add_programme(user: LoggedIn) -> bool:
-    """Return whether a person who is logged in may register another programme: operators always, others as visitors."""
-    return user.is_operator or is_open()
-
-
-def add_programme(user: LoggedIn, programme: str, *, now: datetime) -> int:
-    """Register another programme of a person, who owns it, and show it in this session. Commits. Return its account id.
-
-    The programme of an operator is approved. Others are limited as one that a visitor registers.
-
-    Raises:
-        NameRefused: the name is not accepted.
-        RegistrationClosed: visitors cannot register.
-        TooManyAttempts: the person registered too many programmes today.
-        RegistrationRefused: the row could not be written.
-    """
-    if not may_add_programme(user):
-        raise RegistrationClosed
-    name = programme.strip()
-    if why := names.why_refused(name):
-        raise NameRefused("programme", why)
-    wait = rate_limit.consume_or_wait(FURTHER, user.id, now=now)
-    db.session.commit()
-    if wait:
-        raise TooManyAttempts(wait)
-    vouched = _Vouched(is_approved=user.is_operator)
-    for _ in range(3):
-        account = _new_account(name, now, vouched)
-        db.session.add(account)
-        try:
-            db.session.flush()
-            account_id = account.id
-            _make_owner(account, user.id, user.name, now)
-            programmes.show(user.id, user.session_id, account_id)
-            db.session.commit()
-        except IntegrityError:  # a concurrent transaction took the slug
-            db.session.rollback()
-            continue
-        _record_registered(account_id, user.id, vouched)
-        return account_id
-    raise RegistrationRefused(_not_saved())
+    return _create(_validate(entered), now, Vouched())
 
 
 def request_confirmation(
@@ -270,7 +223,7 @@ def confirm(token: str, *, browser: str, password: str, network: str, now: datet
         raise TooManyAttempts(wait)
     if not known and not hasher().verify(valid.password_hash, password):
         raise WrongPassword
-    return _create(valid, now, _Vouched(is_confirmed=True))
+    return _create(valid, now, Vouched(is_confirmed=True))
 
 
 def _require_open() -> None:
@@ -302,16 +255,16 @@ def _validate(entered: RegistrationInput) -> _ValidRegistration:
 
 
 def _create(
-    valid: _ValidRegistration, now: datetime, vouched: _Vouched, *, use: Callable[[], None] | None = None
+    valid: _ValidRegistration, now: datetime, vouched: Vouched, *, use: Callable[[], None] | None = None
 ) -> Owner:
     """Insert account and owner. ``use`` is called in the same transaction, also when it is repeated."""
-    for _ in range(3):
+
+    def add_owner(account: Account) -> Owner:
         if _is_taken(valid.key):
             db.session.rollback()
             raise MailboxTaken(gettext("An owner with this email address is already registered."))
         if use is not None:
             use()
-        account = _new_account(valid.programme, now, vouched)
         owner = Owner(
             account=account,
             name=valid.name,
@@ -324,42 +277,41 @@ def _create(
         )
         db.session.add(owner)
         db.session.execute(delete(PendingRegistration).where(PendingRegistration.mailbox_key == valid.key))
+        return owner
+
+    return create_account(valid.programme, vouched, add_owner, now=now)
+
+
+def create_account(
+    name: str, vouched: Vouched, add_owner: Callable[[Account], Owner], *, now: datetime
+) -> Owner:
+    """Insert an account, and return its first owner, who is the contact. Commits.
+
+    ``add_owner`` adds the account to the session and returns the owner. It is called again when the transaction is repeated
+    because a concurrent one took the mailbox or the slug, which happens on PostgreSQL. Raises RegistrationRefused.
+    """
+    for _ in range(3):
+        account = Account(slug=unique_slug(name), name=name, created_at=now)
+        account.approved_at = now if vouched.is_approved else None
+        account.is_waiting = not vouched.is_approved and current_config().registration is Registration.APPROVE
         try:
+            owner = add_owner(account)
             db.session.flush()
-            _make_owner(account, owner.id, owner.name, now)
-            account_id, owner_id = account.id, owner.id
+            db.session.add(
+                Membership(owner_id=owner.id, account_id=account.id, role=Role.OWNER, joined_at=now)
+            )
+            account.contact_id = owner.id
+            concerned = {"account": account.id, "owner": owner.id}
+            target = audit.AuditTarget(PERSON, owner.id, owner.name)
+            audit.record(audit.Activity.REGISTERED, account.id, target=target, after={"name": account.name})
             db.session.commit()
         except IntegrityError:
-            # PostgreSQL: a concurrent transaction took the mailbox or the slug.
             db.session.rollback()
             continue
-        _record_registered(account_id, owner_id, vouched)
+        approved = "yes" if vouched.is_approved else "no"
+        record(SecurityEvent.REGISTERED, **concerned, approved=approved)
         return owner
-    raise RegistrationRefused(_not_saved())
-
-
-def _new_account(name: str, now: datetime, vouched: _Vouched) -> Account:
-    account = Account(slug=unique_slug(name), name=name, created_at=now)
-    account.approved_at = now if vouched.is_approved else None
-    account.is_waiting = not vouched.is_approved and current_config().registration is Registration.APPROVE
-    return account
-
-
-def _make_owner(account: Account, owner_id: int, name: str, now: datetime) -> None:
-    """Add the membership of the first owner, who is the contact, and the audit entry. Needs flushed rows."""
-    db.session.add(Membership(owner_id=owner_id, account_id=account.id, role=Role.OWNER, joined_at=now))
-    account.contact_id = owner_id
-    target = audit.AuditTarget(PERSON, owner_id, name)
-    audit.record(audit.Activity.REGISTERED, account.id, target=target, after={"name": account.name})
-
-
-def _record_registered(account_id: int, owner_id: int, vouched: _Vouched) -> None:
-    approved = "yes" if vouched.is_approved else "no"
-    record(SecurityEvent.REGISTERED, account=account_id, owner=owner_id, approved=approved)
-
-
-def _not_saved() -> str:
-    return gettext("The registration could not be saved. Try again.")
+    raise RegistrationRefused(gettext("The registration could not be saved. Try again."))
 
 
 def _pending(valid: _ValidRegistration, token: str, browser: str, now: datetime) -> PendingRegistration:

@@ -26,6 +26,7 @@ from .forms import (
 )
 from .login import TooManyAttempts, WrongCredentials
 from .passwords import PasswordRefused
+from .team import further
 from .team.programmes import programmes_of
 from .team.rights import Right
 from .views import blueprint, link, render_rate_limited
@@ -60,7 +61,7 @@ def add_programme() -> ResponseReturnValue:
     if not form.validate():
         return _page(further=form), 422
     try:
-        registration.add_programme(current_user, form.further.data, now=utcnow())
+        further.add_programme(current_user, form.further.data, now=utcnow())
     except TooManyAttempts as error:
         return render_rate_limited(_PAGE, form, error, **_context(further=form))
     except registration.RegistrationClosed:
@@ -189,9 +190,7 @@ def _context(**refused: PortalForm) -> dict[str, object]:
         "shortcuts": ShortcutsForm(formdata=None, data={"has_shortcuts": current_user.has_shortcuts}),
         "password": PasswordForm(formdata=None),
         "language": LanguageForm(formdata=None, data={"language": current_user.language}),
-        "further": FurtherProgrammeForm(formdata=None)
-        if registration.may_add_programme(current_user)
-        else None,
+        "further": FurtherProgrammeForm(formdata=None) if further.may_add_programme(current_user) else None,
         "programmes": programmes_of(current_user.id) if current_user.programmes > 1 else [],
         "devices": sessions.devices(current_user.id, now=now),
         "new_since": now - sessions.NEW_FOR,

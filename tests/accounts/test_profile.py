@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from portal.accounts.login import LOGINS_PER_MAILBOX
 from portal.accounts.models import Account, Membership, Owner
-from portal.accounts.registration import FURTHER
+from portal.accounts.team.further import PER_PERSON
 from portal.accounts.team.rights import Role
 from portal.clock import utcnow
 from portal.config import Registration
@@ -248,8 +248,8 @@ def test_an_invalid_name_of_another_programme_has_an_error_beside_its_field(owne
 
 
 def test_a_person_registers_a_few_programmes_a_day(owner):
-    answers = [add(owner, f"Programme {number}").status_code for number in range(FURTHER.amount + 1)]
-    assert answers == [303] * FURTHER.amount + [429]
+    answers = [add(owner, f"Programme {number}").status_code for number in range(PER_PERSON.amount + 1)]
+    assert answers == [303] * PER_PERSON.amount + [429]
 
 
 class TestClosed:
