@@ -239,11 +239,11 @@ def _page(
     after: int | None,
 ) -> Page[Any]:
     """Return a page of what is listed. ``matching`` is what a search found, None without one."""
-    query = select(Affiliate).where(*conditions(account_id))
     if matching is not None and len(matching) <= MAX_COUNT:  # these are all
-        query = query.where(Affiliate.id.in_([id_ for id_, _state in matching]))
-    elif filters.search:
-        query = query.where(*conditions(account_id, filters.search))
+        found = Affiliate.id.in_([id_ for id_, _state in matching])
+        query = select(Affiliate).where(*conditions(account_id), found)
+    else:
+        query = select(Affiliate).where(*conditions(account_id, filters.search))
     if filters.state is not None:
         query = query.where(Affiliate.state == filters.state)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import (
     Blueprint,
@@ -39,6 +39,9 @@ from ..web.requests import network_of, read_only_view
 from ..web.translations import current_language, show_in
 from . import confirmation_links, dashboard_links, listing, min_fill_time, sign_up_brake, signup
 from .forms import AgreeForm, JoinForm, ResendConfirmationForm
+
+if TYPE_CHECKING:
+    from ..affiliates.models import Affiliate
 
 blueprint = Blueprint("affiliates", __name__)
 page_language.remember_choices(blueprint)
@@ -189,10 +192,7 @@ def accept(token: str) -> Any:
 @blueprint.post("/affiliate/<key>/language")
 def choose_dashboard_language(key: str) -> Any:
     affiliate, _account = directory.find_by_dashboard_key(key) or abort(404)
-    try:
-        page_language.store_choice(affiliate, now=utcnow())
-    except email_preferences.TooManyChanges:
-        abort(429)
+    store_language(affiliate)
     return redirect(url_for(".dashboard", key=key), 303)
 
 
@@ -268,6 +268,14 @@ def _join_page(slug: str, form: JoinForm, **more: object) -> str:
 
 def _thanks_page(slug: str, form: ResendConfirmationForm, **more: object) -> str:
     return public_page("affiliates/thanks.html", slug, form=form, **more)
+
+
+def store_language(affiliate: Affiliate) -> None:
+    """Store the language that this request chooses; 429 after too many changes."""
+    try:
+        page_language.store_choice(affiliate, now=utcnow())
+    except email_preferences.TooManyChanges:
+        abort(429)
 
 
 def secret_page(template: str, **context: object) -> Response:

@@ -16,7 +16,7 @@ from ...affiliates.models import AffiliateState, EmailPace
 from ...clock import utcnow
 from ...events import pace as email_pace
 from ...web.translations import current_language
-from ..views import blueprint, secret_page
+from ..views import blueprint, secret_page, store_language
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -88,10 +88,7 @@ def owner_unsubscribe(token: str) -> Any:
 def choose_unsubscribe_language(key: str) -> Any:
     """Go back to the page to unsubscribe; without a kind of email, because that is done, to the preferences."""
     affiliate, _account = directory.find_by_preferences_key(key) or abort(404)
-    try:
-        page_language.store_choice(affiliate, now=utcnow())
-    except email_preferences.TooManyChanges:
-        abort(429)
+    store_language(affiliate)
     kind = request.form.get("kind", "")
     if email_preferences.one_click_notice(kind) is None:
         return redirect(url_for(".preferences", key=key), 303)
