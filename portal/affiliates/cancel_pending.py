@@ -43,6 +43,12 @@ def for_erased(account_id: int, mailbox: str, *, now: datetime) -> None:
     cancellations.record_reason(message_ids, _SUPPRESSED[SuppressionReason.ERASED], now=now)
 
 
+def portal_mail(kind: str, mailbox: str, *, now: datetime) -> None:
+    """Cancel queued emails of the portal's own to a mailbox of a person who is erased."""
+    message_ids = cancel_pending(None, mailbox, [kind], Status.CANCELLED, now=now)
+    cancellations.record_reason(message_ids, _SUPPRESSED[SuppressionReason.ERASED], now=now)
+
+
 def for_withdrawn(account_id: int, mailbox: str, kind: str, *, now: datetime) -> None:
     """Cancel a queued email that asks to confirm a new address, which was withdrawn."""
     message_ids = cancel_pending(account_id, mailbox, [kind], Status.CANCELLED, now=now)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PER_NETWORK = rate_limit.RateLimit("dashboard-link-network", 20, timedelta(hours=1))
 _NOTICE = CATALOGUE["dashboard-link"]
-_KIND = "dashboard-links"  # the portal's own email about all programmes
+PORTAL_KIND = "dashboard-links"  # the portal's own email about all programmes
 _MAX_PROGRAMMES = 20  # in one email
 # Those who are invited have no dashboard yet, and a suspended affiliate gets no email.
 _WITH_DASHBOARD = (AffiliateState.ACTIVE, AffiliateState.PENDING, AffiliateState.DECLINED)
@@ -106,8 +106,8 @@ def send_links(mailbox: str, network: str, *, now: datetime) -> None:
     key = parsed.casefold()
     found = _find_everywhere(key)
     new = NewMessage(
-        kind=_KIND,
-        key=f"{_KIND}:{secrets.token_hex(16)}",
+        kind=PORTAL_KIND,
+        key=f"{PORTAL_KIND}:{secrets.token_hex(16)}",
         recipient=found[0][0].mailbox if found else parsed,
         subject=_("Your private pages as an affiliate"),
         text=_text_of(found),

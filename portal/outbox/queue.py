@@ -172,7 +172,7 @@ def release(account_id: int | None) -> int:
 
 
 def cancel_pending(
-    account_id: int, recipient: str, kinds: Collection[str], status: Status, *, now: datetime
+    account_id: int | None, recipient: str, kinds: Collection[str], status: Status, *, now: datetime
 ) -> list[int]:
     """Settle the waiting messages of these kinds to a recipient as ``status``; return their ids. The caller commits.
 
@@ -190,7 +190,7 @@ def redirect_pending(account_id: int, recipient: str, new: str, kinds: Collectio
 
 
 def _change_pending(
-    account_id: int, recipient: str, kinds: Collection[str], values: dict[str, Any]
+    account_id: int | None, recipient: str, kinds: Collection[str], values: dict[str, Any]
 ) -> list[int]:
     get_queue(account_id, lock=True)  # as a drain does before it claims
     statement = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, or_, select, text, update
+from sqlalchemy import delete, func, insert, or_, select, text, update
 
 from ..accounts.models import Account
 from ..api.models import ApiRequest
@@ -16,6 +16,7 @@ from ..arrival.models import TestEmail
 from ..bounces.models import BounceEvent, EventState, MessageOutcome
 from ..db import db
 from ..deliveries.models import BulkAction, LogRow
+from ..enrolment.dashboard_links import PORTAL_KIND
 from ..events.models import EmailDecision, Event, EventMail
 from ..events.types import EventType
 from ..imports.models import AffiliateImport
@@ -151,6 +152,14 @@ def own_messages(scope: Traces, cursor: int) -> Batch:
     return Batch(len(ids), ids[-1] if len(ids) == BATCH else None)
 
 
+def portal_messages(scope: Traces, cursor: int) -> Batch:
+    """Blank the portal's own emails that listed the person's private pages. They belong to no account and no log."""
+    query = select(OutboxMessage.id).where(*_is_from_portal(scope), OutboxMessage.id > cursor)
+    ids = list(db.session.scalars(query.order_by(OutboxMessage.id).limit(BATCH)))
+    blank_messages(scope, ids, of_portal=True)
+    return Batch(len(ids), ids[-1] if len(ids) == BATCH else None)
+
+
 def test_messages(scope: Traces, cursor: int) -> Batch:
     """Blank test emails that were rendered for the person."""
     query = select(TestEmail).where(TestEmail.account_id == scope.account_id, TestEmail.id > cursor)
@@ -238,8 +247,12 @@ def _without_lines_of(text: str, person: Person) -> str:
 
 def check(scope: Traces, _cursor: int) -> Batch:
     """Report whether a message to the person is left, because it was just being submitted."""
-    query = select(LogRow.message_id).where(*_is_to_person(scope))
-    return Batch(0, None, waits=db.session.scalars(query.limit(1)).first() is not None)
+    queries = (
+        select(LogRow.message_id).where(*_is_to_person(scope)),
+        select(OutboxMessage.id).where(*_is_from_portal(scope)),
+    )
+    left = any(db.session.scalars(query.limit(1)).first() is not None for query in queries)
+    return Batch(0, None, waits=left)
 
 
 def _is_to_person(scope: Traces) -> list[Any]:
@@ -255,15 +268,28 @@ def _is_to_person(scope: Traces) -> list[Any]:
     return conditions
 
 
+def _is_from_portal(scope: Traces) -> list[Any]:
+    """Return the conditions of the portal's own emails about the person's private pages."""
+    mailboxes = [mailbox.lower() for mailbox in scope.person.mailboxes]
+    return [
+        OutboxMessage.account_id.is_(None),
+        OutboxMessage.kind == PORTAL_KIND,
+        func.lower(OutboxMessage.recipient).in_(mailboxes),
+    ]
+
+
 # -- messages
 
 
-def blank_messages(scope: Traces, message_ids: Collection[int]) -> None:
-    """Blank messages with their copies, attempts, rows of the log and reports, except those being submitted."""
+def blank_messages(scope: Traces, message_ids: Collection[int], *, of_portal: bool = False) -> None:
+    """Blank messages with their copies, attempts, rows of the log and reports, except those being submitted.
+
+    ``of_portal``: they are the portal's own, not the account's.
+    """
     person = scope.person
     query = select(OutboxMessage.id, OutboxMessage.recipient).where(
         or_(OutboxMessage.id.in_(message_ids), OutboxMessage.copy_of_id.in_(message_ids)),
-        OutboxMessage.account_id == scope.account_id,
+        OutboxMessage.account_id == (None if of_portal else scope.account_id),
         OutboxMessage.lease_token.is_(None),
         OutboxMessage.status != Status.SENDING,
     )

@@ -19,6 +19,7 @@ from ..affiliates.consent import AgreementWay
 from ..affiliates.models import ActionToken, Affiliate, AffiliateState, FormerCode, OptOut, TokenPurpose
 from ..clock import utcnow
 from ..db import db
+from ..enrolment.dashboard_links import PORTAL_KIND
 from ..events.models import Event, EventMail
 from ..jobs import notify
 from ..notices.catalogue import CATALOGUE, Audience
@@ -65,6 +66,7 @@ def erase(account_id: int, affiliate_id: int, *, by: str, now: datetime) -> Eras
     never_theirs = _withdrawn_only(affiliate, person)
     for mailbox in person.mailboxes:
         cancel_pending.for_erased(account_id, mailbox, now=now)
+        cancel_pending.portal_mail(PORTAL_KIND, mailbox, now=now)
         if mailbox.casefold() not in never_theirs:
             suppressions.add_erased(account_id, mailbox, now=now)
     for table in (ActionToken, OptOut, FormerCode):
@@ -136,6 +138,7 @@ _STEPS: tuple[Callable[[blanking.Traces, int], blanking.Batch], ...] = (
     blanking.unmatched_reports,
     blanking.webhooks,
     blanking.few_rows,
+    blanking.portal_messages,
     blanking.check,
 )
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..affiliates import erased
+from ..smtp.mailbox import readable_mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,18 +71,23 @@ class Person:
 
     @cached_property
     def _keys(self) -> frozenset[str]:
-        return frozenset(mailbox.casefold() for mailbox in self.mailboxes)
+        return frozenset(mailbox.casefold() for mailbox in self._spellings)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        words = [*self.mailboxes, *(code for code in self.codes if len(code) >= _MIN_CODE_CHARS)]
+        words = [*self._spellings, *(code for code in self.codes if len(code) >= _MIN_CODE_CHARS)]
         if len(self.name) >= _MIN_NAME_CHARS:
             words.append(self.name)
         return _any_of(words)
 
     @cached_property
     def _addresses(self) -> re.Pattern[str]:
-        return _any_of(self.mailboxes)
+        return _any_of(self._spellings)
+
+    @cached_property
+    def _spellings(self) -> list[str]:
+        """The mailboxes as envelopes write them, and as people do: info@bücher.example."""
+        return list(dict.fromkeys(one for name in self.mailboxes for one in (name, readable_mailbox(name))))
 
 
 def _any_of(words: Iterable[str]) -> re.Pattern[str]:

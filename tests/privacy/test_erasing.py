@@ -34,7 +34,7 @@ from portal.clock import utcnow
 from portal.db import Base, db, readiness
 from portal.db.migrate import downgrade, upgrade
 from portal.deliveries.models import LogRow
-from portal.enrolment import signup_rules
+from portal.enrolment import dashboard_links, signup_rules
 from portal.enrolment.changing import address_change
 from portal.events import digests
 from portal.events.dispatch import NewEvent
@@ -387,6 +387,38 @@ def test_an_address_with_an_international_domain_is_put_on_the_list_and_taken_of
     page = "/affiliates/not-written-to/erased"
     back = owner.submit(page, {"mailbox": "lin@müller.example.org", "why": "She asked"}, page=page)
     assert back.status_code == 303
+
+
+def test_the_portals_own_emails_and_files_that_wait_hold_no_erased_person(owner, client):
+    sign_up(client, name="Lin", mailbox="lin@müller.example.org")
+    person, now = newest_affiliate(), utcnow()
+    person.state = AffiliateState.ACTIVE
+    text = "Name,Email\nLin,lin@müller.example.org\nBo,bo@müller.example.org\n"
+    db.session.add(
+        AffiliateImport(account_id=person.account_id, key="k", file_name="x.csv", text=text, choices={},
+                        uploaded_by="Ada", created_at=now)
+    )  # fmt: skip
+    db.session.commit()
+    for _ in range(2):
+        dashboard_links.send_links("lin@müller.example.org", "192.0.2.1", now=now)
+    dashboard_links.send_links("owner@müller.example.org", "192.0.2.1", now=now)
+    portals = sa.select(OutboxMessage).where(OutboxMessage.account_id.is_(None)).order_by(OutboxMessage.id)
+    sent = db.session.scalars(portals).first()
+    sent.status, sent.settled_at = Status.SENT, now
+    other = {**{c.key: getattr(sent, c.key) for c in OutboxMessage.__table__.c if c.key != "id"},
+             "key": "o", "recipient": "bo@müller.example.org"}  # fmt: skip
+    db.session.add(OutboxMessage(**other))
+    db.session.commit()
+    erase(person)
+    blank = erased.blank_mailbox(person.id)
+    rows = [(row.recipient, row.status, row.subject == "Erased") for row in db.session.scalars(portals)]
+    assert rows == [
+        (blank, Status.SENT, True),
+        (blank, Status.CANCELLED, True),
+        ("bo@müller.example.org", Status.SENT, False),
+    ]
+    text = db.session.scalars(sa.select(AffiliateImport.text)).one()
+    assert text == "Name,Email\n[erased]\nBo,bo@müller.example.org\n"
 
 
 def test_a_corrected_address_and_the_reason_of_a_late_report_are_blanked(owner, client):
