@@ -196,9 +196,9 @@ class FirstInviteForm(InviteForm):
 
 
 def validate_code(_form: Form, field: Any) -> None:
-    """Refuse a code that cannot stand in a link."""
+    """Refuse a code that cannot stand in a link. One that is stored already may stay: imports keep also a single digit."""
     why = codes.why_refused(field.data or "")
-    if why:
+    if why and field.data != field.object_data:
         raise ValidationError(why)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _ERRORS = frozenset({"#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#N/A", "#NULL!", "#NUM!", "########"})
 _NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d{1,3}", re.IGNORECASE)
 _TAMED = "=+-@\t\r"
-_ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?")
+_ISO = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?")
 _DOTS = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})(?: .*)?")
 _SLASHES = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})(?: .*)?")
 _SERIAL = re.compile(r"(\d{5})(?:[.,]\d+)?")  # days since 30 December 1899, as Excel counts
@@ -37,6 +38,14 @@ def untamed(cell: str) -> str:
 def is_formula(cell: str) -> bool:
     """Return whether a cell holds a formula instead of its value."""
     return cell.startswith(("=", "@"))
+
+
+def is_several_lines(cell: str) -> bool:
+    """Return whether a cell has a line break or another control character.
+
+    Spaces of any width and joiners are left to the rules of names and addresses: Japanese, Persian and Hindi names need them.
+    """
+    return any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in cell)
 
 
 def is_error(cell: str) -> bool:
@@ -77,7 +86,7 @@ def read_date(cell: str, now: datetime, *, month_first: bool) -> datetime | None
 def _read_day(cell: str, *, month_first: bool) -> date | None:
     try:
         if found := _ISO.fullmatch(cell):
-            return date(int(found[1]), int(found[2]), int(found[3]))
+            return date(int(found[1]), int(found[3]), int(found[4]))
         if found := _DOTS.fullmatch(cell):
             return date(int(found[3]), int(found[2]), int(found[1]))
         if found := _SLASHES.fullmatch(cell):

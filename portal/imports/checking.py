@@ -12,6 +12,7 @@ from ..affiliates import erased, names
 from ..affiliates.models import Affiliate, FormerCode, Suppression, SuppressionReason
 from ..db import db
 from ..shop_links import CODE
+from ..smtp.protocol.reply import plain_text
 from . import cells
 from .columns import Choices, ColumnField
 from .reading import MAX_LINES, FileRefused, Row
@@ -73,7 +74,7 @@ def _read(row: Row, choices: Choices, now: datetime) -> Line:
             line.problems.append(_("A cell contains a spreadsheet error: %(text)s", text=text))
         elif cells.is_formula(text):
             line.problems.append(_("A cell contains a formula instead of its value."))
-        elif not text.isprintable():
+        elif cells.is_several_lines(text):
             line.problems.append(_("A cell contains a line break or an invisible character."))
     if not line.problems:
         _read_mailbox(line, values.get(ColumnField.MAILBOX, ""))
@@ -125,7 +126,8 @@ def _read_code(line: Line, text: str) -> None:
 
 def _read_consent(line: Line, values: dict[ColumnField, str], choices: Choices, now: datetime) -> None:
     text = values.get(ColumnField.CONSENTED_AT, choices.consented_on)
-    line.consent_source = (values.get(ColumnField.CONSENT_SOURCE) or choices.consent_source)[:200]
+    source = plain_text(values.get(ColumnField.CONSENT_SOURCE, ""), 200)
+    line.consent_source = source or choices.consent_source[:200]
     if text:
         line.consented_at = cells.read_date(text, now, month_first=choices.month_first)
         if line.consented_at is None:

@@ -12,7 +12,7 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
-from portal.affiliates import links, suppressions
+from portal.affiliates import links, page_keys, suppressions
 from portal.affiliates.models import Affiliate, AffiliateState, EmailPace, FormerCode, SuppressionReason
 from portal.clock import utcnow
 from portal.db import db
@@ -80,6 +80,14 @@ def test_name_code_id_and_notes_are_edited_shown_found_and_exported(owner, clien
     assert edit(owner, newest_affiliate(), code=before, external_id="").status_code == 303
     assert client.get("/r/grace-1").location == f"https://shop.example/?ref={before}"
     assert newest_affiliate().external_id is None
+
+
+def test_a_code_of_one_digit_that_was_imported_may_stay(owner, grace):
+    page_keys.give_code(grace, "7")
+    db.session.commit()
+    assert edit(owner, grace, notes="From the old system").status_code == 303
+    assert (newest_affiliate().code, newest_affiliate().notes) == ("7", "From the old system")
+    assert edit(owner, newest_affiliate(), code="8").status_code == 422
 
 
 @pytest.mark.both_databases

@@ -79,6 +79,7 @@ def test_a_file_that_is_no_table_is_refused_with_a_sentence(octets):
         ("2026-03-04", "2026-03-04"),
         ("2026-03-04T10:11:12Z", "2026-03-04"),
         ("4.3.2026", "2026-03-04"),
+        ("2026/3/4 10:11", "2026-03-04"),
         ("04/03/2026", "2026-03-04"),
         ("46085", "2026-03-04"),
         ("31/12/2026", None),
@@ -137,3 +138,16 @@ def test_what_people_paste_is_understood_and_exports_of_this_portal_are_read_aga
     dash, nameless = read_lines(read_rows(text), Choices(columns=COLUMNS), NOW)
     assert (dash.name, dash.mailbox, dash.code) == ("-Dash Blog", "Ada@x.example", "-abc")
     assert (nameless.name, nameless.problems) == ("no name", [])
+
+
+def test_names_are_those_of_the_sign_up_page_also_with_wide_spaces_and_joiners():
+    names = ("山田\u3000太郎", "Grace\u00a0Hopper", "محمد\u200cرضا پهلوی", "Acme GmbH & Co. KG")
+    lines = "".join(f"{name},n{number}@x.example\u200b,\n" for number, name in enumerate(names))
+    found = read_lines(read_rows(f"Name,Email,Code\n{lines}"), Choices(columns=COLUMNS), NOW)
+    assert [line.problems for line in found] == [[]] * len(names)
+    assert [line.name for line in found[:2]] == ["山田 太郎", "Grace Hopper"]
+    assert found[0].mailbox == "n0@x.example"
+    [hidden] = read_lines(
+        read_rows("Grace\u200bHopper,g@x.example,"), Choices(COLUMNS, has_headings=False), NOW
+    )
+    assert "invisible" in " ".join(hidden.problems)
