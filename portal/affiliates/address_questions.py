@@ -30,10 +30,10 @@ _MAX_DOMAIN_CHARS = 40
 _ENDINGS = {
     ending: meant
     for meant, endings in {
-        "com": "con cmo ocm vom xom comm coom cpm clm c0m coml comn ccom cim dom cop",
+        "com": "c con cmo ocm vom xom comm coom cpm clm c0m coml comn ccom cim dom cop",
         "net": "nte ent nett ner met",
         "org": "ogr orh rog orgg ort",
-        "de": "ed dee dw",
+        "de": "d ed dee dw",
         "fr": "rf frr",
     }.items()
     for ending in endings.split()

@@ -17,12 +17,14 @@ def _words(text: str) -> frozenset[str]:
 # A single word after one of these is a family name: "Mr Smith".
 _HONORIFICS = _words(
     """mr mister mrs ms miss mx herr frau frl hr fr monsieur madame mademoiselle mme mlle señor señora señorita sr sra srta
-    senhor senhora signor signora signorina sig sigra dhr mevr mevrouw meneer pan pani pán paní bay bayan
+    senhor senhora signor signora signorina sig sigra maître maitre
+    fru frøken fröken frk rouva dhr mevr mevrouw meneer pan pani pán paní bay bayan
     г-н г-жа господин госпожа السيد السيدة الآنسة מר גברת גב׳ גב'"""
 )
 # A single word after one of these is how people with the title are addressed: "Dr Jane".
 _DEGREES = _words(
-    """dr dra prof profa professor professorin doctor doktor dott dottssa dottoressa drssa magister dipl-ing dipl-kfm
+    """dr dra prof profa professor professorin assoc associate asst assistant adjunct pd
+    dr-ing dr-habil doctor doktor dott dottssa dottoressa drssa magister dipl-ing dipl-kfm
     univ-prof priv-doz rndr mudr judr phdr mvdr mgr sir dame rev reverend д-р доктор проф профессор δρ
     دكتور دكتورة الدكتور الدكتورة ד״ר ד׳׳ר פרופ פרופ׳"""
 )
@@ -32,6 +34,7 @@ _NO_FIRST_NAMES = _DEGREES_WITH_DOT | _words(
     von van vom zu zur zum de del della dela di da dos du des al ul ibn bin bint abu umm abd abdul abdel ter ten
     st ste md mohd muhd mst sk syed sheikh shaikh haji shri sri smt
     don doña dona lord lady ustad king queen prince princess earl duke dean judge bishop pastor imam rabbi father brother
+    hotel restaurant bistro salon atelier praxis kanzlei radio tv museum theatre theater yoga travel reise reisen best top daily
     sister mother chef coach captain capt major general colonel col sgt lt dj mc master team company shop store studio
     club group family familie"""
 )
@@ -43,6 +46,10 @@ _ORGANISATIONS = _words(
 )
 _JOINED = _words("and und et y e og och en ve i и")  # two people
 _SUFFIXES = _words("phd md mba ma msc bsc ba jr sr ii iii iv esq dds cpa dr prof")
+_AT_THE_END = _words("mr mrs ms mx miss")  # of a name that was typed last name first: "Smith Mr"
+_GLUED_TITLE = re.compile(
+    r"(?<![^\s.])((?:dr|prof|mr|mrs|ms|mx|mag|ing|hr|fr|sr|sra|sig)\.)(?=[^\W\d_]{2})", re.IGNORECASE
+)
 _NO_PERSON = re.compile(r"[&+/|–—()@:_]|\d")
 # Names in these scripts begin with the family name, which alone is no greeting.
 _FAMILY_NAME_FIRST = re.compile(
@@ -64,6 +71,7 @@ def split_name(name: str) -> tuple[str, str]:
     whole = " ".join(words), ""
     if _NO_PERSON.search(name) or _FAMILY_NAME_FIRST.search(name):
         return whole
+    words = _GLUED_TITLE.sub(r"\1 ", name).split()
     rest, is_family_name = _without_titles(_without_suffixes(words))
     if not rest or (len(rest) == 1 and (is_family_name or len(words) == 1)):
         return whole
@@ -71,7 +79,7 @@ def split_name(name: str) -> tuple[str, str]:
     letters = sum(unicodedata.category(character)[0] == "L" for character in first)
     if letters < 2 or first[-1] in ".,،" or _key(first) in _NO_FIRST_NAMES:
         return whole
-    if any(word in _ORGANISATIONS or word in _JOINED or word == "-" for word in following):
+    if any(word in _ORGANISATIONS | _JOINED | _AT_THE_END or word == "-" for word in following):
         return whole
     if any(word.endswith((",", "،")) for word in rest):
         return whole

@@ -18,6 +18,8 @@ from portal.web.pasted_address import unwrap_address
         ("ada@web.dee", "ada@web.de"),
         ("ada@laposte.frr", "ada@laposte.fr"),
         ("ada@gmail.co", "ada@gmail.com"),
+        ("ada@gmail.c", "ada@gmail.com"),
+        ("ada@web.d", "ada@web.de"),
         ("Ada.B@gnail.com", "Ada.B@gmail.com"),
         ("ada@gmaill.com", "ada@gmail.com"),
         ("ada@gmal.com", "ada@gmail.com"),
@@ -63,7 +65,9 @@ def test_an_address_without_a_reader_is_questioned(mailbox, doubt):
      "(ada@x.example)", "'ada@x.example'", "ada@x.example (Ada L.)", "E-mail: ada@x.example", "Write to: Ada <ada@x.example>",
      "`ada@x.example`", "&lt;ada@x.example&gt;", "Ada &lt;ada@x.example&gt;", "mailto:ada%40x.example",
      "[ada@x.example](mailto:ada@x.example)", "[Ada](mailto:ada@x.example?subject=Hi)", "„ada@x.example“",
-     "\u00a0ada@x.example\u200b", "ada＠x.example"],
+     "\u00a0ada@x.example\u200b", "ada＠x.example", "ada@x.example <ada@x.example>", '"ada@x.example" <Ada@X.example>;',
+     "Ada (ada@x.example)", "Ada Lovelace [ada@x.example]", "email:ada@x.example", "• ada@x.example", "- <ada@x.example>",
+     "ada@x.example?", "ada@x.example…", "‹ada@x.example›", "*ada@x.example*", "'ada@x.example"],
 )  # fmt: skip
 def test_what_is_pasted_around_an_address_is_removed(pasted):
     expected = pasted if pasted.startswith("ada%40") else "ada@x.example"
@@ -75,7 +79,7 @@ def test_what_is_pasted_around_an_address_is_removed(pasted):
     ["a@x.example, b@x.example", "grace@exa mple.org", "alice@example.org)bob@example.com", '"grace hopper"@example.org',
      "@ada", "grace@example.org\r\nBcc: eve@example.net", "Grace <grace@example.org> x", "<@>", "mailto:", "x@" * 2000,
      "Ada Lovelace ada@x.example", "bob@x.example (ada@x.example)", "a&lt;b@x.example", "[x](javascript:a@x.example)",
-     "ada@x.example " + "(" * 900, "a:" * 400 + "@"],
+     "ada@x.example <bob@x.example>", "ada@x.example " + "(" * 900, "a:" * 400 + "@"],
 )  # fmt: skip
 def test_nothing_is_guessed_from_other_text(typed):
     assert unwrap_address(typed) == typed

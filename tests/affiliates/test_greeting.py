@@ -43,6 +43,12 @@ GUESSES = [
     "DJ Ada",
     "Lady Ada",
     "Ing Lovelace",
+    "Fru Jensen",
+    "Maître Dupont",
+    "Smith Mr",
+    "Hotel Adlon",
+    "Travel With Ada",
+    "Mr.Smith",
 ]
 
 
@@ -68,6 +74,11 @@ GUESSES = [
         ("Dott.ssa Maria Rossi", "Maria", "Rossi"),
         ("Sir Charles Babbage", "Charles", "Babbage"),
         ("Jane Doe, PhD", "Jane", "Doe"),
+        ("Dr.Jane Doe", "Jane", "Doe"),
+        ("Prof.Dr.Jane Doe", "Jane", "Doe"),
+        ("PD Dr. Jane Doe", "Jane", "Doe"),
+        ("Associate Professor Jane Doe", "Jane", "Doe"),
+        ("Dr.-Ing. Jane Doe", "Jane", "Doe"),
         ("Ada King de Lovelace", "Ada", "King de Lovelace"),
         ("أحمد بن محمد", "أحمد", "بن محمد"),
         ("الدكتور أحمد محمد", "أحمد", "محمد"),
