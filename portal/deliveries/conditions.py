@@ -116,7 +116,7 @@ def of_ids(q: str) -> Condition:
 
 
 def of_recipients(account_id: int, q: str) -> Iterator[Condition]:
-    """Yield the conditions for a domain after an @, an address or the start of one, and any part of an affiliate's."""
+    """Yield the conditions for a domain, an address or the start of one, and any part of an affiliate's."""
     typed = q.strip("<> ").lower() or q
     local, at, domain = typed.rpartition("@")
     domain = _in_a_labels(domain)
@@ -128,6 +128,8 @@ def of_recipients(account_id: int, q: str) -> Iterator[Condition]:
     found = _of_affiliates(account_id, typed)
     if found is not None:
         yield found
+    if not at and "." in domain and " " not in domain:
+        yield Condition(LogRow.domain, domain)
 
 
 def of_ids_and_orders(account_id: int, q: str) -> Iterator[Condition]:

@@ -85,6 +85,8 @@ def test_a_search_anywhere_finds_parts_names_and_subjects_together(owner, messag
         "navy": ["stranger", "Grace"],
         "Grace Hopper": ["Grace"],
         "sam@else.example": ["stranger"],
+        "Else.example": ["stranger"],
+        "lse.example": [],
         "nowhere": [],
         "&": ["Books"],
     }.items():
