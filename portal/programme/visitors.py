@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import crawleruseragents
+
+from ..clock import utcnow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +69,7 @@ class TodaysVisitors:
         who = f"{affiliate_id}\n{environ.get('REMOTE_ADDR', '')}\n{environ.get('HTTP_USER_AGENT', '')}"
         with self._lock:
             if day != self._day:
-                self._day, self._secret, self._seen = day, secrets.token_bytes(32), set()
+                self._begin(day)
             hashed = hashlib.blake2b(
                 who.encode("utf-8", "replace"), key=self._secret, digest_size=_HASH_BYTES
             ).digest()
@@ -75,3 +78,16 @@ class TodaysVisitors:
             if len(self._seen) < _MAX_VISITORS:
                 self._seen.add(hashed)
             return True
+
+    def _begin(self, day: date) -> None:
+        """Start a day with a secret of its own, and forget both when it ends, also if no further visitor comes."""
+        self._day, self._secret, self._seen = day, secrets.token_bytes(32), set()
+        end = datetime.combine(day + timedelta(days=1), time(), UTC)
+        timer = threading.Timer(max(0.0, (end - utcnow()).total_seconds()), self._forget, (day,))
+        timer.daemon = True
+        timer.start()
+
+    def _forget(self, day: date) -> None:
+        with self._lock:
+            if self._day == day:
+                self._day, self._secret, self._seen = None, b"", set()

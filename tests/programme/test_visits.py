@@ -119,6 +119,15 @@ def test_the_next_day_starts_without_the_visitors_and_the_secret_of_the_day_befo
     assert not hashes & seen._seen
 
 
+def test_visitors_are_forgotten_when_their_day_ends_also_without_another_visit():
+    seen = TodaysVisitors()
+    assert seen.is_new(1, ENVIRON, utcnow().date() - timedelta(days=1))
+    limit = time.monotonic() + 120
+    while (seen._seen or seen._secret) and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert (seen._seen, seen._secret) == (set(), b"")
+
+
 def test_the_sign_ups_end_with_the_links_that_were_visited_where_visits_are_counted(owner, grace, set_shop):
     add_affiliate(name="Ada", mailbox="ada@example.org")
     assert listing.funnel(grace.account_id, now=utcnow()).visited is None
