@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..shop_links import affiliate_link
 from . import page_keys
+from .models import AffiliateState
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -26,8 +27,9 @@ _ACTING = re.compile(
 
 
 def public_url(affiliate: Affiliate, account: LinkedAccount, config: Config) -> str:
-    """Return the affiliate's public link; empty while there is no shop address, because it leads nowhere then."""
-    return affiliate_link(account, affiliate.code, config) if account.shop_url else ""
+    """Return the affiliate's public link; empty while there is no shop address, and for an erased person's blank row."""
+    has_link = bool(account.shop_url) and affiliate.state is not AffiliateState.ERASED
+    return affiliate_link(account, affiliate.code, config) if has_link else ""
 
 
 def dashboard_url(affiliate: Affiliate, config: Config) -> str:

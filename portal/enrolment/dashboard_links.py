@@ -26,7 +26,7 @@ from ..notices.catalogue import CATALOGUE
 from ..outbox.queue import NewMessage, enqueue
 from ..smtp.mailbox import parse_mailbox
 from ..state import current_config
-from . import confirmation_links, signup
+from . import confirmation_links, sign_up_brake, signup
 
 if TYPE_CHECKING:
     from ..notices.rendering import RenderedEmail
@@ -92,7 +92,11 @@ def resend_confirmation(
         allowed = signup.consume_rate_limits(account, mailbox_key, network, now)
         return allowed and _confirm_again(account, mailbox_key, confirmation, now)
 
-    signup.commit_counted(write)
+    try:
+        signup.commit_counted(write)
+    except signup.TooManySignUps:
+        sign_up_brake.note_refusal(account, network, now=now)
+        raise
     return account
 
 

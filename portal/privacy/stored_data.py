@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from ..affiliates import suppressions
+from ..affiliates import codes, suppressions
 from ..affiliates.consent import version_of
 from ..affiliates.directory import find_by_dashboard_key
 from ..affiliates.links import public_url, redact_tokens
 from ..amounts import from_units, plain_number
+from ..clock import utcnow
 from ..db import db
 from ..deliveries.models import LogRow
+from ..enrolment.changing import address_change
 from ..events.models import Event
 from ..events.types import Source
 from ..money import balances
@@ -61,13 +63,18 @@ def stream(affiliate: Affiliate, account: Account, config: Config) -> Iterator[s
 
 def _facts(affiliate: Affiliate, account: Account, config: Config) -> dict[str, Any]:
     suppression = suppressions.find_suppression(affiliate.account_id, affiliate.mailbox)
+    waiting = address_change.pending(affiliate.id, now=utcnow())
     return {
         "name": affiliate.name,
         "email": affiliate.mailbox,
         "code": affiliate.code,
+        "codes_before": codes.former_codes(affiliate.id),
         "link": public_url(affiliate, account, config) or None,
         "status": affiliate.state.value,
         "language": affiliate.language or None,
+        "website": affiliate.website or None,
+        "id_in_the_shop": affiliate.external_id,
+        "new_email_to_be_confirmed": waiting.mailbox if waiting else None,
         "signed_up": affiliate.created_at,
         "agreed_to_emails": affiliate.consented_at,
         "agreed_how": affiliate.consent_way.value or None,

@@ -40,7 +40,7 @@ def _count():
 @pytest.mark.both_databases
 def test_the_address_comes_by_email_and_the_answer_is_the_same_for_all(programme, client):
     sign_up(client)
-    client.get("/join/brightleaf/thanks")
+    assert "Find your dashboard" in client.get("/join/brightleaf/thanks").get_data(as_text=True)
     assert "Find your dashboard" in client.get("/join/brightleaf").get_data(as_text=True)
     before = _count()
     unknown = _page(client, FIND, "nobody@example.org")

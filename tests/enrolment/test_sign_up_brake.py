@@ -96,6 +96,18 @@ def test_a_full_network_is_refused_until_the_owner_raises_its_limit(owner, clien
     assert not _incidents()[sign_up_brake.Limit.NETWORK].is_open
 
 
+def test_a_network_that_is_refused_the_confirmation_again_is_reported(owner, client):
+    account_of("brightleaf").sign_ups_per_network = 5
+    db.session.commit()
+    path = "/join/brightleaf/send-again"
+    for number in range(6):
+        answer = client.submit(
+            path, {"mailbox": f"a{number}@x{number}.example"}, page="/join/brightleaf/thanks"
+        )
+    assert answer.status_code == 429
+    assert list(_incidents()) == [sign_up_brake.Limit.NETWORK]
+
+
 def test_an_incident_of_a_german_form_is_stored_in_english(owner, client):
     account_of("brightleaf").language = "de"
     db.session.commit()

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from portal import create_app
-from portal.affiliates import codes, directory, erased, suppressions
+from portal.affiliates import codes, directory, erased, links, suppressions
 from portal.affiliates.models import (
     ActionToken,
     Affiliate,
@@ -49,6 +49,7 @@ from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from portal.privacy import erasing, late_reports
 from portal.privacy.models import Erasure
 from portal.privacy.person import Person
+from portal.state import current_config
 from tests.conftest import make_config
 from tests.enrolment.support import account_of, newest_affiliate, path_in, sign_up
 from tests.migrations import make_tables
@@ -243,6 +244,8 @@ def test_an_affiliate_downloads_what_is_stored_and_asks_to_be_erased(owner, clie
     stored = json.loads(file.get_data(as_text=True))
     assert stored["you"]["email"] == person.mailbox
     assert stored["you"]["agreed_how"] == "sign-up"
+    names = ("id_in_the_shop", "codes_before", "website", "new_email_to_be_confirmed")
+    assert [stored["you"][name] for name in names] == ["customer-77", ["GRACEHOPPER"], None, None]
     assert stored["you"]["emails_not_wanted"] == ["new-lead"]
     assert {one["order"] for one in stored["orders"]} == {"A-1", "A-2"}
     assert "lead" in {one["what"] for one in stored["events"]}
@@ -409,7 +412,9 @@ def test_the_portals_own_emails_and_files_that_wait_hold_no_erased_person(owner,
              "key": "o", "recipient": "bo@müller.example.org"}  # fmt: skip
     db.session.add(OutboxMessage(**other))
     db.session.commit()
+    account_of().shop_url = "https://shop.example/"
     erase(person)
+    assert links.public_url(newest_affiliate(), account_of(), current_config()) == ""
     blank = erased.blank_mailbox(person.id)
     rows = [(row.recipient, row.status, row.subject == "Erased") for row in db.session.scalars(portals)]
     assert rows == [
