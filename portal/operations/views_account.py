@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 
 from ..accounts import access, identifiers, standing
 from ..clock import utcnow
+from ..status.labels import CODE_LABELS
 from ..web.pagination import key_argument
 from . import people
 from .forms import PlatformLimitForm
@@ -42,4 +43,6 @@ def _page(account_id: int, form: PlatformLimitForm | None = None, **more: Any) -
     saved = str(page.limits.platform_set) if page.limits.platform_set is not None else ""
     typed = access.kept_form("operator.save_platform_limit")
     form = form or PlatformLimitForm(formdata=typed, data={"per_day": saved})
-    return render_template("operator/account.html", page=page, account=page.row, form=form, **more)
+    return render_template(
+        "operator/account.html", page=page, account=page.row, form=form, sending_labels=CODE_LABELS, **more
+    )

@@ -11,6 +11,7 @@ from ..accounts import access, identifiers, invitations, standing
 from ..accounts.registration import RegistrationRefused
 from ..clock import utcnow
 from ..state import current_config
+from ..status.labels import CODE_LABELS
 from ..web.pagination import key_argument
 from . import accounts
 from .forms import InvitePersonForm
@@ -85,5 +86,6 @@ def _page(form: InvitePersonForm, **more: Any) -> str:
         page=accounts.list_page(before=before, after=after, now=utcnow()),
         reason_limit=standing.REASON_LIMIT_CHARS,
         mode=current_config().registration,
+        sending_labels=CODE_LABELS,
         **more,
     )

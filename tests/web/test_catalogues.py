@@ -27,9 +27,9 @@ COMPLETE = [code for code, language in LANGUAGES.items() if language.is_complete
 TEMPLATES = """layouts/base layouts/public layouts/programme affiliates/join affiliates/thanks affiliates/confirm
     affiliates/_joined affiliates/closed affiliates/invitation affiliates/preferences affiliates/unsubscribe
     affiliates/dashboard affiliates/confirm_address affiliates/find_page privacy/erasure
-    programme/leave programme/no_shop money/_balances money/_commission_cells components/copy
+    programme/leave programme/no_shop money/_balances money/_commission_cells components/copy components/time
     components/error_summary components/field components/form errors/error"""
-MODULES = """enrolment/views enrolment/views_find web/errors events/types events/digests affiliates/names
+MODULES = """enrolment/views enrolment/views_find web/errors web/filters events/types events/digests affiliates/names
     affiliates/address_questions money/weekly_totals"""
 # Of modules that also speak to owners, what affiliates see.
 PARTS = {

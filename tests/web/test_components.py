@@ -22,6 +22,16 @@ def test_every_component_that_a_template_calls_exists(app):
         assert getattr(ui, name).name == name
 
 
+def test_a_distance_from_now_has_the_exact_moment_beside_it():
+    both = re.compile(r"ui\.moment\((?:[^()]|\([^()]*\))*\)")
+    alone = {
+        path.name: found
+        for path in (ROOT / "templates").rglob("*.html")
+        if (found := re.findall(r".*\| ago\b.*", both.sub("", path.read_text(encoding="utf-8"))))
+    }
+    assert set(alone) <= {"time.html"}, "use ui.moment(at, at | ago)"
+
+
 def test_an_unknown_component_is_named(app):
     with pytest.raises(AttributeError, match="no macro buton"):
         Components(app.jinja_env).buton  # noqa: B018
