@@ -94,6 +94,11 @@ def write_day_of_year(day: date, language: Language) -> str:
     return str(format_skeleton("MMMMd", day, locale=_locale(language.locale)))
 
 
+def write_month(day: date, language: Language) -> str:
+    """Return the month of a day with its year: ``March 2025``."""
+    return str(format_skeleton("yMMMM", day, locale=_locale(language.locale)))
+
+
 def write_moment(moment: datetime, language: Language) -> str:
     """Return a time without its year, in its own time zone: ``2 Mar, 09:41``."""
     locale = _locale(language.locale)

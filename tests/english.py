@@ -29,6 +29,11 @@ def english_sentences() -> frozenset[str]:
     )
 
 
+def is_english_word(text: str) -> bool:
+    """Return whether a text is an English message of the catalogue, as short as it may be: for texts that people do not write."""
+    return " ".join(text.split()) in english_sentences()
+
+
 def is_english(text: str) -> bool:
     """Return whether a text is an English message of the catalogue, or holds two English words outside of names and addresses."""
     plain = " ".join(text.split())

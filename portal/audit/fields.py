@@ -47,7 +47,7 @@ FIELD_LABELS: Mapping[str, str] = {
     "accent": _("Colour"),
     "footer": _("Footer"),
     "logo": _("Logo"),
-    "on": _("On"),
+    "on": _("Switched on"),
     "events_about_emails": _("Events about emails"),
     "on_failure": _("When sending fails"),
     "after_minutes": _("After minutes"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..languages import ENGLISH
 from ..oauth import grants
 from ..settings import deprecations, providers
 from . import lifecycle
@@ -94,7 +95,7 @@ def _deprecated_logins(version: SmtpSettings, now: datetime) -> list[dict[str, A
             "code": f"ending-{deprecation.day:%Y-%m-%d}",
             "kind": "login_disabled",
             "whose_move": "owner",
-            "cause": f"{deprecation.provider}, {deprecation.date_text}: {deprecation.text}.",
+            "cause": f"{deprecation.provider}, {deprecation.write_date(ENGLISH)}: {deprecation.text}.",
             "fixes": [
                 "Ask your provider what replaces it, save the new settings, and keep these until then."
             ],

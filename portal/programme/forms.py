@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_OWN_TEXTS_ONLY = "%s (own texts only)"
-
-
 def validate_days(_form: Form, field: Any) -> None:
     """Refuse what is no whole number of days within the limit."""
     typed = field.data or ""
@@ -46,7 +43,7 @@ class SettingsForm(PortalForm):
         choices=[
             *(SelectChoice(one.code, one.name) for one in LANGUAGES.values() if one.is_complete),
             *(
-                SelectChoice(one.code, _OWN_TEXTS_ONLY % one.name)
+                SelectChoice(one.code, _("%(language)s (own texts only)", language=one.name))
                 for one in LANGUAGES.values()
                 if not one.is_complete
             ),

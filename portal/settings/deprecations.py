@@ -11,11 +11,13 @@ from flask_babel import gettext as _
 from sqlalchemy import func, select
 
 from ..db import db
-from ..web.translations import translated
+from ..languages import write_day, write_month
+from ..web.translations import current_language, translated
 from . import providers
 from .models import CheckState, SettingsCheck, SmtpSettings
 
 if TYPE_CHECKING:
+    from ..languages import Language
     from ..smtp.providers.model import Provider
 
 _NOTICE_PERIOD = timedelta(days=90)
@@ -23,12 +25,26 @@ _NOTICE_PERIOD = timedelta(days=90)
 
 @dataclass(frozen=True)
 class DatedDeprecation:
-    """A feature that a provider removes, or removed, by ``day``. ``date_text`` is as precise as the card."""
+    """A feature that a provider removes, or removed, by ``day``. ``written``: the day, month or year on the provider's card."""
 
     provider: str
     day: date
-    date_text: str
+    written: str
     text: str
+
+    def write_date(self, language: Language) -> str:
+        """Return the date in a language, as precise as the card."""
+        match self.written.count("-"):
+            case 2:
+                return write_day(self.day, language)
+            case 1:
+                return write_month(self.day, language)
+        return self.written
+
+    @property
+    def shown_date(self) -> str:
+        """The date in the language of the page."""
+        return self.write_date(current_language())
 
     def has_passed(self, now: datetime) -> bool:
         return self.day < now.date()
@@ -45,7 +61,10 @@ class DeprecationBanner:
 
 def for_provider(provider: Provider) -> list[DatedDeprecation]:
     """Return the deprecations of a provider card, earliest first."""
-    notes = [DatedDeprecation(provider.name, *_last_day(one.date), one.text) for one in provider.deprecations]
+    notes = [
+        DatedDeprecation(provider.name, _last_day(one.date), one.date, one.text)
+        for one in provider.deprecations
+    ]
     return sorted(notes, key=lambda one: one.day)
 
 
@@ -80,7 +99,7 @@ def _past_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> Depreca
         _(
             "Something has changed at %(provider)s: %(date)s",
             provider=deprecation.provider,
-            date=deprecation.date_text,
+            date=deprecation.shown_date,
         ),
         text,
         can_connect,
@@ -96,7 +115,7 @@ def _upcoming_banner(deprecation: DatedDeprecation, *, can_connect: bool) -> Dep
         _(
             "Something will change at %(provider)s: %(date)s",
             provider=deprecation.provider,
-            date=deprecation.date_text,
+            date=deprecation.shown_date,
         ),
         text,
         can_connect,
@@ -111,10 +130,9 @@ def _last_passed_check(version: SmtpSettings) -> datetime | None:
     )
 
 
-def _last_day(written: str) -> tuple[date, str]:
-    """Return the last day that a date of YYYY, YYYY-MM or YYYY-MM-DD can mean, and the date as text."""
+def _last_day(written: str) -> date:
+    """Return the last day that a date of YYYY, YYYY-MM or YYYY-MM-DD can mean."""
     year, month, day = (*map(int, written.split("-")), 0, 0)[:3]
     if not month:
-        return date(year, 12, 31), str(year)
-    last = date(year, month, day or monthrange(year, month)[1])
-    return last, f"{last.day} {last:%B %Y}" if day else f"{last:%B %Y}"
+        return date(year, 12, 31)
+    return date(year, month, day or monthrange(year, month)[1])

@@ -15,6 +15,7 @@ from ..smtp.providers.model import ProviderKind
 from ..smtp.server import Mechanism, Security
 from ..state import current_config
 from ..web.fields import PortalForm, mailbox_field, max_length, required, stripped, text_field
+from ..web.translations import translated
 from . import advanced, provider_values, providers
 from .models import DETECT, SmtpSettings
 from .validation import SettingsInput
@@ -280,7 +281,7 @@ def _provider_group(card: Provider) -> str:
 def _provider_label(card: Provider) -> str:
     if card.id == "other":
         return _("Other provider")
-    regions = [host.label for host in card.hosts]
+    regions = [translated(host.label) for host in card.hosts]
     return f"{card.name} ({', '.join(regions)})" if 1 < len(regions) <= _MAX_REGIONS_IN_LABEL else card.name
 
 

@@ -16,7 +16,7 @@ from ..smtp.mailbox import readable_mailbox
 from .translations import current_language, page_zone
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from flask import Flask
 
@@ -88,6 +88,11 @@ def format_short_time(time: datetime) -> str:
     return write_moment(local, language) if is_near else write_time(local, language)
 
 
+def format_day(day: date) -> str:
+    """Format a day in the language of the page, as 3 Nov 2026."""
+    return write_short_day(day, current_language(), with_year=True)
+
+
 def format_bucket(time: datetime, *, with_clock: bool) -> str:
     """Format the beginning of an hour or a day of a chart in the language of the page, as 3 Nov, 09:00 or 3 Nov.
 
@@ -105,6 +110,7 @@ def install(app: Flask) -> None:
     """Register the filters with Jinja."""
     app.jinja_env.filters["ago"] = ago
     app.jinja_env.filters["bucket"] = format_bucket
+    app.jinja_env.filters["day"] = format_day
     app.jinja_env.filters["moment"] = format_time
     app.jinja_env.filters["short_moment"] = format_short_time
     app.jinja_env.filters["number"] = format_integer

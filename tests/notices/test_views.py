@@ -102,7 +102,7 @@ def test_the_list_shows_every_notice_with_its_state(owner):
         assert notice.name in page
         assert notice.when in page
     owner.submit(SWITCH, {"on": "0"}, page=PAGES[1])
-    assert ">Off</span>" in owner.get(PAGES[0]).get_data(as_text=True)
+    assert ">Switched off</span>" in owner.get(PAGES[0]).get_data(as_text=True)
 
 
 def test_a_programme_name_that_looks_like_html_is_escaped(owner):

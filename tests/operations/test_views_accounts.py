@@ -11,6 +11,8 @@ from sqlalchemy import select
 from portal.accounts.models import Account
 from portal.accounts.standing import AccountState, state_of
 from portal.db import db
+from portal.status.labels import CODE_LABELS
+from portal.status.model import Code
 from tests.operations.conftest import id_of
 from tests.pages import LintingClient
 
@@ -38,6 +40,12 @@ def test_the_page_lists_every_account(operator: LintingClient, stranger: Linting
     for text in ("Brightleaf", "Copperpot", "bo@copperpot.example", "affiliates@signet.example", "Active"):
         assert text in page
     assert len(re.findall(r'data-code="[a-z-]+"', page)) >= 2, "the sending status of each account"
+    assert ">no-worker<" not in page
+    assert page.count(">No worker<") == 2, "in words"
+
+
+def test_each_sending_status_has_words() -> None:
+    assert set(CODE_LABELS) == set(Code)
 
 
 @pytest.mark.parametrize("button", ["approve", "suspend", "resume"])

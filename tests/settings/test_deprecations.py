@@ -9,6 +9,7 @@ import time_machine
 from sqlalchemy import update
 
 from portal.db import db
+from portal.languages import ENGLISH, language_of
 from portal.settings import deprecations
 from portal.settings.models import SettingsCheck, SmtpSettings
 from portal.smtp.providers import load_catalogue
@@ -88,12 +89,15 @@ def test_every_date_of_every_provider_card_is_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "day", "when"),
+    ("written", "day", "english", "german"),
     [
-        ("2027", date(2027, 12, 31), "2027"),
-        ("2028-02", date(2028, 2, 29), "February 2028"),
-        ("2025-03-31", date(2025, 3, 31), "31 March 2025"),
+        ("2027", date(2027, 12, 31), "2027", "2027"),
+        ("2028-02", date(2028, 2, 29), "February 2028", "Februar 2028"),
+        ("2025-03-31", date(2025, 3, 31), "31 March 2025", "31. März 2025"),
     ],
 )
-def test_a_partial_date_is_its_last_day(written: str, day: date, when: str) -> None:
-    assert deprecations._last_day(written) == (day, when)
+def test_a_partial_date_is_its_last_day(written: str, day: date, english: str, german: str) -> None:
+    assert deprecations._last_day(written) == day
+    dated = deprecations.DatedDeprecation("Mailgun", day, written, "")
+    assert dated.write_date(ENGLISH) == english
+    assert dated.write_date(language_of("de")) == german

@@ -27,12 +27,12 @@ from portal.outbox.models import Outcome
 from portal.settings.models import CheckState, SettingsCheck, VersionState
 from portal.smtp.protocol.stages import tls_sentence
 from portal.smtp.providers import check_credentials
-from tests.english import is_english
+from tests.english import is_english, is_english_word
 from tests.incidents.conftest import REFUSED, add_settings, enqueue, process_attempt
 
 _VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 _SKIPPED = {"script", "style", "code", "pre", "kbd", "samp", "textarea"}
-_ATTRIBUTES = ("title", "alt", "aria-label", "placeholder")
+_ATTRIBUTES = ("title", "alt", "aria-label", "placeholder", "data-announce", "data-label")
 # Pages that end the log-in, files, and pages whose text is another person's: an affiliate's page, an email as it is sent.
 _OTHERS = re.compile(
     r"^/(log-out|static|api/|join/|r/|s/|metrics|healthz|readyz|\.well-known|affiliate|hooks|samples)|\.(csv|json|txt|css|js|png|svg)$"
@@ -124,14 +124,18 @@ class Texts(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.tags: list[str] = []  # the states, mostly of one word
+        self._is_tag = False
         self._open: list[tuple[str, bool]] = []  # the elements, and whether the texts in each are skipped
 
     def handle_starttag(self, tag, attrs):
         named = dict(attrs)
         within = bool(self._open) and self._open[-1][1]
-        skipped = within or tag in _SKIPPED or named.get("lang", "de") != "de" or "dir" in named
+        skipped = within or named.get("lang", "de") != "de" or "dir" in named
         if not skipped:
             self.found += [named[name] or "" for name in _ATTRIBUTES if name in named]
+        skipped = skipped or tag in _SKIPPED
+        self._is_tag = "tag" in (named.get("class") or "").split()
         if tag not in _VOID:
             self._open.append((tag, skipped))
 
@@ -141,14 +145,15 @@ class Texts(HTMLParser):
 
     def handle_data(self, data):
         if not (self._open and self._open[-1][1]):
-            self.found.append(data)
+            (self.tags if self._is_tag else self.found).append(data)
 
 
-def texts_of(html: str) -> list[str]:
-    """Return the texts of a page in its own language."""
+def english_of(html: str) -> list[str]:
+    """Return the English texts of a page in German."""
     parser = Texts()
     parser.feed(html[html.index("<body") :])
-    return parser.found
+    found = [text.strip() for text in parser.found if is_english(_QUOTED.sub("", text))]
+    return found + [text.strip() for text in parser.tags if is_english_word(text)]
 
 
 def test_every_page_of_a_german_owner_is_german(app, german):
@@ -172,8 +177,7 @@ def test_every_page_of_a_german_owner_is_german(app, german):
         html = answer.get_data(as_text=True)
         if 'lang="de"' in html:
             waiting += re.findall(r'href="(/[^"#]*)', html.replace("&amp;", "&"))
-            found = [text.strip() for text in texts_of(html) if is_english(_QUOTED.sub("", text))]
-            if found:
+            if found := english_of(html):
                 english[path] = found
     assert len(seen) > 80
     assert english == {}

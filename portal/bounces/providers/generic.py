@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_babel import lazy_gettext
+
 from ..meaning import Meaning, Report
 from .adapter import Adapter, Item, decode_items
 
@@ -40,4 +42,4 @@ def _report(item: Item) -> Report:
     )
 
 
-GENERIC = Adapter("generic", "Other", _read)
+GENERIC = Adapter("generic", lazy_gettext("Other"), _read)
