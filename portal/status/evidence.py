@@ -61,7 +61,7 @@ class Evidence:
     @property
     def is_practice(self) -> bool:
         """Whether the live settings lead to the rehearsal server, which delivers no email."""
-        return self.live is not None and self.live.provider == providers.REHEARSAL
+        return self.live is not None and self.live.provider in providers.REHEARSALS
 
     @property
     def has_failover(self) -> bool:

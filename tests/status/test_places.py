@@ -82,6 +82,10 @@ def practise(_account: int) -> None:
     the_row(SmtpSettings).provider = providers.REHEARSAL
 
 
+def practise_by_consent(_account: int) -> None:
+    the_row(SmtpSettings).provider = "rehearsal-consent"
+
+
 def lose_password(_account: int) -> None:
     the_row(SmtpSettings).sealed_password = b"k9:nothing"
 
@@ -138,6 +142,7 @@ STATES = [
     (Code.SERVER_FAILING, False, fail),
     (Code.PLATFORM, False, use_platform),
     (Code.PRACTICE, False, practise),
+    (Code.PRACTICE, False, practise_by_consent),
     (Code.CONNECTION_UNPROVEN, False, forget_check),
     (Code.FROM_REPLACED, False, from_is(FromOutcome.REPLACED)),
     (Code.FROM_REFUTED, False, from_is(FromOutcome.REFUTED)),
