@@ -176,11 +176,12 @@ def minimal_app(
     Flask takes its commands from the app, so explaining a reply would otherwise need a configured portal, and ``doctor``
     a portal that starts. Only Flask's command line sets FLASK_RUN_FROM_CLI, never a WSGI server.
     """
+    command = _command_of(arguments)
     alone = (
-        _command_of(arguments) in ("doctor", "restore")  # a restore makes the database and the keys
-        or ("smtp" in arguments and not _is_smtp_check(arguments))
-        or ("bounces", "read") in pairwise(arguments)
-        or ("keys", "new") in pairwise(arguments)
+        command in ("doctor", "restore")  # a restore makes the database and the keys
+        or (command == "smtp" and not _is_smtp_check(arguments))
+        or (command == "bounces" and ("bounces", "read") in pairwise(arguments))
+        or (command == "keys" and ("keys", "new") in pairwise(arguments))
     )
     if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or not alone:
         return None

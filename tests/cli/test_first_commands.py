@@ -68,6 +68,11 @@ def test_files_that_the_commands_make_are_private(ready):
     assert not [file for file in files if file.stat().st_mode & 0o077]
 
 
+def test_an_account_may_be_named_like_a_command(ready):
+    stderr = refusal([*FLASK, "accounts", "suspend", "smtp"], ready)
+    assert "No account has this name" in stderr
+
+
 def test_a_short_password(ready):
     assert refusal(CREATE, ready, typed="short\nshort\n").count("\n") < 10
 
