@@ -67,15 +67,20 @@ def is_missing(version: SmtpSettings) -> bool:
     """
     if _proves_itself(version):
         return False
-    covering = _with_parents(version.domain)
+    covering = _with_parents(version.domain)  # the longest first
     own = SmtpSettings.account_id == version.account_id
-    if _exists(_is_live(), own, SmtpSettings.domain.in_(covering)) or _is_proved(
-        version.account_id, covering
-    ):
+    if _is_proved(version.account_id, covering):
         return False
+    below = SmtpSettings.domain.endswith(f".{version.domain}", autoescape=True)
+    held = db.session.scalar(select(SmtpSettings.domain).where(_is_live(), own))
+    if held == version.domain:
+        return False
+    if held in covering:
+        # The live name may be one that others have names below, such as co.uk: it gives no right to those.
+        between = SmtpSettings.domain.in_(covering[: covering.index(held)])
+        return _exists(_is_live(), ~own, or_(between, below))
     if every_domain_needs_proof(current_config()):
         return True
-    below = SmtpSettings.domain.endswith(f".{version.domain}", autoescape=True)
     return _exists(_is_live(), ~own, or_(SmtpSettings.domain.in_(covering), below))
 
 

@@ -205,6 +205,27 @@ def test_names_above_and_below_a_live_domain_need_a_proof(app, live_domain, doma
     assert domain_proof.is_missing(version(other, domain)) is is_missing
 
 
+@pytest.mark.parametrize(
+    ("own", "others", "domain", "is_missing"),
+    [
+        ("co.example", "shop.co.example", "shop.co.example", True),
+        ("co.example", "shop.co.example", "mail.shop.co.example", True),
+        ("co.example", "mail.shop.co.example", "shop.co.example", True),
+        ("shop.example", "shop.example", "mail.shop.example", False),  # shared since before the upgrade
+        ("shop.example", "other.example", "mail.shop.example", False),
+        ("mail.shop.example", "shop.example", "mail.shop.example", False),
+    ],
+)
+def test_a_live_name_gives_no_right_to_what_another_account_has_below_it(
+    app, own, others, domain, is_missing
+):
+    mine = new_account()
+    version(mine, own, VersionState.LIVE)
+    version(new_account("copperpot"), others, VersionState.LIVE)
+    draft = SmtpSettings(account_id=mine, domain=domain, host="smtp.relay.example")
+    assert domain_proof.is_missing(draft) is is_missing
+
+
 def test_a_proof_holds_for_the_names_below_and_for_its_account_only(app):
     version(new_account(), "mail.shop.example", VersionState.LIVE)
     other, third = new_account("copperpot"), new_account("third")
