@@ -24,6 +24,10 @@ _LINK = re.compile(r"\w\.\w{2}|\d\.\d+\.\d|://|//|\bwww\b|\bh[tx]{2}ps?\b")
 _SEPARATED = re.compile(
     r"[a-z0-9]\u30fb[a-z]{2}"
 )  # the dot that separates Japanese names, between Latin letters
+# The dot between letters in Catalan and in French forms for all genders, before what no word of these ends in.
+_MIDDLE_DOT = re.compile(
+    r"[a-z0-9]\u00b7(?:app|biz|com|dev|info|link|net|online|org|shop|site|store|top|xyz)\b"
+)
 _SPELLED_DOT = re.compile(r"\w ?[\[({] ?(?:\.|dot) ?[\])}] ?\w")
 
 
@@ -45,7 +49,7 @@ def holds_link(text: str) -> bool:
     plain = unicodedata.normalize("NFKC", text.translate(_DOTS)).casefold()
     plain = plain.translate(_DOTS).translate(_SLASHES).translate(_LETTERS)
     plain = "".join(c for c in plain if c not in _JOINERS)
-    return "@" in plain or any(one.search(plain) for one in (_LINK, _SEPARATED, _SPELLED_DOT))
+    return "@" in plain or any(one.search(plain) for one in (_LINK, _SEPARATED, _MIDDLE_DOT, _SPELLED_DOT))
 
 
 def _shows_anything(name: str) -> bool:
