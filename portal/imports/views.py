@@ -10,7 +10,10 @@ from flask_login import current_user
 
 from .. import audit
 from ..clock import utcnow
+from ..db import db, read_write
+from ..web import owner_limits
 from ..web.csv import csv_header, csv_lines
+from ..web.errors import ErrorPage, error_page
 from . import uploads
 from .columns import Choices
 from .forms import ChoicesForm, UploadForm, choices_form
@@ -118,9 +121,9 @@ def faults(import_id: int) -> Any:
     row = _import_or_404(import_id)
     if row.state is not ImportState.UPLOADED:
         abort(404)
+    found = _preview(row)
     target = audit.AuditTarget("import", row.id)
     audit.record_alone(audit.Activity.IMPORT_FAULTS_EXPORTED, current_user.account_id, target=target)
-    found = _preview(row)
     lines = [(line.number, " ".join(line.problems), *line.cells) for line in found.faulty]
     text = csv_header([_("Line"), _("What is wrong"), *found.headings]) + csv_lines(lines)
     response = Response(text, mimetype="text/csv")
@@ -133,7 +136,18 @@ def _import_or_404(import_id: int) -> AffiliateImport:
 
 
 def _preview(row: AffiliateImport) -> uploads.ImportPreview:
+    """Read the file of an import, which takes seconds for a large one. Raises LimitReached."""
+    account_id = current_user.account_id
+    db.session.rollback()  # a page reads by another connection than it writes
+    with read_write():
+        owner_limits.count(owner_limits.IMPORT_PREVIEWS, account_id, now=utcnow())
     return uploads.preview(row, now=utcnow())
+
+
+@blueprint.errorhandler(owner_limits.LimitReached)
+def _too_many_previews(reached: owner_limits.LimitReached) -> Any:
+    page = ErrorPage(_("Too many previews"), str(reached), _("Your file and your columns are kept."))
+    return error_page(429, page=page)
 
 
 def _upload_page(form: UploadForm, **more: object) -> str:

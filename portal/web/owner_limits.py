@@ -18,6 +18,7 @@ LIVE_PREVIEWS = RateLimit(
     "live-preview", 120, timedelta(minutes=1)
 )  # the editor pauses 0.4 seconds between two
 LIVE_SEARCHES = RateLimit("live-search", 120, timedelta(minutes=1))  # a list pauses 0.35 seconds between two
+IMPORT_PREVIEWS = RateLimit("import-preview", 120, timedelta(hours=1))  # each reads up to 10,000 lines
 EXPLANATIONS = RateLimit("explain-reply", 60, timedelta(hours=1))
 SUGGESTIONS = RateLimit("find-settings", 20, timedelta(hours=1))  # each queries the DNS
 CHECKS = RateLimit("settings-check", 30, timedelta(hours=1))  # each logs in to a server; providers lock users

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -26,6 +27,7 @@ from portal.outbox.store.types import Claim, QueuedMessage
 from portal.privacy import erasing
 from portal.settings import credentials
 from portal.settings.models import SmtpSettings, VersionState
+from portal.web import owner_limits
 from tests.conftest import make_config
 from tests.enrolment.support import account_of, messages, path_in
 from tests.migrations import make_tables
@@ -288,6 +290,22 @@ def test_a_consent_of_today_counts_for_a_file_that_was_uploaded_days_ago(owner):
     owner.submit(f"{path}/start", {"lines": "all"}, page=path)
     running.run(only_import().id)
     assert (only_import().added, only_import().left_out) == (1, 0)
+
+
+def test_the_lines_of_files_are_checked_a_limited_number_of_times_an_hour(owner, monkeypatch):
+    path = upload(owner, HEAD + "Ada Lovelace,ada@lovelace.example,,,\n").headers["Location"]
+    monkeypatch.setattr(owner_limits, "IMPORT_PREVIEWS", replace(owner_limits.IMPORT_PREVIEWS, amount=2))
+    assert [owner.get(path).status_code for _ in range(3)] == [200, 200, 429]
+    assert [
+        owner.submit(f"{path}/{one}", {}, page="/account").status_code for one in ("start", "faults.csv")
+    ] == [
+        429,
+        429,
+    ]
+    page = owner.get(path).get_data(as_text=True)
+    assert "Your file and your columns are kept." in page
+    monkeypatch.undo()
+    assert "lovelace.example" in owner.get(path).get_data(as_text=True)
 
 
 def test_the_list_reads_no_file_and_few_files_may_wait(owner, monkeypatch):
