@@ -63,6 +63,8 @@ class SecurityEvent(StrEnum):
     SETTINGS_STOPPED = "settings-stopped"
     WEBHOOK_SAVED = "webhook-saved"
     WEBHOOK_REMOVED = "webhook-removed"
+    BOUNCE_MAILBOX_SAVED = "bounce-mailbox-saved"
+    BOUNCE_MAILBOX_REMOVED = "bounce-mailbox-removed"
     TARGET_REFUSED = "target-refused"
 
 

@@ -126,6 +126,10 @@ def change_settings(owner: LintingClient, form: dict[str, str]) -> str:
     owner.submit(f"{alerts}/webhook/test", {}, page=alerts)
     webhooks.deliver(db.session.scalars(select(WebhookDelivery.id)).one())
     assert owner.submit(f"{alerts}/webhook/stop", {}, page=alerts).status_code == 303
+    mailbox = "/settings/bounces/mailbox"
+    server = {"host": "imap.example.com", "security": "implicit", "folder": "INBOX", "username": "ada"}
+    assert owner.submit(mailbox, server | {"password": badserver.PASSWORD}, page=mailbox).status_code == 303
+    assert owner.submit(f"{mailbox}/remove", {}, page=mailbox).status_code == 303
     shown = owner.submit("/settings/api", {"name": "Shop", "form_key": form_key(owner)})
     token = TOKEN.search(shown.get_data(as_text=True)).group()
     assert owner.submit("/settings/api/tokens/1/revoke", {}, page="/settings/api").status_code == 303

@@ -13,6 +13,7 @@ from ...db import db, insert
 from ...jobs import notify
 from ...oauth import grants, tokens
 from ...oauth.models import Purpose
+from ...security_log import SecurityEvent, record
 from ...settings.credentials import prepare_password
 from . import credentials, trouble
 from .models import BounceMailbox
@@ -145,6 +146,7 @@ def remove(account_id: int, *, now: datetime) -> bool:
     db.session.delete(mailbox)
     db.session.flush()
     _end_unused_and_commit(account_id, now)
+    record(SecurityEvent.BOUNCE_MAILBOX_REMOVED, account=account_id)
     return True
 
 
@@ -193,7 +195,9 @@ def _store(mailbox: BounceMailbox | None, wanted: BounceMailbox, now: datetime) 
         after["password"] = "changed" if wanted.sealed_password else "removed"
     audit.record(audit.Activity.BOUNCE_MAILBOX_SAVED, wanted.account_id, before=before, after=after)
     notify.push_after_commit(JOB, db.session.scalar(statement))
-    _end_unused_and_commit(wanted.account_id, now)
+    account_id = wanted.account_id
+    _end_unused_and_commit(account_id, now)
+    record(SecurityEvent.BOUNCE_MAILBOX_SAVED, account=account_id)
 
 
 def _end_unused_and_commit(account_id: int, now: datetime) -> None:
