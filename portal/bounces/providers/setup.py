@@ -159,8 +159,8 @@ SETUPS: Mapping[str, Setup] = {
             "email.failed",
             "email.suppressed",
         ),
-        list_page="https://resend.com/",
-        list_path=_("Audiences, Suppressions"),
+        list_page="https://resend.com/emails/suppressions",
+        list_path=_("Emails, Suppressions"),
     ),
     "generic": Setup(
         steps=(

@@ -101,6 +101,18 @@ def test_calls_with_a_wrong_signature_change_nothing_and_are_counted(app, bright
     assert hook_row(brightleaf, "mailgun").refused == len(calls)
 
 
+def test_an_event_of_a_subaccount_counts_by_the_key_of_the_account_above_it(app, brightleaf, hook):
+    """Mailgun then signs the same timestamp and token with both keys."""
+    sent = send(brightleaf)
+    right = call(event(sent, "delivered"))
+    own = call(event(sent, "delivered"), key="the key of the subaccount")["signature"]["signature"]
+    both = {**right["signature"], "signature": own, "parent-signature": right["signature"]["signature"]}
+    assert post(app, hook, {**right, "signature": {**both, "parent-signature": own}}) == 401
+    assert post(app, hook, {**right, "signature": both}) == 200
+    run_worker()
+    assert outcome(sent.id).meaning is Meaning.DELIVERED
+
+
 def test_a_token_counts_for_one_event_only(app, brightleaf, hook):
     """The signature does not cover the event, so a captured one must not carry another event."""
     sent, other = send(brightleaf), send(brightleaf, "ben@receiver.example")
