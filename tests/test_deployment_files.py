@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from portal.config import Config
 from portal.settings.advanced import REPLY_SECONDS
 from portal.smtp.server import Limits
+from portal.vault import new_key
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -119,6 +121,44 @@ def test_containers_are_read_only_and_gain_no_privileges(services):
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert not service.get("privileged"), name
+
+
+# Files and addresses that the containers have of themselves, and what is for tests or for one process.
+NOT_IN_COMPOSE = {
+    "SECRET_KEY",
+    "SIGNET_KEYS",
+    "REDIS_URL",
+    "SIGNET_SMTP_CA_FILE",
+    "SIGNET_CPU",
+    "SIGNET_LEASE_SECONDS",
+    "SIGNET_SWEEP_SECONDS",
+    "SIGNET_RETRY_PACE",
+    "SIGNET_SIGN_UP_SECONDS",
+    "SIGNET_BACKUP_PASSPHRASE",
+    "SIGNET_REHEARSAL",
+    "SIGNET_REHEARSAL_PLAYS",
+    "SIGNET_MICROSOFT_LOGIN_URL",
+    "SIGNET_GOOGLE_TOKEN_URL",
+    "SIGNET_GOOGLE_AUTHORIZE_URL",
+}
+
+
+def test_the_documented_variables_reach_the_portal_and_the_worker(services):
+    table = (ROOT / "README.md").read_text().partition("| Variable |")[2].partition("\n\n")[0]
+    named = {
+        name
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`([A-Z_]{6,})`", row.split(" | ")[0])
+    }
+    for name in ("web", "worker"):
+        assert named - set(services[name]["environment"]) == NOT_IN_COMPOSE, name
+
+
+def test_variables_that_compose_leaves_empty_have_their_defaults(services, tmp_path):
+    empty = {name: "" for name, value in services["web"]["environment"].items() if str(value).endswith(":-}")}
+    secrets = {"SECRET_KEY": "0123456789abcdef" * 4, "SIGNET_KEYS": new_key()}
+    assert Config.from_env(empty | secrets, tmp_path) == Config.from_env(secrets, tmp_path)
 
 
 def test_what_runs_all_the_time_runs_without_root(services):
