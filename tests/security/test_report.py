@@ -49,6 +49,16 @@ def test_successes_are_named_in_the_row() -> None:
     assert row == Row("attack (7)", "0", "4: one; two; three …", False)
 
 
+def test_the_row_of_text_bombs_names_the_worst_function_and_text() -> None:
+    printed = [f"{'entry':34} {'ms':>7}  worst text", f"{'one':34} {2.5:7.1f}  'a.'"]
+    within = report.texts_row("\n".join(printed), passed=True)
+    assert within[0::2] == ("text bombs: 20 kB in each of 1 functions, ms", "2.5: one, of 'a.'")
+    printed.append(f"{'explain a reply':34} {150.2:7.1f}  {chr(39)!r}  SLOW")
+    beyond = report.texts_row("\n".join(printed), passed=False)
+    assert (beyond.measured, beyond.passed) == ('150.2: explain a reply, of "\'"', False)
+    assert not report.texts_row("", passed=True).passed
+
+
 def test_a_thousand_composed_messages_have_the_intended_headers_only() -> None:
     assert [row for row in headers.rows(1000) if not row.passed] == []
 
