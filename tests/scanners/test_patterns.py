@@ -22,7 +22,7 @@ import pytest
 
 import portal
 from portal.smtp.diagnosis.cases import load_cases
-from portal.smtp.diagnosis.phrases import concept_patterns, phrase_pattern
+from portal.smtp.diagnosis.phrases import concept_phrases, phrase_pattern
 from portal.smtp.providers import load_catalogue
 
 ROOT = Path(portal.__file__).parent
@@ -83,7 +83,8 @@ def _patterns_in_memory() -> Iterator[tuple[str, str, int]]:
 
 def _patterns_in_data() -> Iterator[tuple[str, str, int]]:
     """Yield the patterns of diagnoses and provider cards."""
-    yield from ((one.pattern, f"concept {concept}", 0) for concept, one in concept_patterns().items())
+    for concept, phrases in concept_phrases().items():
+        yield phrase_pattern(phrases).pattern, f"concept {concept}", 0
     cards = load_catalogue().providers
     yield from ((shape.pattern.pattern, f"card {card.id}", 0) for card in cards for shape in card.secrets)
     cases = [*load_cases(), *(case for card in cards for case in card.cases)]

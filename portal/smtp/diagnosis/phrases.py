@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..toml_tables import read_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _CONCEPTS = Path(__file__).parent / "cases" / "concepts.toml"
 # Tried only where a word begins, so that a long word without an @ is read once.
@@ -47,6 +48,9 @@ _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 # Names of errors, such as SubmissionQuotaExceededException or ShutoffQuotaExceeded.
 _CAMEL = re.compile(r"(?<![A-Za-z])(?:[A-Z][a-z]{1,20}){2,8}(?:Exception|Error|Exceeded)(?![A-Za-z])")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORD = re.compile(r"[^\W_]++")
+_BEGINNING_CHARS = 4  # of a phrase, by which it is filed
+_NO_CANDIDATES: Mapping[str, _Candidates] = {}
 
 
 def fold(text: str) -> str:
@@ -93,18 +97,88 @@ def phrase_pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(anywhere))
 
 
+@dataclass
+class _Candidates:
+    """The phrases of one list with the same beginning: those without ``*`` and ``$``, and the others."""
+
+    plain: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def add(self, phrase: str) -> None:
+        if "*" in phrase or phrase.endswith("$"):
+            self.others += (phrase,)
+        else:
+            self.plain += (fold(phrase),)
+
+    def match(self, folded: str, at: int) -> bool:
+        return folded.startswith(self.plain, at) or (
+            bool(self.others) and _alternatives(self.others).match(folded, at) is not None
+        )
+
+
 @cache
-def concept_patterns() -> dict[str, re.Pattern[str]]:
-    """Return every concept with its pattern."""
+def _alternatives(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(_pattern_of, phrases)))
+
+
+class PhraseIndex:
+    """Named lists of phrases that are found in one pass over a text, however many lists there are.
+
+    Phrases are filed by their first characters, so that at each word only those that begin like it are compared. Which lists are
+    found is the same as with the ``phrase_pattern`` of each.
+    """
+
+    def __init__(self, lists: Mapping[str, tuple[str, ...]]) -> None:
+        self._at_words: dict[str, dict[str, _Candidates]] = {}
+        self._anywhere: dict[str, dict[str, _Candidates]] = {}
+        for name, phrases in lists.items():
+            for phrase in phrases:
+                filed = self._anywhere if _UNSPACED_SCRIPT.search(phrase) else self._at_words
+                beginning = fold(phrase.rstrip("$").split("*")[0])[:_BEGINNING_CHARS]
+                filed.setdefault(beginning, {}).setdefault(name, _Candidates()).add(phrase)
+        self._first_letters = re.compile(f"[{re.escape(''.join({one[0] for one in self._anywhere}))}]")
+
+    def names_in(self, folded: str) -> frozenset[str]:
+        """Return the names of the lists of which a phrase occurs in folded text."""
+        found: set[str] = set()
+        self._find(folded, _WORD, self._at_words, found)
+        if self._anywhere:
+            self._find(folded, self._first_letters, self._anywhere, found)
+        return frozenset(found)
+
+    def _find(
+        self,
+        folded: str,
+        starts: re.Pattern[str],
+        filed: Mapping[str, dict[str, _Candidates]],
+        found: set[str],
+    ) -> None:
+        for start in starts.finditer(folded):
+            at = start.start()
+            beginning = folded[at : at + _BEGINNING_CHARS]
+            for length in range(1, len(beginning) + 1):
+                for name, candidates in filed.get(beginning[:length], _NO_CANDIDATES).items():
+                    if name not in found and candidates.match(folded, at):
+                        found.add(name)
+
+
+@cache
+def concept_phrases() -> dict[str, tuple[str, ...]]:
+    """Return every concept with its phrases."""
     ideas = read_toml(_CONCEPTS)
-    return {name: phrase_pattern(ideas.texts(name, required=True)) for name in ideas}
+    return {name: ideas.texts(name, required=True) for name in ideas}
+
+
+@cache
+def _concepts() -> PhraseIndex:
+    return PhraseIndex(concept_phrases())
 
 
 def concepts_in(folded: str) -> frozenset[str]:
     """Return the names of the concepts that occur in folded text."""
-    return frozenset(name for name, pattern in concept_patterns().items() if pattern.search(folded))
+    return _concepts().names_in(folded)
 
 
 def unknown_concepts(names: Iterable[str]) -> list[str]:
     """Return the names that are not defined in concepts.toml."""
-    return sorted(set(names) - set(concept_patterns()))
+    return sorted(set(names) - set(concept_phrases()))
