@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,10 +63,11 @@ _WEAK = tuple(  # ordinary text can look like this, so the name decides
     re.compile(pattern)
     for pattern in (
         rf"\[\s?({_NAME}|{_WORDS})(?:,\s?fallback=[^\[\]<>\n\x01]{{0,40}}|\s?\|[^\[\]<>\n\x01]{{0,40}})?\s?\](?![(\[:])",
-        r"-(?<![\w-]-)([A-Za-z][A-Za-z0-9_]{1,40})-(?![\w-])",
+        # Between dashes, or as an element, a name without an underscore is a word.
+        r"-(?<![\w-]-)(?=[A-Za-z0-9]{1,40}_)([A-Za-z][A-Za-z0-9_]{1,40})-(?![\w-])",
         rf"#(?<![\w#&]#)({_NAME})#(?!\w)",
-        r"<([A-Za-z][A-Za-z0-9_]{1,40})\s?/?>",
-        r"&lt;([A-Za-z][A-Za-z0-9_]{1,40})\s?/?&gt;",
+        r"<(?=[A-Za-z0-9]{1,40}_)([A-Za-z][A-Za-z0-9_]{1,40})\s?/?>",
+        r"&lt;(?=[A-Za-z0-9]{1,40}_)([A-Za-z][A-Za-z0-9_]{1,40})\s?/?&gt;",
         r"\$(?<![\w$]\$)([A-Za-z][A-Za-z0-9_]{1,40})(?![\w$])",
     )
 )
@@ -85,15 +87,15 @@ _COMPOUND = tuple(  # more ordinary still: only names that no one would write as
 )
 _BETWEEN = "\n\x01\n"  # addresses that are searched together; no pattern matches it
 _BARE_NAME = _COMPOUND[-1]
-_TAG = re.compile(r"<[^<>]{0,2000}>")
+_TAGS = re.compile(r"(?:<[^<>]{0,2000}>)++")
 _FORMATTING = re.compile(
-    r"</?(?:a|b|bdi|bdo|code|em|font|i|mark|o:p|small|span|strong|sub|sup|u|wbr)(?:\s[^<>]{0,300})?/?>"
-    r"|&(?:ZeroWidthSpace|zwnj|zwj|shy|#8203|#65279);|[\u200b-\u200d\u2060\ufeff\u00ad]",
+    r"(?:<(?=[a-z/])/?(?:a|b|bdi|bdo|code|em|font|i|mark|o:p|small|span|strong|sub|sup|u|wbr)(?:\s[^<>]{0,300})?/?>"
+    r"|&(?:ZeroWidthSpace|zwnj|zwj|shy|#8203|#65279);|[\u200b-\u200d\u2060\ufeff\u00ad])++",
     re.IGNORECASE,
 )
 _INSTRUCTION = re.compile(r"(?:your|insert|enter) \w", re.IGNORECASE)  # of a text to fill in, [your name]
 _SPACE = re.compile(r"&(?:nbsp|#160|#xa0);|\u00a0", re.IGNORECASE)
-_ESCAPE = re.compile(r"\\(?=[!-/:-@\[-`{-~])|[\u200b-\u200d\u2060\ufeff\u00ad]")
+_ESCAPE = re.compile(r"(?:\\(?=[!-/:-@\[-`{-~])|[\u200b-\u200d\u2060\ufeff\u00ad])++")
 _OUTPUT = re.compile(r"\{\{\{?-?\s{0,5}(?:var:|data:)?([A-Za-z][A-Za-z0-9_.:-]{0,60})")
 _FILTERS = re.compile(r"\|[^{}]{0,200}")
 _CONDITION = re.compile(r"(IF|IFNOT|ELSEIF|ELSE|END):?(.{0,60})")
@@ -172,14 +174,14 @@ def find_placeholders(source: str, notice: Notice, *, html: bool) -> list[Placeh
     for spellings in ((_Spellings.STRONG, _Spellings.PERCENT, _Spellings.WEAK), (_Spellings.COMPOUND,)):
         found += _find(masked, notice, spellings, html=html)
         masked = fill(masked, [(one.start, one.end) for one in found])
-        view, places = _as_read(masked, html=html)
-        if len(view) == len(source):
+        view = _View(masked, html=html)
+        if len(view.text) == len(source):
             continue
-        for one in _find(view, notice, spellings, html=html):
+        for one in _find(view.text, notice, spellings, html=html):
             # An escape belongs to the sign after it; formatting before the first sign does not belong to the placeholder.
-            before = places[one.start - 1] + 1 if one.start else 0
-            start = places[one.start] if html else before
-            found.append(one._replace(start=start, end=places[one.end - 1] + 1))
+            before = view.place_of(one.start - 1) + 1 if one.start else 0
+            start = view.place_of(one.start) if html else before
+            found.append(one._replace(start=start, end=view.place_of(one.end - 1) + 1))
         masked = fill(masked, [(one.start, one.end) for one in found])
     return list(_placed(source, sorted(found), notice))
 
@@ -189,12 +191,12 @@ def _find(masked: str, notice: Notice, spellings: Iterable[_Spellings], *, html:
     patterns: list[tuple[_Spellings, re.Pattern[str]]]
     patterns = [(one, pattern) for one in spellings for pattern in one.value]
     for spelling, pattern in patterns:
-        if pattern is _BARE_NAME and html:  # a name alone: those of attributes are meant
-            masked = fill(masked, [one.span() for one in _TAG.finditer(masked)])
+        if pattern is _BARE_NAME and html and pattern.search(masked):  # alone: in attributes they are meant
+            masked = fill(masked, [one.span() for one in _TAGS.finditer(masked)])
         matches: list[_Found] = []
         for match in pattern.finditer(masked):
             name = (match[1] or "").strip()
-            variable = _variable(match, name, spelling, notice)
+            variable = _variable(name, notice)
             if _is_placeholder(match, name, variable, spelling):
                 matches.append(_Found(*match.span(), name, match.group(), variable))
                 if len(matches) > TOKEN_LIMIT:
@@ -213,28 +215,34 @@ def _is_placeholder(match: re.Match[str], name: str, variable: str, spelling: _S
     return spelling is _Spellings.STRONG or bool(variable) or not _is_encoded(name)
 
 
-def _as_read(masked: str, *, html: bool) -> tuple[str, list[int]]:
-    """Return the source as it is shown, and the place of each character in the source."""
-    parts: list[str] = []
-    places: list[int] = []
-    at = 0
-    for match in (_FORMATTING if html else _ESCAPE).finditer(masked):
-        parts.append(masked[at : match.start()])
-        places += range(at, match.start())
-        at = match.end()
-    parts.append(masked[at:])
-    places += range(at, len(masked))
-    view = "".join(parts)
-    if not html or _SPACE.search(view) is None:
-        return view, places
-    spaced: list[str] = []
-    kept: list[int] = []
-    at = 0
-    for match in _SPACE.finditer(view):
-        spaced += (view[at : match.start()], " ")
-        kept += places[at : match.start() + 1]
-        at = match.end()
-    return "".join((*spaced, view[at:])), [*kept, *places[at:]]
+class _View:
+    """The source as it is shown. Where its characters are in the source is found out when it is asked for the first time."""
+
+    def __init__(self, masked: str, *, html: bool) -> None:
+        self._changes = ((_FORMATTING, ""), (_SPACE, " ")) if html else ((_ESCAPE, ""),)
+        self._before: list[str] = []  # the text before each change
+        self.text = masked
+        for pattern, new in self._changes:
+            self._before.append(self.text)
+            self.text = pattern.sub(new, self.text)
+
+    def place_of(self, index: int) -> int:
+        """Return the place in the source of a character of the text."""
+        for starts, shifts in self._shifts:
+            index += shifts[bisect_right(starts, index) - 1]
+        return index
+
+    @cached_property
+    def _shifts(self) -> list[tuple[list[int], list[int]]]:
+        """For each change, the last one first: from which character on the text is shifted, and how far."""
+        found = []
+        for (pattern, new), text in zip(reversed(self._changes), reversed(self._before), strict=True):
+            starts, shifts = [0], [0]
+            for match in pattern.finditer(text):
+                starts.append(match.start() - shifts[-1] + len(new))
+                shifts.append(match.end() - starts[-1])
+            found.append((starts, shifts))
+        return found
 
 
 def replace_placeholders(source: str, notice: Notice, *, html: bool) -> tuple[str, list[tuple[str, str]]]:
@@ -295,9 +303,7 @@ def _replace_output(token: str, notice: Notice) -> str:
     return f"{{{{ {variable}{rest} }}}}" if variable else ""
 
 
-def _variable(match: re.Match[str], name: str, spelling: _Spellings, notice: Notice) -> str:
-    if spelling is _Spellings.WEAK and "_" not in name and match.group().startswith(("-", "<", "&")):
-        return ""  # a dash around a word, or an element
+def _variable(name: str, notice: Notice) -> str:
     found = variable_meant(name, notice)
     return found or (variable_meant(name.partition(":")[0], notice) if ":" in name else "")
 

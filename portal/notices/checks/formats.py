@@ -13,7 +13,7 @@ from ..markup.markdown import PART_LIMIT, SIGN_LIMIT, TooManyParts, TooManySigns
 from ..markup.markdown_writer import html_to_markdown
 from ..rendering import clean_lines
 from .braces import repair
-from .subjects import find_html as find_inline_html
+from .subjects import find_tags
 from .syntax import find_errors
 
 if TYPE_CHECKING:
@@ -21,18 +21,11 @@ if TYPE_CHECKING:
     from ..texts import Text
 
 _CODE = re.compile(r"`[^`\n]{0,500}`")
-_BLOCK_TAG = re.compile(
-    r"</?(?:html|body|head|style|section|blockquote|tbody|thead|th|ol)(?:\s[^<>]{0,300})?>", re.IGNORECASE
-)
 
 
 def find_html(markdown: str) -> list[str]:
     """Return the HTML tags in Markdown, which is shown as it stands; tags in code are meant."""
-    without_code = _CODE.sub("", markdown)
-    return [
-        *_BLOCK_TAG.findall(without_code),
-        *(one for one in find_inline_html(without_code) if one.startswith("<")),
-    ]
+    return find_tags(_CODE.sub("", markdown))
 
 
 def describe_excess(error: TooManyParts) -> str:

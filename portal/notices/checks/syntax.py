@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -223,14 +222,15 @@ def _as_template(token: str) -> str:
 
 def _find_unknown_variables(source: str, template: BoundTemplate, notice: Notice) -> Iterator[TextError]:
     known = notice.variable_names
-    line_ends = [index for index, character in enumerate(source) if character == "\n"]
     for name, places in template.analyze().globals.items():
-        line = bisect_left(line_ends, places[0].span.index) + 1
+        if name in known and all(len(place.segments) == 1 for place in places):
+            continue
+        line = source.count("\n", 0, places[0].span.index) + 1
         if name not in known:
             dotted = ".".join(str(one) for one in places[0].segments)
             sentence = _("there is no variable “%(name)s” in this email.", name=shorten(dotted))
             yield TextError(line, sentence, unknown=dotted)
-        elif any(len(place.segments) > 1 for place in places):
+        else:
             sentence = _(
                 "“%(name)s” is a plain value and has no parts; write %(variable)s.",
                 name=name,

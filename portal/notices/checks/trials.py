@@ -15,7 +15,7 @@ from ..liquid import UnrenderableText, find_tokens
 from .subjects import is_invisible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ...accounts.models import Account
     from ..catalogue import Notice
@@ -30,8 +30,9 @@ _ONE_WORD, _RIGHT_TO_LEFT, _LONG = (
     "שרה לוי",
     "Wolfeschlegelsteinhausenbergerdorff Hubert Blaine of Clackmann",
 )
-_GAP = re.compile(r"\S{0,20}(?:\s[,.!?;:](?=\s|\Z)|\(\s?\)|“\s?”|\"\s?\")")
-
+_WORD_LIMIT_CHARS = 20  # shown before a gap
+_GAP = re.compile(r"[\s(“\"](?:(?<=\s)[,.!?;:](?=\s|\Z)|(?<=\()\s?\)|(?<=“)\s?”|(?<=\")\s?\")")
+_WORD_AND_GAP = re.compile(rf"\S{{0,{_WORD_LIMIT_CHARS}}}{_GAP.pattern}")
 _LINK_START = re.compile(r"<a(?=[ >])[^<>]*+>")
 
 
@@ -161,8 +162,18 @@ def _used_optional(source: str, notice: Notice) -> str:
 
 
 def _find_gaps(mail: rendering.RenderedEmail) -> list[str]:
-    parts = (mail.subject, mail.text)
-    return [" ".join(match.group().split()) for part in parts for match in _GAP.finditer(part)]
+    return [" ".join(gap.split()) for part in (mail.subject, mail.text) for gap in _read_gaps(part)]
+
+
+def _read_gaps(text: str) -> Iterator[str]:
+    """Yield each gap with the end of the word before it, which is looked for only where a gap is."""
+    at = 0
+    while (gap := _GAP.search(text, at)) is not None:
+        before = text[max(at, gap.start() - _WORD_LIMIT_CHARS) : gap.start()]
+        word = "" if not before or before[-1].isspace() else before.split()[-1]
+        found = _WORD_AND_GAP.match(text, gap.start() - len(word)) or gap
+        yield found.group()
+        at = found.end()
 
 
 def _count_empty_links(html: str) -> int:

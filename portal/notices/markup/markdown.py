@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_block import hr
 
 from ..checks.plain_lines import link_addresses, separate_tag_lines
 from ..liquid import find_tokens
@@ -19,6 +20,7 @@ from ..sanitize import unused_marker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
@@ -35,7 +37,10 @@ _EMPHASIS_MARKS = 4  # of one word: ``**word**``
 SIGN_LIMIT = _EMPHASIS_MARKS * PART_LIMIT  # of the signs that the parser looks at one by one
 _SIGNS = "*_~`\\&"
 # Where words can end and a rule of the parser below can begin; its own list has 13 more characters, for unused rules.
-_END_OF_WORDS = re.compile(r"[\n\\`~*_\[\]]|!(?=\[)|<(?=[A-Za-z])|&(?=#?\w{1,31};)")
+_END_OF_WORDS = re.compile(
+    r"[\n\\`~*_\[\]]|!(?=\[)|<(?=[A-Za-z][^<>\x00-\x20:@]*+[:@][^<>\x00-\x20]*+>)|&(?=#?\w{1,31};)"
+)
+_RULE = re.compile(r"-[ \t-]*+|\*[ \t*]*+|_[ \t_]*+")
 _BEGINNING = re.compile(r"\{%-?\s{0,5}(?:if|unless|case)\b")
 _END = re.compile(r"\{%-?\s{0,5}end")
 
@@ -60,6 +65,12 @@ def _read_words(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - the
     return True
 
 
+def _read_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the signature of the parser's rules
+    """Read a thematic break as the rule "hr" of the parser does, which reads ``- - - a`` sign by sign at each level of lists."""
+    is_rule = _RULE.fullmatch(state.src, state.bMarks[start] + state.tShift[start], state.eMarks[start])
+    return is_rule is not None and hr(state, start, end, silent)
+
+
 class _EmailRenderer(RendererHTML):
     """Writes buttons, and headings no smaller than emails have."""
 
@@ -80,6 +91,7 @@ def _make_parser(*, tables: bool) -> MarkdownIt:
     options: dict[str, Any] = {"html": False, "breaks": True, "xhtmlOut": False, "maxNesting": 20}
     parser = MarkdownIt("commonmark", options, renderer_cls=_EmailRenderer)
     parser.inline.ruler.at("text", _read_words)
+    parser.block.ruler.at("hr", _read_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     return parser.enable(["table", "strikethrough"] if tables else "strikethrough").disable(
         list(_UNUSED_RULES)
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .html_tokens import Token
 
 _BLOCKS = {"p", "div", "center", "h1", "h2", "h3", "blockquote", "pre", "ul", "ol", "table", "hr"}
-_SPECIAL = re.compile(r"([\\`*_\[\]<>~|])")
+_SPECIAL = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]<>~|"})
 _LINE_START = re.compile(r"\A(\s*)([#+-]|\d{1,9}(?=[.)]))")
 _ENTITY = re.compile(r"&(?=#?\w{1,31};)")
 _LINES = {"p", "h1", "h2", "h3"}  # a condition in one is part of it
@@ -258,7 +258,7 @@ class _MarkdownWriter:
 
 def _escape(text: str) -> str:
     """Return text in which no character is a sign of Markdown."""
-    return _ENTITY.sub(r"\\&", _SPECIAL.sub(r"\\\1", text))
+    return _ENTITY.sub(r"\\&", text.translate(_SPECIAL))
 
 
 def _destination(address: str) -> str:

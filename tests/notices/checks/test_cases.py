@@ -430,6 +430,19 @@ def test_gaps_and_links_without_address_are_asked_about(context):
     assert _validate("<p>Bonjour : {{ first_name }} !</p>").warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "gaps"),
+    [
+        ("<p>Hello {{ last_name }}, ({{ last_name }}) x</p>", ["Hello ,", "()"]),
+        ("<p>a {{ first_name }} “{{ last_name }}” z</p>", ["“”"]),
+        (f"<p>{'w' * 30}({{{{ last_name }}}})</p>", [f"{'w' * 20}()"]),
+    ],
+)
+def test_a_gap_is_shown_with_the_end_of_the_word_before_it(context, text, gaps):
+    warnings = "\n".join(_validate(text).warnings)
+    assert any(f"“{gap}”" in warnings for gap in gaps), warnings
+
+
 def test_an_email_that_gmail_would_cut_off_is_asked_about(context):
     paragraph = '<p class="slip">x</p>'
     (warning,) = _validate(paragraph * 350).warnings

@@ -41,6 +41,11 @@ def _validate(markdown: str) -> validation.ValidText:
         ("| A | B |\n|---|---|\n| {{ code }} | 2 |", None),
         ("a < b & c > d", "<p>a &lt; b &amp; c &gt; d</p>"),
         ("    four spaces\nAda\n---", None),
+        ("a\n\n- - -\n\n***\n\n_ _\t_ ", "<p>a</p>\n<hr>\n<hr>\n<hr>"),
+        ("- - - a", "<ul>\n<li>\n<ul>\n<li>\n<ul>\n<li>a</li>\n</ul>\n</li>\n</ul>\n</li>\n</ul>"),
+        ("<https://x.example/a>", '<p><a href="https://x.example/a">https://x.example/a</a></p>'),
+        ("<ada@x.example>", '<p><a href="mailto:ada@x.example">ada@x.example</a></p>'),
+        ("a <b <i>c</i> <x:y d@e", "<p>a &lt;b &lt;i&gt;c&lt;/i&gt; &lt;x:y d@e</p>"),
     ],
 )  # fmt: skip
 def test_markdown_becomes_html_with_its_placeholders(markdown, html):
