@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SHOWN = 5
+_AT_ONCE = 400  # values of one query
 _AT_GMAIL = text("gmail_name IS NOT NULL")  # as in the partial index, so that the planner recognises it
 
 
@@ -27,6 +28,19 @@ def find_others(affiliate: Affiliate) -> Sequence[Affiliate]:
         Affiliate.id != affiliate.id,
     )
     return db.session.scalars(query.order_by(Affiliate.id).limit(_SHOWN)).all()
+
+
+def known_names(account_id: int, names: Iterable[str]) -> set[str]:
+    """Return those of these Gmail names that an affiliate of the account has."""
+    wanted, found = sorted(names), set()
+    for start in range(0, len(wanted), _AT_ONCE):
+        query = select(Affiliate.gmail_name).where(
+            _AT_GMAIL,
+            Affiliate.account_id == account_id,
+            Affiliate.gmail_name.in_(wanted[start : start + _AT_ONCE]),
+        )
+        found |= {name for name in db.session.scalars(query) if name is not None}
+    return found
 
 
 def shared_names(account_id: int, affiliates: Iterable[Affiliate]) -> set[str]:

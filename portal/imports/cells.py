@@ -75,6 +75,13 @@ def read_mailbox(cell: str) -> str | None:
         return None
 
 
+def has_accents_before_at(cell: str) -> bool:
+    """Return whether a cell is an address but for letters other than a–z before the @, which few servers take."""
+    local, at, domain = (unwrap_address(cell) or "").rpartition("@")
+    plain = "".join("x" if c.isalpha() and not c.isascii() else c for c in local)
+    return bool(at) and not local.isascii() and read_mailbox(f"{plain}@{domain}") is not None
+
+
 def read_date(cell: str, now: datetime, *, month_first: bool) -> datetime | None:
     """Return the beginning of the day that a cell names, in UTC; None if it names none from 1990 to tomorrow."""
     day = _read_day(cell, month_first=month_first)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from sqlalchemy import select
 
-from ..affiliates import erased, names
-from ..affiliates.models import Affiliate, FormerCode, Suppression, SuppressionReason
+from ..affiliates import address_questions, erased, names, same_mailbox
+from ..affiliates.models import Affiliate, FormerCode, Suppression, SuppressionReason, gmail_name
 from ..db import db
 from ..shop_links import CODE
 from ..smtp.protocol.reply import plain_text
@@ -38,6 +38,7 @@ class Line:
     unsubscribed: bool = False
     suppressed: bool = False  # it is added, and gets no email
     problems: list[str] = field(default_factory=list)
+    doubt: str = ""  # of a valid line: why the address is probably mistyped, or whose mailbox it is as well
 
     @property
     def key(self) -> str:
@@ -64,6 +65,23 @@ def mark_known(account_id: int, lines: Sequence[Line]) -> None:
     """Add the problems that show only beside what is stored: affiliates, codes, suppressed addresses."""
     for start in range(0, len(lines), _AT_ONCE):
         _mark_known(account_id, lines[start : start + _AT_ONCE])
+
+
+def mark_doubtful(account_id: int, lines: Sequence[Line]) -> None:
+    """Add what an owner should look at: a probable typing error, and a Gmail mailbox that several people seem to have."""
+    by_name: dict[str, Line] = {}
+    for line in lines:
+        question = address_questions.question_about(line.mailbox)
+        if question is not None and question.suggestion:
+            line.doubt = _("Did you mean %(address)s?", address=question.suggestion)
+        name = gmail_name(line.key)
+        first = by_name.setdefault(name, line) if name else line
+        if first is not line:
+            line.doubt = _("The same Gmail mailbox is in line %(number)s.", number=first.number)
+    for name in sorted(same_mailbox.known_names(account_id, by_name)):
+        by_name[name].doubt = by_name[name].doubt or _(
+            "An affiliate on your list has the same Gmail mailbox."
+        )
 
 
 def _read(row: Row, choices: Choices, now: datetime) -> Line:
@@ -96,6 +114,10 @@ def _read_mailbox(line: Line, text: str) -> None:
     line.mailbox = found or ""
     if not text:
         line.problems.append(_("The email address is missing."))
+    elif found is None and cells.has_accents_before_at(text):
+        line.problems.append(
+            _("Use an email address without accents and without letters other than a–z before the @.")
+        )
     elif found is None:
         line.problems.append(_("This is not an email address: %(text)s", text=text[:60]))
 

@@ -43,14 +43,18 @@ FIELD_LABELS: Mapping[ColumnField, Any] = {
 _HEADINGS: Mapping[str, ColumnField] = {
     heading: field
     for field, headings in {
-        ColumnField.MAILBOX: "email mail emailaddress mailaddress affiliateemail useremail paymentemail correo courriel",
+        ColumnField.MAILBOX: "email mail emailaddress mailaddress affiliateemail useremail paymentemail correo courriel"
+        " emailadresse mailadresse adresseemail adressemail correoelectrónico",
         ColumnField.NAME: "name fullname affiliate affiliatename displayname nom nombre",
         ColumnField.FIRST_NAME: "firstname givenname first vorname prenom prénom",
-        ColumnField.LAST_NAME: "lastname surname familyname last nachname",
-        ColumnField.CODE: "code affiliatecode referralcode coupon ref refcode slug username",
-        ColumnField.CONSENTED_AT: "agreedtoemails consent consentdate consentat consentedat optin optindate optintime",
+        ColumnField.LAST_NAME: "lastname surname familyname last nachname familienname nomdefamille apellido apellidos cognome",
+        ColumnField.CODE: "code affiliatecode referralcode coupon couponcode ref refcode slug username partnercode"
+        " gutscheincode codepromo",
+        ColumnField.CONSENTED_AT: "agreedtoemails consent consentdate consentat consentedat optin optindate optintime"
+        " einwilligung einwilligungsdatum zustimmung consentement datedeconsentement consentimiento",
         ColumnField.CONSENT_SOURCE: "sourceoftheconsent consentsource optinsource",
-        ColumnField.UNSUBSCRIBED: "unsubscribed optedout optout unsubscribe donotemail",
+        ColumnField.UNSUBSCRIBED: "unsubscribed optedout optout unsubscribe donotemail abgemeldet désinscrit desinscrit"
+        " désabonné desabonne dadodebaja",
     }.items()
     for heading in headings.split()
 }
@@ -93,6 +97,7 @@ def guess(rows: Sequence[Row]) -> Choices:
             one = _HEADINGS.get("".join(c for c in heading.casefold() if c.isalnum()))
             if one is not None and one.value not in found:
                 found[one.value] = index
+        _split_names(found)
     sample = rows[1 if has_headings else 0 :][:50]
     if ColumnField.MAILBOX.value not in found and sample:
         width = max(len(row.cells) for row in sample)
@@ -102,3 +107,11 @@ def guess(rows: Sequence[Row]) -> Choices:
         if max(hits, default=0):
             found[ColumnField.MAILBOX.value] = hits.index(max(hits))
     return Choices(columns=found, has_headings=has_headings)
+
+
+def _split_names(found: dict[str, int]) -> None:
+    """Read a column "Name" beside first names as last names (Vorname;Name, Prénom;Nom), and beside last names as first ones."""
+    parts = ColumnField.FIRST_NAME.value, ColumnField.LAST_NAME.value
+    missing = [part for part in parts if part not in found]
+    if len(missing) == 1 and ColumnField.NAME.value in found:
+        found[missing[0]] = found.pop(ColumnField.NAME.value)

@@ -56,10 +56,12 @@ def _decode(octets: bytes) -> str:
             return octets.decode("utf-16-be")
     except UnicodeDecodeError:
         raise FileRefused(_("The file is damaged: it is not in the encoding that its start names.")) from None
-    try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError:
-        return octets.decode("cp1252", "replace")
+    text = octets.decode("utf-8", "replace")
+    wrong = text.count("\ufffd")
+    # A file that was put together from two: most letters are UTF-8, and the lines of the others are named as faulty.
+    if wrong * 2 <= sum(not c.isascii() for c in text):
+        return text
+    return octets.decode("cp1252", "replace")
 
 
 def read_rows(text: str) -> list[Row]:

@@ -15,7 +15,7 @@ from ..db import db, insert
 from ..jobs import notify
 from ..settings.routing import sends_by_own_server
 from ..smtp.protocol.reply import plain_text
-from .checking import Line, mark_known, read_lines, rows_below_headings
+from .checking import Line, mark_doubtful, mark_known, read_lines, rows_below_headings
 from .columns import Choices, guess
 from .models import AffiliateImport, ImportState
 from .reading import FileRefused, decode, read_rows
@@ -51,6 +51,10 @@ class ImportPreview:
     @property
     def faulty(self) -> list[Line]:
         return [line for line in self.lines if line.problems]
+
+    @property
+    def doubtful(self) -> list[Line]:
+        return [line for line in self.lines if line.doubt]
 
     @property
     def emails(self) -> int:
@@ -147,6 +151,7 @@ def preview(row: AffiliateImport, *, now: datetime) -> ImportPreview:
     lines = read_lines(rows, choices, now)
     mark_known(row.account_id, lines)
     valid = [line for line in lines if not line.problems]
+    mark_doubtful(row.account_id, valid)
     confirmations = sum(line.consented_at is None for line in valid)
     written_to = [line for line in valid if line.consented_at is not None and not line.suppressed]
     welcomes = len(written_to) if choices.welcome else 0

@@ -169,5 +169,7 @@ def _preview_page(
         faulty=len(found.faulty),
         shown=_SHOWN_FAULTS,
         examples=found.valid[:10],
+        doubts=found.doubtful[:_SHOWN_FAULTS],
+        doubtful=len(found.doubtful),
         **more,
     )

@@ -103,11 +103,24 @@ def test_columns_are_guessed_by_headings_or_by_their_cells():
     assert found.columns == {"first_name": 0, "last_name": 1, "mailbox": 2, "code": 3, "consented_at": 4}
     bare = guess(read_rows("Grace,grace@x.example\nAda,ada@x.example\n"))
     assert (bare.columns, bare.has_headings) == ({"mailbox": 1}, False)
+    for headings in ("Vorname;Name;E-Mail-Adresse;Abgemeldet", "Prénom;Nom;Adresse e-mail;Désinscrit",
+                     "Nombre;Apellidos;Correo electrónico;Unsubscribed"):  # fmt: skip
+        other = guess(read_rows(f"{headings}\nA;B;a@x.example;\n")).columns
+        assert other == {"first_name": 0, "last_name": 1, "mailbox": 2, "unsubscribed": 3}, headings
+
+
+def test_one_line_in_another_encoding_changes_no_other_line():
+    octets = "Name,Email\nJosé,j@x.example\nZoë,z@x.example\n".encode() + b"Ad\xe4,a@x.example\n"
+    columns = {"name": 0, "mailbox": 1}
+    jose, zoe, ada = read_lines(read_rows(decode(octets)), Choices(columns=columns), NOW)
+    assert (jose.name, zoe.name, jose.problems + zoe.problems) == ("José", "Zoë", [])
+    assert "without the character" in " ".join(ada.problems)
 
 
 FAULTS = [
     ("Grace,,,", "missing"),
     ("Grace,grace at x,,", "not an email address"),
+    ("José,josé@x.example,,", "letters other than a–z before the @"),
     ("=1+1,f@x.example,,", "formula"),
     ("'=1+1,f@x.example,,", "formula"),
     ("#REF!,f@x.example,,", "spreadsheet error"),

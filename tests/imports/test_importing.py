@@ -18,6 +18,7 @@ from portal.affiliates.models import Affiliate, AffiliateState, SuppressionReaso
 from portal.clock import utcnow
 from portal.db import db, readiness
 from portal.db.migrate import downgrade, upgrade
+from portal.enrolment.signup import new_affiliate
 from portal.imports import checking, mailing, running, uploads
 from portal.imports.models import AffiliateImport, ImportState
 from portal.imports.reading import read_rows
@@ -247,6 +248,21 @@ def test_the_emails_wait_for_the_own_server_and_never_leave_through_the_platform
     assert claims[0].refusal.diagnosis["code"] == "own-server-only"
     assert claims[0].refusal.retry_at > utcnow()
     assert claims[1].refusal is None
+
+
+def test_the_preview_shows_typing_errors_and_twins_at_gmail(owner):
+    account = account_of()
+    db.session.add(new_affiliate(account, "Bo", "b.o@gmail.com", utcnow()))
+    db.session.commit()
+    mailboxes = ("ada@gmial.com", "eva@gmail.com", "e.va+x@googlemail.com", "bo@gmail.com", "lin@x.example")
+    path = upload(owner, "Email\n" + "\n".join(mailboxes)).location
+    page = owner.get(path).get_data(as_text=True)
+    for doubt in ("Did you mean ada@gmail.com?", "The same Gmail mailbox is in line 3.",
+                  "An affiliate on your list has the same Gmail mailbox."):  # fmt: skip
+        assert page.count(doubt) == 1, doubt
+    row = only_import()
+    found = uploads.preview(row, now=utcnow())
+    assert ([line.number for line in found.doubtful], len(found.valid)) == ([2, 4, 5], 5)
 
 
 def test_uploads_are_checked_and_a_second_click_stores_one(owner):
