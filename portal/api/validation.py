@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-_AHEAD = "This is more than an hour ahead of the portal's clock. Give the time in UTC (Z), or with the offset of your time zone."
+AHEAD = "This is more than an hour ahead of the portal's clock. Give the time in UTC (Z), or with the offset of your time zone."
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def validate(body: Any) -> ValidEvent:
         raise invalid(errors)
     occurred_at = instant(body["occurred_at"]) if "occurred_at" in body else utcnow()
     if occurred_at > utcnow() + MAX_AHEAD:
-        raise invalid([FieldError("#/occurred_at", _AHEAD)])
+        raise invalid([FieldError("#/occurred_at", AHEAD)])
     affiliate = body["affiliate"]
     return ValidEvent(
         shape,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
@@ -123,6 +124,8 @@ def test_what_is_wrong_or_taken_is_named_by_field(crm, affiliate):
             assert f"#/{name}" in field_errors(crm.add(new | {name: value})), (name, value)
     assert "#/consent/source" in field_errors(crm.add(new | {"consent": {"at": CONSENT["at"]}}))
     assert "#/consent/at" in field_errors(crm.add(new | {"consent": CONSENT | {"at": "2026"}}))
+    tomorrow = {"at": f"{utcnow() + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"}
+    assert "#/consent/at" in field_errors(crm.add(new | {"consent": CONSENT | tomorrow}))
     assert set(field_errors(crm.add({}))) == {"#/name", "#/email"}
     suppressions.add(account_of().id, "no@x.example", "", now=utcnow())
     for taken in (

@@ -20,6 +20,7 @@ from ...affiliates.search_text import search_text
 from ...db import db
 from ...enrolment import confirmation_links, listing, moderation, signup
 from ...enrolment.changing import address_change, editing
+from ...events.types import MAX_AHEAD
 from ...shop_links import InvalidShopAddress, clean_address
 from ...smtp.mailbox import MailboxError, parse_mailbox
 from ...state import current_config
@@ -28,7 +29,7 @@ from ...web.pasted_address import unwrap_address
 from .. import ingest
 from ..problems import FieldError, Problem, ProblemKind
 from ..serializers import Json, timestamp
-from ..validation import instant, invalid, validate_component
+from ..validation import AHEAD, instant, invalid, validate_component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,6 +65,8 @@ def add(account_id: int, body: Any, *, key: str, now: datetime) -> tuple[Json, b
     """
     validate_component("NewAffiliate", body)
     entered = _cleaned(body)
+    if "consent" in entered and instant(entered["consent"]["at"]) > now + MAX_AHEAD:
+        raise invalid([FieldError("#/consent/at", AHEAD)])
     hashed_body = {"affiliate": body}
     request = ingest.claim_key(account_id, key, hashed_body, now)
     if request is None:
