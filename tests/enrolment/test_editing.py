@@ -287,9 +287,14 @@ def test_the_confirmation_is_sent_again_within_limits(owner, client):
     sign_up(client)
     row = newest_affiliate()
     page = f"/affiliates/{row.id}"
+    row.language = "de"  # as chosen on the sign-up page
+    db.session.commit()
     for _ in range(4):
         assert owner.submit(f"{page}/send-again", {}, page=page).status_code == 303
-    assert len(messages("confirm-sign-up")) == 4  # one by the form, three by the owner
+    sent = messages("confirm-sign-up")
+    assert len(sent) == 4  # one by the form, three by the owner
+    assert [mail.subject == sent[0].subject for mail in sent] == [True, False, False, False]
+    assert "bestätige" in sent[-1].subject.lower() + sent[-1].text.lower()
     assert "Try again tomorrow" in owner.get(page).get_data(as_text=True)
     client.submit(path_in("confirm-sign-up", "confirm-sign-up"), {})
     owner.submit(f"{page}/send-again", {}, page=page)

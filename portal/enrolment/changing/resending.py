@@ -60,7 +60,9 @@ def _confirm_again(account: Account, affiliate: Affiliate, now: datetime) -> Ema
         recipient_limits.INVITATIONS, affiliate.mailbox_key, now=now
     )
     if allowed:
-        confirmation = confirmation_links.render_confirmation(db.session.get_one(Account, account.id))
+        confirmation = confirmation_links.render_confirmation(
+            db.session.get_one(Account, account.id), affiliate.language
+        )
         confirmation_links.enqueue_confirmation(confirmation, affiliate, now=now)
         target = audit.AuditTarget("affiliate", affiliate.id)
         audit.record(audit.Activity.AFFILIATE_LINK_SENT, account.id, target=target)
