@@ -24,7 +24,7 @@ from ..notices.rendering import RenderedEmail, UnrenderableText
 from ..outbox import admin
 from ..outbox.admin import MessageSelection
 from ..outbox.models import OutboxMessage, Status
-from ..outbox.queue import NewMessage, enqueue_row
+from ..outbox.queue import NewMessage, enqueue_row, is_own_server_only, own_server_key
 from ..rate_limit import RateLimit
 from ..recipient_limits import one_spelling
 from .models import Action
@@ -177,6 +177,10 @@ def _copy_of(message: OutboxMessage, owner: Owner, request: ResendRequest) -> Ne
         recipient, name = owner.mailbox, owner.name
         unsubscribe = ""  # it would unsubscribe the affiliate
     key = f"again:{message.id}:{request.key}"
+    if (
+        is_own_server_only(message.key) and recipient == message.recipient
+    ):  # of an import: copies do as the original
+        key = own_server_key(key)
     return mail.to(
         recipient, name, kind=message.kind, key=key, unsubscribe_url=unsubscribe, copy_of_id=message.id
     )

@@ -14,6 +14,7 @@ from portal.deliveries import resend
 from portal.events.dispatch import NewEvent, record_event
 from portal.events.types import EventType, Source
 from portal.outbox.models import OutboxMessage, Status
+from portal.outbox.queue import is_own_server_only, own_server_key
 from tests.pages import csrf_token
 
 from .conftest import account_of, status_of, submit
@@ -87,6 +88,15 @@ def test_a_copy_of_the_owners_summary_keeps_its_unsubscribe_link(owner, enqueue)
     assert submit(owner, message, "again", to="me", words="sent", key=KEY).status_code == 303
     (copy,) = _copies()
     assert (copy.recipient, copy.unsubscribe_url) == ("ada@brightleaf.example", link)
+
+
+def test_a_copy_of_an_imports_email_never_leaves_through_the_platform_either(owner, enqueue):
+    message = enqueue(status=Status.SENT, recipient="grace@navy.example")
+    message.key = own_server_key(message.key)
+    db.session.commit()
+    assert submit(owner, message, "again", to="recipient", words="sent", key=KEY).status_code == 303
+    assert submit(owner, message, "again", to="me", words="sent", key=KEY[::-1]).status_code == 303
+    assert sorted(is_own_server_only(copy.key) for copy in _copies()) == [False, True]
 
 
 def test_no_copy_goes_to_a_suppressed_recipient(owner, enqueue):
