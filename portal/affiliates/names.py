@@ -17,7 +17,9 @@ LIMIT_CHARS = 60
 _NORMALIZED_MAX_CHARS = (
     1000  # NFC takes quadratic time for alternating marks, and this runs before the length is checked
 )
-_PUNCTUATION = set(" '’‘ʼ`´.,،-‐‑–—·・׳״&+/()[]!?#:“”„\"«»|_°®™©\u200c\u200d")  # besides letters and digits
+_PUNCTUATION = set(
+    " '’‘ʼ`´.,،-‐‑–—·・׳״&+/()[]!?#:“”„\"«»¡¿|_°®™©№\u200c\u200d"
+)  # besides letters and digits
 # Letters by their Unicode category that are not visible: a name of these alone would look empty.
 _INVISIBLE = set("\u115f\u1160\u3164\uffa0\u17b4\u17b5\u034f")
 _SPACES = re.compile(

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MAX_VISIT_DAYS = 365
 LIMITS = (5, 100_000)  # the least and the most sign-ups that an owner may allow
 DEFAULT_LIMIT = 20
-_NOT_RECORDED = {"sign_ups_slow_until"}
+_NOT_RECORDED = {"sign_ups_slow_until", "script_seen_at"}
+_OF_LINKS = ("shop_url", "link_form", "link_pattern")
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,15 @@ def save_settings(account_id: int, entered: ProgrammeSettings, *, now: datetime)
         before = select(Account.picture).where(Account.id == account_id).with_for_update()
         branding.delete_picture(account_id, db.session.scalar(before) or "")
     account = db.session.get_one(Account, account_id, populate_existing=True)
+    values |= _if_links_change(account, values)
     present = {name: getattr(account, name) for name in values if name not in _NOT_RECORDED}
     after = {name: value for name, value in values.items() if name not in _NOT_RECORDED}
     audit.record(audit.Activity.PROGRAMME_SAVED, account_id, before=present, after=after)
     db.session.execute(update(Account).where(Account.id == account_id).values(values))
     db.session.commit()
+
+
+def _if_links_change(account: Account, values: dict[str, object]) -> dict[str, object]:
+    """Return what changes with the links: another shop may have no script, so visits count once it reports one."""
+    is_same = all(getattr(account, name) == values[name] for name in _OF_LINKS)
+    return {} if is_same else {"script_seen_at": None}

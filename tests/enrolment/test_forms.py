@@ -87,6 +87,8 @@ NAMES = [
     "AC/DC Fans",
     "Yahoo! Tips",
     "P!nk #1 Fan",
+    "¡Hola! ¿Qué tal?",
+    "№ 1 Чай",
     "Tea | Blog",
     "tea_lover_24",
     "Tea: A Blog",

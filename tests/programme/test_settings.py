@@ -154,6 +154,12 @@ def test_a_column_of_visits_is_shown_only_where_they_are_counted(
     counted(grace.id)
     assert _export(owner)[0]["Visits"] == "4"
     assert ">Visits, 30 days<" in owner.get("/affiliates").get_data(as_text=True)
+    set_shop(link_form=LinkForm.PARAMETER, commission="15 %")
+    assert ">Visits, 30 days<" in owner.get("/affiliates").get_data(as_text=True)
+    set_shop(
+        link_form=LinkForm.PARAMETER, shop_url="https://other.example/"
+    )  # whose pages may have no script
+    assert ">Visits, 30 days<" not in owner.get("/affiliates").get_data(as_text=True)
 
 
 def test_the_dashboard_has_the_link_as_a_qr_code(set_shop, grace, client):
