@@ -22,7 +22,7 @@ _WITH_PASSWORD = (Mechanism.LOGIN, Mechanism.PLAIN, Mechanism.CRAM_MD5)
 # What a reply to a log-in may be about beside wrong credentials.
 _BEFORE_CREDENTIALS = frozenset({
     DiagnosisKind.ACCOUNT, DiagnosisKind.NETWORK, DiagnosisKind.RATE, DiagnosisKind.APP_PASSWORD,
-    DiagnosisKind.LOGIN_DISABLED, DiagnosisKind.SECURITY,
+    DiagnosisKind.LOGIN_DISABLED, DiagnosisKind.SECURITY, DiagnosisKind.SERVER_FAULT,
 })  # fmt: skip
 _GIVES_UP = frozenset({RetryClass.RECIPIENT, RetryClass.MESSAGE})
 _STARTTLS_PORTS = frozenset({25, 587, 2525, 2587})
