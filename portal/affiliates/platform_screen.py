@@ -1,4 +1,6 @@
-"""The screen of what the platform's sender may carry for an account: no email of an import, and little before an approval.
+"""The screen of what the platform's sender may carry for an account.
+
+It carries no email of an import and no test email to another address than the owner's.
 
 For an account that no operator has approved:
 
@@ -21,7 +23,13 @@ from ..accounts.team.contact import member_ids
 from ..db import db
 from ..notices.catalogue import CONFIRM_SIGN_UP
 from ..notices.models import NoticeMailbox
-from ..outbox.diagnoses import OWN_SERVER_ONLY, OWN_TEXT, RECIPIENT_LIMIT, UNCONFIRMED_RECIPIENT
+from ..outbox.diagnoses import (
+    OWN_SERVER_ONLY,
+    OWN_SERVER_ONLY_TEST,
+    OWN_TEXT,
+    RECIPIENT_LIMIT,
+    UNCONFIRMED_RECIPIENT,
+)
 from ..outbox.models import OutboxMessage
 from ..outbox.queue import SYSTEM, is_own_server_only
 from ..outbox.store.types import ScreenRefusal
@@ -57,7 +65,11 @@ def screen(account_id: int, claims: Sequence[Claim], now: datetime) -> None:
     """Set the refusal of each claimed message that the platform's sender may not carry."""
     for claim in claims:
         if is_own_server_only(claim.message.key):
-            claim.refusal = ScreenRefusal(OWN_SERVER_ONLY, now + _OWN_SERVER_WAIT)
+            claim.refusal = (
+                ScreenRefusal(OWN_SERVER_ONLY_TEST)
+                if claim.message.is_test
+                else ScreenRefusal(OWN_SERVER_ONLY, now + _OWN_SERVER_WAIT)
+            )
     account = db.session.get(Account, account_id)
     if account is not None and account.approved_at is not None:
         return

@@ -13,7 +13,7 @@ from ..accounts.standing import is_limited
 from ..arrival import proofs
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage
-from ..outbox.queue import enqueue_row
+from ..outbox.queue import enqueue_row, own_server_key
 from ..state import current_config
 from . import rendering
 from .catalogue import NEW_SIGN_UP, Notice
@@ -61,7 +61,10 @@ def send(
     first_name = (owner.name.split() or [""])[0]
     mail = mail or rendering.render_sample(notice, owner.account, first_name=first_name, arrival_url=link.url)
     key = f"test:{secrets.token_hex(8)}"
-    name = owner.name if recipient in ("", owner.mailbox) else ""
+    is_own = recipient in ("", owner.mailbox)
+    if not is_own:
+        key = own_server_key(key)  # the account may go back to the platform's sender before it is claimed
+    name = owner.name if is_own else ""
     new = mail.to(recipient or owner.mailbox, name, kind=notice.kind, key=key, is_test=True)
     message = enqueue_row(owner.account_id, new, now=now)
     if message is None:

@@ -66,6 +66,14 @@ OWN_SERVER_ONLY = {
     "cause": "Signet sends emails of an import only through your own server, and you currently use the platform's sender.",
     "fixes": ["Set up your own server, or wait until it works again. Signet then sends them automatically."],
 }
+OWN_SERVER_ONLY_TEST = {
+    "code": "own-server-only",
+    "kind": "account",
+    "whose_move": "owner",
+    "cause": "Signet sends test emails to other addresses only through your own server, and you currently use the "
+    "platform's sender.",
+    "fixes": ["Set up your own server, then send the test email again."],
+}
 RECIPIENT_LIMIT = {
     "code": "recipient-limit",
     "kind": "account",

@@ -12,7 +12,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.notices import rendering
 from portal.notices.catalogue import CATALOGUE
-from portal.outbox.models import OutboxMessage
+from portal.outbox.models import DeliveryAttempt, OutboxMessage, Status
 from portal.settings import routing
 from portal.settings.models import SmtpSettings
 from tests.settings.conftest import PAGE, text_of, work
@@ -52,6 +52,18 @@ def test_during_a_failover_only_the_owner_gets_a_test_email(owner, live):
     db.session.commit()
     owner.submit(f"{PAGE}/test", {"recipient": "bea@elsewhere.example"}, page=PAGE)
     assert recipients() == ["ada@brightleaf.example"]
+
+
+def test_a_test_email_to_another_address_never_leaves_through_the_platform_s_sender(owner, live):
+    owner.submit(f"{PAGE}/test", {"recipient": "bea@elsewhere.example"}, page=PAGE)
+    owner.submit(f"{PAGE}/stop", {}, page=PAGE)
+    work()
+    message = db.session.scalars(select(OutboxMessage).where(OutboxMessage.is_test)).one()
+    attempt = db.session.scalars(
+        select(DeliveryAttempt).where(DeliveryAttempt.message_id == message.id)
+    ).one()
+    assert message.status is Status.FAILED
+    assert "only through your own server" in attempt.diagnosis["cause"]
 
 
 def test_an_invalid_address_has_an_error_beside_its_field(owner, live):
