@@ -12,6 +12,7 @@ from ..clock import utcnow
 from ..jobs import heartbeat
 from ..settings import versions
 from ..settings.models import SmtpSettings, VersionState
+from ..web.translations import translated
 from . import changes, checks
 from .findings import Severity, has_open_question
 from .models import DomainChange, DomainCheck, DomainCheckState, DomainStatus
@@ -89,7 +90,7 @@ class DomainPage:
         if self.checking:
             return _("Signet is checking the domain.")
         reason = self.result["why"][0] if self.result and self.result["why"] else ""
-        return f"{self.heading}. {reason}"
+        return f"{self.heading}. {translated(reason)}"
 
     @property
     def findings(self) -> list[dict[str, Any]]:

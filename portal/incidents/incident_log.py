@@ -18,6 +18,7 @@ from ..outbox.overview import count_waiting
 from ..outbox.queue import find_queue
 from ..web.labels import DiagnosisView, diagnosis_view
 from ..web.pagination import Page, newest_first
+from ..web.translations import translated
 from . import presenter
 from .models import EndReason, Incident, IncidentEvent, IncidentKind, IncidentMessage, TimelineKind
 
@@ -162,7 +163,7 @@ def _entry(event: IncidentEvent) -> IncidentTimelineEntry:
             text = _("We alerted you that it started.") if began else _("We told you that it is over.")
             return IncidentTimelineEntry(event.at, text, "info")
         case TimelineKind.NOT_ALERTED:
-            return IncidentTimelineEntry(event.at, event.text, "warning")
+            return IncidentTimelineEntry(event.at, translated(event.text), "warning")
         case TimelineKind.RELEASED:
             return IncidentTimelineEntry(
                 event.at, _("You released %(emails)s.", emails=_emails(event.text)), "info"

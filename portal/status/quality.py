@@ -13,6 +13,7 @@ from ..domains.models import DomainStatus
 from ..incidents import presenter
 from ..incidents.models import IncidentKind
 from ..smtp.providers import load_catalogue
+from ..web.translations import translated
 from .model import Code, Link, StatusItem, Tone
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _to_do(check: DomainCheck) -> str:
 
 def _first_reason(check: DomainCheck) -> str:
     reasons = check.findings.get("why", []) if check.findings else []
-    return str(reasons[0]) if reasons else ""
+    return translated(str(reasons[0])) if reasons else ""
 
 
 def _others(seen: Evidence) -> Iterator[StatusItem]:

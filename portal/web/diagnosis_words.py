@@ -1,11 +1,13 @@
 """Diagnoses in the language of a page.
 
 A diagnosis is stored as English sentences that were filled from those of its case. The case is found by its code, the values
-by comparing the stored sentence with the case's, and then they are put into the translated sentence.
+by comparing the stored sentence with the case's, and then they are put into the translated sentence. A sentence that an earlier
+release worded otherwise is replaced by the present one of the case, if that needs no value but the server's name.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,14 @@ from flask_babel import get_locale, gettext
 
 from ..smtp.diagnosis.cases import load_cases
 from ..smtp.providers import load_catalogue
-from .stored_sentences import fill, own_length, translate, values_of
+from .stored_sentences import fill, own_length, placeholders_of, translate, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..smtp.diagnosis.cases import Case
+
+_HOST = re.compile(r"(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,}(?![\w@-])")
 
 
 def cause_and_fixes(diagnosis: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -30,7 +34,24 @@ def cause_and_fixes(diagnosis: Mapping[str, Any]) -> tuple[str, list[str]]:
     case = _cases().get(str(diagnosis.get("code")))
     # The most words of its own first: a fix that is a value alone, such as the steps to a password, fits any sentence.
     known = sorted((case.cause, *case.fixes), key=own_length, reverse=True) if case else ()
-    return _translated(cause, known), [_translated(fix, known) for fix in fixes]
+    shown, shown_fixes = _translated(cause, known), [_translated(fix, known) for fix in fixes]
+    if case is None:
+        return shown, shown_fixes
+    host = next(iter(_HOST.findall(cause)), "")
+    if shown == cause:
+        shown = _present_wording(case.cause, host) or cause
+    if len(case.fixes) == len(fixes):
+        shown_fixes = [
+            (_present_wording(now, host) or stored) if fix == stored else fix
+            for stored, fix, now in zip(fixes, shown_fixes, case.fixes, strict=True)
+        ]
+    return shown, shown_fixes
+
+
+def _present_wording(template: str, host: str) -> str:
+    """Return a sentence of a case with the name of the server, empty if it needs other values."""
+    values = {"host": host} if host else {}
+    return _fill(gettext(template), values) if placeholders_of(template) <= values.keys() else ""
 
 
 def _translated(sentence: str, templates: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import ast
 import tomllib
 from typing import IO, TYPE_CHECKING, Any
 
-from .stored_sentences import templates
+from .stored_sentences import TITLES, templates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -47,7 +47,9 @@ def extract_stored(
     _comment_tags: Collection[str],
     options: Mapping[str, str],  # noqa: ARG001 - Babel passes it by name
 ) -> Iterator[Message]:
-    """Yield the templates of the sentences that checks store (stored_sentences.py)."""
+    """Yield the templates of the sentences that checks store, and their titles (stored_sentences.py)."""
+    for title in TITLES:
+        yield 1, "gettext", title, []
     for _path, line, text in templates():
         yield line, "gettext", text, []
 

@@ -18,6 +18,7 @@ from flask_babel import get_locale, gettext
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+
 # Below portal/; each makes sentences that are stored, or shown beside JSON.
 MODULES = (
     *(
@@ -28,12 +29,14 @@ MODULES = (
     *(f"smtp/protocol/{name}" for name in ("handshake", "stages", "transaction")),
     *(f"smtp/probe/{name}" for name in ("fixes", "port_detection")),
     *(f"api/{name}" for name in ("schemas", "problems")),
-    *(f"incidents/{name}" for name in ("bounces", "detection", "expiry", "monitor", "webhooks")),
+    *(f"incidents/{name}" for name in ("bounces", "detection", "expiry", "held_mail", "monitor", "webhooks")),
     "smtp/network/guard",
     "smtp/providers/credential_checks",
     "http_client",
     "privacy/blanking",
 )
+# Of findings about a domain, before the sentence of one: "SPF: There is no record."
+TITLES = ("SPF", "DKIM", "DMARC", "Receiving", "Return path")
 _FOLDER = Path(__file__).parent.parent
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) (?=[A-Z])")
@@ -59,6 +62,9 @@ def translate(text: str, depth: int = 0) -> str:
             return fill(
                 gettext(template), {name: translate(value, depth + 1) for name, value in values.items()}
             )
+    subject, colon, rest = text.partition(": ")
+    if colon and subject in TITLES:
+        return f"{gettext(subject)}: {translate(rest, depth + 1)}"
     parts = _SENTENCE_END.split(text)
     return " ".join(translate(part, depth + 1) for part in parts) if len(parts) > 1 else text
 
@@ -88,6 +94,11 @@ def values_of(template: str, sentence: str) -> dict[str, str] | None:
 def _parts(template: str) -> tuple[list[str], list[str]]:
     """Return the words of a template and the names of the values between them. The templates are those of this program."""
     return _PLACEHOLDER.split(template)[::2], _PLACEHOLDER.findall(template)
+
+
+def placeholders_of(template: str) -> set[str]:
+    """Return the names of the values that a template needs."""
+    return set(_parts(template)[1])
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

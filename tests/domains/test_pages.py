@@ -69,6 +69,17 @@ def test_the_recommended_record_is_shown_beside_the_published_one(live, owner, z
     assert "Replace the current record with this one." in page
 
 
+def test_the_reasons_of_a_verdict_are_in_the_language_of_the_reader(live, owner, zones):
+    zones.put("shop.example", "TXT", "v=spf1 include:_spf.google.com -all")
+    work()
+    owner.submit("/account/language", {"language": "de"}, page="/account")
+    for path in (PAGE, "/"):
+        page = " ".join(html(owner.get(path)).split())
+        for reason in the_check().findings["why"]:
+            assert reason not in page, path
+    assert "Gefährdet" in html(owner.get(PAGE))
+
+
 def test_records_are_escaped(live, owner, zones):
     zones.zone[("shop.example", "TXT")] = [
         text('v=spf1 include:mailgun.org x="<script>alert(1)</script>" -all')

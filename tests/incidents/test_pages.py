@@ -122,7 +122,12 @@ def test_old_emails_are_counted_then_discarded_with_the_reason(account_on_hold, 
     rows = db.session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)).all()
     assert [row.status for row in rows] == [Status.CANCELLED] * 8 + [Status.HELD] * 6
     assert "Ada Fairweather discarded it" in cancellations.find_reason(rows[0].id)
-    assert "longer than 6 hours" in text_of(owner, f"/deliveries/{rows[0].id}")
+    page = f"/deliveries/{rows[0].id}"
+    assert "longer than 6 hours" in text_of(owner, page)
+    owner.submit("/account/language", {"language": "de"}, page="/account")
+    assert "Ada Fairweather hat sie verworfen, weil sie länger gewartet hatte als 6 Stunden." in text_of(
+        owner, page
+    )
 
 
 def test_old_emails_are_discarded_and_the_others_released(account_on_hold, owner):

@@ -18,6 +18,7 @@ from portal.web.diagnosis_words import cause_and_fixes
 from portal.web.filters import format_bucket
 from portal.web.translations import speaking
 from tests.conftest import PASSWORD
+from tests.english import is_english
 
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
 
@@ -78,6 +79,22 @@ def test_a_fix_beside_one_that_is_a_value_alone_is_translated(app):
     assert fixes[0] == "Open it."
     assert fixes[1] == cause
     assert fixes[1].startswith("Prüfe, ob ada@brightleaf.example")
+
+
+def test_a_diagnosis_of_an_earlier_wording_is_shown_by_its_code(app):
+    stored = {
+        "code": "server-trouble",
+        "cause": "Something is wrong inside smtp.example.com.",
+        "fixes": ["Nothing: the portal tries again."],
+    }
+    with app.test_request_context(), speaking("de"):
+        cause, fixes = cause_and_fixes(stored)
+        assert cause == "Smtp.example.com hat ein internes Problem."
+        assert not is_english(fixes[0])
+        unknown = stored | {"code": "of-an-earlier-release"}
+        assert cause_and_fixes(unknown) == (stored["cause"], stored["fixes"])
+    with app.test_request_context(), speaking("en"):
+        assert cause_and_fixes(stored) == (stored["cause"], stored["fixes"])
 
 
 def test_a_file_has_the_same_words_in_every_language(owner, client):

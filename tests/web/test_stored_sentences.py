@@ -40,6 +40,8 @@ def test_a_sentence_within_a_sentence_is_translated_and_another_text_stays(app):
         assert translated("Receivers cannot use the SPF record. It needs more than 10 DNS look-ups.") == (
             "Empfänger können den SPF-Eintrag nicht verwenden. Er braucht mehr als 10 Abfragen."
         )
+        assert translated(f"SPF: {stored}") == f"SPF: {translated(stored)}"
+        assert translated("Receiving") == "Empfang"
         assert translated("550 no such user") == "550 no such user"
         assert translated("") == ""
 
