@@ -35,6 +35,7 @@ _FOUND = (
     "signet.link_target"  # in the environ: what the middleware found, so that the view reads nothing again
 )
 _MAX_CACHED = 10_000
+_ENDS = "/.,;:!?)\"'"  # that editors and sentences put after a link; no code has them
 _HEADERS = (
     ("Cache-Control", "no-store"),
     (
@@ -116,7 +117,9 @@ class ShortLinks:
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
         if not path.startswith(PREFIX):
             return self._wsgi(environ, start_response)
-        target = self._find(path.removeprefix(PREFIX), environ)
+        code = path.removeprefix(PREFIX).rstrip(_ENDS)
+        environ["PATH_INFO"] = PREFIX + code if code else path
+        target = self._find(code, environ)
         if method == "POST":  # the answer is the same for every code
             if target is not None:
                 count_report(self._app, target, environ)

@@ -11,6 +11,7 @@ from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
 from portal.db import db
 from portal.programme.models import VisitCount
+from portal.programme.short_links import forget_targets
 from tests.enrolment.support import account_of
 from tests.programme.conftest import SHOP, add_affiliate
 
@@ -24,6 +25,17 @@ def test_a_visit_is_redirected_with_the_code_and_counted(set_shop, grace, visit,
     assert answer.headers["Cache-Control"] == "no-store"
     assert "Set-Cookie" not in answer.headers
     assert counted(grace.id) == (1, 1, 0)
+
+
+def test_what_stands_after_a_link_in_a_sentence_is_no_part_of_it(app, set_shop, grace, visit):
+    set_shop()
+    for end in ("/", ".", "),", "?!"):
+        assert visit(f"/r/{grace.code}{end}").location.endswith(f"?ref={grace.code}"), end
+    account_of().approved_at = None
+    db.session.commit()
+    forget_targets(app)
+    assert visit(f"/r/{grace.code}/").status_code == 200  # the page that asks
+    assert visit("/r/...").status_code == visit("/r//").status_code == 404
 
 
 def test_the_same_visitor_counts_once_a_day_and_others_apart(set_shop, grace, visit, counted):
