@@ -62,11 +62,14 @@ def erase(account_id: int, affiliate_id: int, *, by: str, now: datetime) -> Eras
     person = _person(affiliate)
     row.sealed_person = vault().seal(person.dump(), binding(row))
     db.session.add(row)
+    for mailbox in (
+        person.mailboxes
+    ):  # first, as the operator's commands lock the portal's queue before those of accounts
+        cancel_pending.portal_mail(PORTAL_KIND, mailbox, now=now)
     blanking.cancel_owner_mail(affiliate.id, account_id, now=now)
     never_theirs = _withdrawn_only(affiliate, person)
     for mailbox in person.mailboxes:
         cancel_pending.for_erased(account_id, mailbox, now=now)
-        cancel_pending.portal_mail(PORTAL_KIND, mailbox, now=now)
         if mailbox.casefold() not in never_theirs:
             suppressions.add_erased(account_id, mailbox, now=now)
     for table in (ActionToken, OptOut, FormerCode):
