@@ -11,10 +11,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import defer
 
 from .. import audit
-from ..db import db, insert
+from ..db import db, insert, read_write
 from ..jobs import notify
 from ..settings.routing import sends_by_own_server
 from ..smtp.protocol.reply import plain_text
+from ..web import owner_limits
 from .checking import Line, mark_doubtful, mark_known, read_lines, rows_below_headings
 from .columns import Choices, guess
 from .models import AffiliateImport, ImportState
@@ -143,6 +144,18 @@ def save_choices(row: AffiliateImport, choices: Choices) -> None:
     )
     db.session.execute(statement.values(choices=choices.as_dict()))
     db.session.commit()
+
+
+def preview_for_owner(row: AffiliateImport, *, now: datetime) -> ImportPreview:
+    """Return the preview for a page. A large file takes seconds, so an account has a limit. Commits.
+
+    Raises FileRefused and owner_limits.LimitReached.
+    """
+    account_id = row.account_id
+    db.session.rollback()  # a page that only shows something reads by another connection than it writes
+    with read_write():
+        owner_limits.count(owner_limits.IMPORT_PREVIEWS, account_id, now=now)
+    return preview(row, now=now)
 
 
 def preview(row: AffiliateImport, *, now: datetime) -> ImportPreview:

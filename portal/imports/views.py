@@ -10,7 +10,6 @@ from flask_login import current_user
 
 from .. import audit
 from ..clock import utcnow
-from ..db import db, read_write
 from ..web import owner_limits
 from ..web.csv import csv_header, csv_lines
 from ..web.errors import ErrorPage, error_page
@@ -136,12 +135,7 @@ def _import_or_404(import_id: int) -> AffiliateImport:
 
 
 def _preview(row: AffiliateImport) -> uploads.ImportPreview:
-    """Read the file of an import, which takes seconds for a large one. Raises LimitReached."""
-    account_id = current_user.account_id
-    db.session.rollback()  # a page reads by another connection than it writes
-    with read_write():
-        owner_limits.count(owner_limits.IMPORT_PREVIEWS, account_id, now=utcnow())
-    return uploads.preview(row, now=utcnow())
+    return uploads.preview_for_owner(row, now=utcnow())
 
 
 @blueprint.errorhandler(owner_limits.LimitReached)

@@ -250,7 +250,7 @@ def test_the_emails_wait_for_the_own_server_and_never_leave_through_the_platform
     assert claims[1].refusal is None
 
 
-def test_the_preview_shows_typing_errors_and_twins_at_gmail(owner):
+def test_the_preview_shows_typing_errors_and_other_spellings_at_gmail(owner):
     account = account_of()
     db.session.add(new_affiliate(account, "Bo", "b.o@gmail.com", utcnow()))
     db.session.commit()
