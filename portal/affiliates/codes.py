@@ -68,6 +68,14 @@ def change(affiliate: Affiliate, code: str, *, now: datetime) -> bool:
     return not is_taken(code, but=affiliate.id)
 
 
+def affiliates_of_former(account_id: int, typed: str) -> set[int]:
+    """Return the ids of the account's affiliates who had this code, typed in small letters or as it is."""
+    query = select(FormerCode.affiliate_id).where(
+        FormerCode.account_id == account_id, FormerCode.code.in_({typed, typed.upper()})
+    )
+    return set(db.session.scalars(query))
+
+
 def former_codes(affiliate_id: int) -> list[str]:
     """Return the codes that an affiliate had before and that still count, newest first."""
     query = select(FormerCode.code).join(Affiliate, Affiliate.id == FormerCode.affiliate_id)

@@ -11,7 +11,7 @@ from flask_babel import lazy_gettext as _
 from sqlalchemy import and_, case, exists, func, null, or_, select
 
 from ..accounts.standing import is_limited
-from ..affiliates import same_mailbox
+from ..affiliates import codes, same_mailbox
 from ..affiliates.directory import find_programme, matches
 from ..affiliates.links import public_url
 from ..affiliates.models import Affiliate, AffiliateState
@@ -64,7 +64,7 @@ _WELCOME_KINDS = (NEW_SIGN_UP.kind, "approved")
 class AffiliateFilters:
     """Which affiliates to list; empty values list all.
 
-    ``search`` is part of a name, mailbox, code or external id, or a whole order number.
+    ``search`` is part of a name, mailbox, code or external id, or a whole order number or former code.
     """
 
     search: str = ""
@@ -218,7 +218,8 @@ def conditions(account_id: int, search: str = "") -> Sequence[ColumnElement[bool
     own = Affiliate.account_id == account_id
     if not search:
         return (own,)
-    return own, or_(matches(search), Affiliate.id.in_(affiliates_of_order(account_id, search)))
+    found = affiliates_of_order(account_id, search) | codes.affiliates_of_former(account_id, search)
+    return own, or_(matches(search), Affiliate.id.in_(found))
 
 
 def _find_newest(account_id: int, search: str) -> Sequence[Row[int, AffiliateState]]:
