@@ -20,6 +20,7 @@ from portal.web import static_files
 from portal.web.static_files import SHOP_SCRIPT, integrity_of
 from tests.cases import in_one_test
 from tests.enrolment.support import GRACE, account_of, messages, newest_affiliate
+from tests.imports.test_importing import own_server
 from tests.pages import downloaded
 from tests.pictures import png
 from tests.programme.conftest import SHOP
@@ -266,6 +267,9 @@ def test_the_unapproved_account_is_told_what_waits(owner):
     db.session.commit()
     page = owner.get("/programme").get_data(as_text=True)
     assert "Your account is not approved yet" in page
+    own_server(account_of().id)
+    page = owner.get("/programme").get_data(as_text=True)
+    assert "short links ask visitors before they lead to your shop" in page
 
 
 # -- the public pages

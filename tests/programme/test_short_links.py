@@ -13,6 +13,7 @@ from portal.db import db
 from portal.programme.models import VisitCount
 from portal.programme.short_links import forget_targets
 from tests.enrolment.support import account_of
+from tests.imports.test_importing import own_server
 from tests.programme.conftest import SHOP, add_affiliate
 
 pytestmark = pytest.mark.both_databases
@@ -199,6 +200,15 @@ def test_a_link_of_an_unapproved_account_asks_before_it_leaves_the_portal(
     assert "You are leaving this site" in page
     assert f'href="{SHOP}?ref={grace.code}"' in page
     assert counted(grace.id) == (1, 1, 0)
+
+
+def test_settings_of_its_own_do_not_let_an_unapproved_account_redirect_at_once(app, set_shop, grace, visit):
+    """A visitor who registered can make any settings live without a check."""
+    set_shop()
+    account_of().approved_at = None
+    own_server(account_of().id)
+    forget_targets(app)
+    assert visit(f"/r/{grace.code}").status_code == 200
 
 
 def test_visits_of_an_erased_affiliate_are_dropped(app, set_shop, grace, visit, counted):
