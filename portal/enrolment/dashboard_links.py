@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from .. import rate_limit, recipient_limits
 from ..accounts.models import Account
-from ..accounts.standing import AccountState, is_limited, state_of
+from ..accounts.standing import AccountState, state_of
 from ..affiliates import links, suppressions
 from ..affiliates.models import Affiliate, AffiliateState
 from ..affiliates.template_values import affiliate_values
@@ -182,7 +182,7 @@ def _text_of(found: list[tuple[Affiliate, Account]]) -> str:
     """Return the text of the email in the language of the page. The name of an unapproved account is left out."""
     config, unnamed = current_config(), _("A programme")
     pages = "\n\n".join(
-        f"{unnamed if is_limited(account) else rendering.clean_line(account.name)}:\n"
+        f"{rendering.clean_line(account.name) if account.approved_at is not None else unnamed}:\n"
         f"{links.dashboard_url(affiliate, config)}"
         for affiliate, account in found
     )
