@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from portal.accounts import passwords
+
 ROOT = Path(__file__).parents[1]
 # How many requirements of levels 1 and 2 each section has. They are numbered from 1, those of level 3 come last.
 SECTIONS = {
@@ -40,3 +42,8 @@ def test_each_test_that_is_named_exists():
     named = re.findall(r"`(tests/[^`]+)`", chapter())
     assert len(named) > 50
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_the_number_of_refused_passwords_is_that_of_the_list():
+    found = re.search(r"list of refused passwords has (\d+) entries", chapter())
+    assert int(found[1]) == len(passwords._common_passwords())
