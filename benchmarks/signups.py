@@ -155,11 +155,13 @@ def processor_time(server: Server, start: float, end: float) -> float:
 
 
 @contextmanager
-def run_gunicorn(application: str, env: Mapping[str, str], cwd: Path, log: Path) -> Iterator[Server]:
+def run_gunicorn(
+    application: str, env: Mapping[str, str], cwd: Path, log: Path, processes: int = 1
+) -> Iterator[Server]:
     """Run gunicorn as in docs/deployment.md, with the portal's gunicorn.conf.py, for the duration of the block."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}"]
-    command += ["--config", str(ROOT / "gunicorn.conf.py")]
+    command += ["--config", str(ROOT / "gunicorn.conf.py"), "--workers", str(processes)]
     env = {**env, "PYTHONPATH": str(ROOT)}
     with (
         log.open("ab") as file,

@@ -34,6 +34,7 @@ SIGN_UPS, VISITS = 20, 300  # a second
 CONNECTIONS = 4  # that visits share
 AFFILIATES = 500
 ROUNDS = 3
+PROCESSES = (1, 2)
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -86,7 +87,13 @@ def pace(rate: float, start: float, end: float) -> Iterator[float]:
 
 
 def compare_visits(seconds: int = 10) -> None:
-    """Compare the time of a sign-up without and with visits, in turns, on one portal."""
+    """Compare the time of a sign-up without and with visits, in turns, on a portal of one process and of two."""
+    for processes in PROCESSES:
+        compare_on(processes, seconds)
+
+
+def compare_on(processes: int, seconds: int) -> None:
+    """One process is bound to a CPU; two would share it, so the system chooses their CPUs."""
     alone, beside, clicks = Measured(), Measured(), []
     with ExitStack() as stack:
         sink = stack.enter_context(run_sink())
@@ -94,15 +101,16 @@ def compare_visits(seconds: int = 10) -> None:
         accounts = instance.add_accounts([sink.port])
         with instance.app.app_context():
             codes = add_affiliates(accounts[0])
-        stack.enter_context(instance.workers(1, **cpu(-1, pinned=True)))
-        env = instance.env | cpu(0, pinned=True)
-        server = stack.enter_context(run_gunicorn("wsgi:app", env, ROOT, instance.log))
+        pinned = processes == 1
+        stack.enter_context(instance.workers(1, **cpu(-1, pinned=pinned)))
+        env = instance.env | cpu(0, pinned=pinned)
+        server = stack.enter_context(run_gunicorn("wsgi:app", env, ROOT, instance.log, processes))
         for _ in range(ROUNDS):
             measure(server, [], seconds, alone, clicks)
             measure(server, codes, seconds, beside, clicks)
     medians = [percentile(measured.durations, 0.5) for measured in (alone, beside)]
     print_table(
-        f"{SIGN_UPS} sign-ups a second on SQLite, gunicorn with 8 threads",
+        f"{SIGN_UPS} sign-ups a second on SQLite, gunicorn with {processes} process(es) of 8 threads",
         ("visits a second", "sign-ups", "p50, ms", "p99, ms", "times as long", "of a processor"),
         [
             (
