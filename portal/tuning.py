@@ -21,6 +21,7 @@ class Tuning:
     settle_lag_s: float = (
         0.1  # how far the table may lag behind the acceptance log: one commit for many messages
     )
+    settle_early_fraction: float = 0.7  # of it: then the table follows while a server reads
     rate_limit_wait_s: float = (
         1.0  # a rate limit that ends within this time is waited for with the connection open
     )
@@ -40,9 +41,9 @@ class Tuning:
     batch_first: int = 4  # small, as nothing is known about the server yet
     batch_max: int = 200  # bounds the memory of a drain and what a crash leaves claimed
     batch_growth_factor: int = 8  # at most, from one batch to the next
-    batch_target_s: float = 0.5  # with a slow server smaller batches leave messages for other connections
+    batch_target_s: float = 1.0  # with a slow server smaller batches leave messages for other connections
     batch_busy_factor: float = (
-        4.0  # times as long where this process is the bottleneck: a claim costs its time, too
+        2.0  # times as long where this process is the bottleneck: a claim costs its time, too
     )
     claim_window_factor: int = (
         2  # times the limit is examined first: many messages to one recipient stay cheap

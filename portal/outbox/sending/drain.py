@@ -44,7 +44,7 @@ class Drain:
         self.may_idle: Callable[[], bool] = lambda: False  # whether the connection may be kept while idle
         self._tuning = current_config().tuning
         self._connection = ReusableConnection(
-            on_wait=self._flush, on_body_sent=self._prebuild, keep_waiting=self._keep_lease
+            on_wait=self._flush, on_body_sent=self._use_wait, keep_waiting=self._keep_lease
         )
         self._transactions = DrainTransactions(account_id, can_idle=self._can_idle)
         self.sizer = self._transactions.sizer
@@ -188,12 +188,13 @@ class Drain:
         self._transactions.renew_while_waiting()
         return True
 
-    def _prebuild(self) -> None:
-        """Build the message after the next one while the server reads this one; the next one is built already."""
+    def _use_wait(self) -> None:
+        """Do while the server reads a message what the next one would wait for: build one ahead, settle what is old."""
         step = self._transactions.next
         for one in step.remaining[1:2]:
             if step.lookup.route is not None:
                 self._connection.prepared.prebuild(one, step.lookup.route)
+        self._transactions.flush_early()
 
     def _can_idle(self) -> bool:
         return self._connection.is_open and self.may_idle()

@@ -108,6 +108,12 @@ class DrainTransactions:
         else:
             self._discard_settled()
 
+    def flush_early(self) -> None:
+        """Settle the submitted messages if that is due soon: during a wait it delays no message. Commits."""
+        early_s = self._tuning.settle_early_fraction * self._tuning.settle_lag_s
+        if self.store.log_suffices and self._lag_s() > early_s:
+            self.flush()
+
     def verify_lease_after_stall(self) -> Claim | None:
         """Return the current claim; if this process stalled, renew the lease first. Commits.
 
@@ -178,7 +184,7 @@ class DrainTransactions:
 
     def _may_start_by_log(self, following: Claim) -> bool:
         """Whether the log is a sufficient record, the table is not far behind, and no transaction is due anyway."""
-        is_behind = time.monotonic() - self._settled_at > self._tuning.settle_lag_s
+        is_behind = self._lag_s() > self._tuning.settle_lag_s
         # The start of the first of a batch is recorded in the table, where the batch is assessed as well.
         return self.store.log_suffices and not is_behind and not following.first and self._is_within_batch()
 
@@ -332,6 +338,10 @@ class DrainTransactions:
 
     def _should_yield(self) -> bool:
         return self.sizer.should_yield(self.store.is_portal_limit_reached)
+
+    def _lag_s(self) -> float:
+        """Return how far the table is behind the acceptance log, in seconds."""
+        return time.monotonic() - self._settled_at
 
     def _has_stalled(self) -> bool:
         """Whether a renewal is long overdue."""

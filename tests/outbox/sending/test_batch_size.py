@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from portal.outbox.sending import batch_size
 from portal.outbox.sending.batch_size import BatchSizer
 from portal.tuning import Tuning
+
+HALF_A_SECOND = Tuning(batch_target_s=0.5, batch_busy_factor=4.0)
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def test_a_fast_server_gets_larger_batches_up_to_a_limit(clock):
 
 
 def test_a_slow_server_gets_smaller_batches_and_one_more_connection(clock):
-    sizer = BatchSizer(Tuning())
+    sizer = BatchSizer(HALF_A_SECOND)
     begin_batch(sizer, clock, 0, 0)
     assert begin_batch(sizer, clock, 4, 1.0)
     assert (sizer.size, sizer.is_slow) == (2, True)
@@ -55,7 +59,7 @@ def test_a_slow_server_gets_a_connection_again_after_one_was_released(clock):
 
 
 def test_a_partial_batch_is_assessed_by_its_own_number_of_messages(clock):
-    sizer = BatchSizer(Tuning())
+    sizer = BatchSizer(HALF_A_SECOND)
     begin_batch(sizer, clock, 0, 0)
     begin_batch(sizer, clock, 1, 0.1)  # 0.1 s for one message: five would take as long as a batch may
     assert sizer.size == 4
@@ -72,7 +76,7 @@ def test_a_busy_process_requests_no_second_connection(clock, monkeypatch):
 
 
 def test_a_busy_process_gets_larger_batches_than_one_that_waits_for_its_server(clock, monkeypatch):
-    busy, waiting = BatchSizer(Tuning(batch_first=50)), BatchSizer(Tuning(batch_first=50))
+    busy, waiting = (BatchSizer(replace(HALF_A_SECOND, batch_first=50)) for _ in range(2))
     begin_batch(waiting, clock, 0, 0)
     begin_batch(waiting, clock, 50, 0.6)
     assert waiting.size == 25

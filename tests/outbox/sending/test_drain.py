@@ -9,7 +9,7 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Outcome, Status
 from portal.outbox.sending import deliver
-from portal.outbox.sending.drain import drain_queue
+from portal.outbox.sending.drain import Drain, drain_queue
 from portal.outbox.store import acceptance_log, claims, settle
 from portal.outbox.store.sql import get_store
 from portal.smtp.protocol.envelope import Acceptance
@@ -81,6 +81,20 @@ def test_several_messages_are_recorded_in_one_transaction(app, server, account):
         assert (one.outcome, one.number, one.version_number, one.stage) == (ACCEPTED, 1, None, "data")
         assert one.server.startswith("localhost:") and one.sender.endswith("<info@brightleaf.example>")
         assert one.started_at <= one.ended_at and "MAIL FROM" in one.transcript
+
+
+@pytest.mark.usefixtures("log_suffices")
+@pytest.mark.tuning(settle_lag_s=600.0, settle_early_fraction=0.0)
+def test_results_are_settled_while_the_server_reads_the_next_message(app, server, account):
+    for number in range(4):
+        enqueue_message(account, f"m{number}")
+    commits = watch_commits(server)
+    drain = Drain(account)
+    drain._connection._on_wait = None  # which settles as well, where the server takes longer
+    drain.run()
+    assert [at for at in commits if 0 < at < 3], "not only before the first message and from the third on"
+    assert statuses(account) == [Status.SENT] * 4
+    assert [one.outcome for id_ in range(1, 5) for one in attempts(id_)] == [ACCEPTED] * 4
 
 
 @lagging
