@@ -54,6 +54,7 @@ def test_chosen_commissions_are_approved_in_bulk_and_each_is_mailed_once(owner, 
     for number in range(3):
         record(order=f"A-{number}")
     ids = [str(row.id) for row in rows()]
+    assert "Approve all 3 commissions on this page" in page(owner)
     form = {"decision": "approve", "state": "pending", "id": ids[:2]}
     for _ in range(2):  # the second click
         assert owner.submit(PATH, form).status_code == 303
@@ -62,6 +63,7 @@ def test_chosen_commissions_are_approved_in_bulk_and_each_is_mailed_once(owner, 
     text = page(owner)
     assert "A-2" in text
     assert "Nothing was changed" in text
+    assert "Approve the commission on this page" in text
     everything = {"decision": "approve", "state": "pending", "shown": ids, "id": []}
     assert owner.submit(f"{PATH}/shown", everything, page=PATH).status_code == 303
     assert states() == ["approved"] * 3
