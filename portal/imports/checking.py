@@ -124,7 +124,9 @@ def _read_mailbox(line: Line, text: str) -> None:
 
 def _read_name(line: Line, values: dict[ColumnField, str]) -> None:
     """Read the name, or first and last name; a person without one is called by the part before the @."""
-    parts = (values.get(ColumnField.FIRST_NAME, ""), values.get(ColumnField.LAST_NAME, ""))
+    first, last = values.get(ColumnField.FIRST_NAME, ""), values.get(ColumnField.LAST_NAME, "")
+    is_whole = bool(first) and last.casefold().startswith(f"{first} ".casefold())  # a column "Name" with both
+    parts = (last,) if is_whole else (first, last)
     text = values.get(ColumnField.NAME, "") or " ".join(filter(None, parts)) or _local_part(line.mailbox)
     line.name = names.normalize_name(text) or ""
     if len(line.name) > names.LIMIT_CHARS:

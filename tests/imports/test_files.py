@@ -107,6 +107,8 @@ def test_columns_are_guessed_by_headings_or_by_their_cells():
                      "Nombre;Apellidos;Correo electrónico;Unsubscribed"):  # fmt: skip
         other = guess(read_rows(f"{headings}\nA;B;a@x.example;\n")).columns
         assert other == {"first_name": 0, "last_name": 1, "mailbox": 2, "unsubscribed": 3}, headings
+    rows = read_rows("First name,Name,Email\nAda,Ada Lovelace,a@x.example\nAda,King,k@x.example\n")
+    assert [one.name for one in read_lines(rows, guess(rows), NOW)] == ["Ada Lovelace", "Ada King"]
 
 
 def test_one_line_in_another_encoding_changes_no_other_line():
