@@ -71,7 +71,34 @@ def _sentence_of(question: address_questions.Question) -> str:
     return str(text)
 
 
-class JoinForm(PortalForm):
+class AskingForm(PortalForm):
+    """A form that asks once about an address that is probably mistyped."""
+
+    checked = HiddenField()  # the address that was asked about
+
+    def question(
+        self, *, suggested: str = "", only_typing: bool = False
+    ) -> address_questions.Question | None:
+        """Return what to ask about the field ``mailbox``, once: the same address is kept when it is sent again.
+
+        ``suggested``: the address of the pressed button, which is put into the field if it is what was suggested.
+        ``only_typing``: the person who typed it does not read the mailbox, so nothing else is asked.
+        """
+        mailbox = self["mailbox"]
+        typed = mailbox.data or ""
+        found = address_questions.question_about(typed)
+        if found is None or (only_typing and found.doubt is not Doubt.TYPING):
+            return None
+        if found.suggestion and suggested == found.suggestion:
+            mailbox.data = found.suggestion
+            return None
+        if typed == self.checked.data:
+            return None
+        self.checked.data, mailbox.errors = typed, [_sentence_of(found)]
+        return found
+
+
+class JoinForm(AskingForm):
     """The public sign-up form. Bots fill in ``website``, which people do not see; a person's own website is ``site``."""
 
     name = StringField(
@@ -83,7 +110,6 @@ class JoinForm(PortalForm):
     consent = BooleanField(_("I agree to receive emails about my affiliate account."))
     site = text_field(_("Your website"), limit=LIMIT_CHARS)
     website = StringField(_("Leave this empty"))  # a hidden field that only bots fill in
-    checked = HiddenField()  # the address that the visitor was asked about
     take = HiddenField()  # the button with the suggested address
     started = HiddenField()  # signed time at which the form was served, see min_fill_time
 
@@ -95,23 +121,6 @@ class JoinForm(PortalForm):
             field.data = clean_address(field.data or "")
         except InvalidShopAddress as error:
             raise ValidationError(str(error)) from None
-
-    def question(self) -> address_questions.Question | None:
-        """Return what to ask about the address, once: the same address is kept when it is sent again.
-
-        The button with the suggestion puts it into the field instead.
-        """
-        typed = self.mailbox.data or ""
-        found = address_questions.question_about(typed)
-        if found is None:
-            return None
-        if found.suggestion and self.take.data == found.suggestion:
-            self.mailbox.data = found.suggestion
-            return None
-        if typed == self.checked.data:
-            return None
-        self.checked.data, self.mailbox.errors = typed, [_sentence_of(found)]
-        return found
 
     def validate_consent(self, field: Any) -> None:
         if not field.data:
@@ -164,7 +173,7 @@ def normalize_newlines(value: str | None) -> str | None:
     return value.replace("\r\n", "\n").replace("\r", "\n").strip() if isinstance(value, str) else value
 
 
-class InviteForm(PortalForm):
+class InviteForm(AskingForm):
     """An invitation with the owner's personal message."""
 
     name = StringField(
@@ -202,7 +211,7 @@ def validate_code(_form: Form, field: Any) -> None:
         raise ValidationError(why)
 
 
-class EditForm(PortalForm):
+class EditForm(AskingForm):
     """What the owner may change of an affiliate."""
 
     name = StringField(

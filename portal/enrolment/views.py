@@ -231,7 +231,7 @@ def _refused(form: JoinForm, open_s: float | None) -> dict[str, object] | None:
         return {}
     if open_s is None or open_s < current_config().sign_up_seconds:
         return {"problem": _TOO_FAST}
-    question = form.question()
+    question = form.question(suggested=form.take.data or "")
     return {"question": question} if question is not None else None
 
 

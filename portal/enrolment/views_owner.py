@@ -117,6 +117,8 @@ def invite() -> Any:
         return render_template("affiliates/invite.html", form=form)
     if not form.validate() or (isinstance(form, FirstInviteForm) and not _save_address(form)):
         return render_template("affiliates/invite.html", form=form, form_errors=True), 422
+    if form.question(only_typing=True) is not None:
+        return render_template("affiliates/invite.html", form=form, form_errors=True), 422
     invitation = invitations.Invitation(
         form.name.data, form.mailbox.data, form.message.data or "", current_user.name
     )

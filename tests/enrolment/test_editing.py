@@ -82,6 +82,24 @@ def test_name_code_id_and_notes_are_edited_shown_found_and_exported(owner, clien
     assert newest_affiliate().external_id is None
 
 
+def test_an_owner_is_asked_about_a_typing_error_once(owner, grace):
+    typed = {"mailbox": "grace@gmial.com"}
+    page = edit(owner, grace, **typed)
+    assert page.status_code == 422
+    assert "Did you mean grace@gmail.com?" in page.get_data(as_text=True)
+    assert 'name="checked" type="hidden" value="grace@gmial.com"' in page.get_data(as_text=True)
+    assert messages("confirm-new-address") == []
+    assert edit(owner, grace, **typed, checked="grace@gmial.com").status_code == 303
+    assert [mail.recipient for mail in messages("confirm-new-address")] == ["grace@gmial.com"]
+    invited = {"name": "Ada", "mailbox": "ada@gmial.com", "message": "", "address": "1 Quay"}
+    path = "/affiliates/invite"
+    page = owner.submit(path, invited)
+    assert page.status_code == 422
+    assert "Did you mean ada@gmail.com?" in page.get_data(as_text=True)
+    assert owner.submit(path, invited | {"checked": "ada@gmial.com"}).status_code == 303
+    assert owner.submit(path, invited | {"mailbox": "noreply@x.example"}).status_code == 303
+
+
 def test_a_code_of_one_digit_that_was_imported_may_stay(owner, grace):
     page_keys.give_code(grace, "7")
     db.session.commit()

@@ -38,7 +38,8 @@ def edit(id_: int) -> Any:
     form = EditForm(formdata=None if request.method == "GET" else request.form, obj=affiliate)
     if not form.is_submitted():
         return _edit_page(affiliate, form)
-    if not form.validate():
+    is_new = form.mailbox.data != affiliate.mailbox
+    if not form.validate() or (is_new and form.question(only_typing=True) is not None):
         return _edit_page(affiliate, form, form_errors=True), 422
     try:
         edited = editing.edit(current_user.account, id_, form.changes(affiliate), now=utcnow()) or abort(404)
