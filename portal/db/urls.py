@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ..env import ConfigError
@@ -24,19 +26,26 @@ _DRIVERS = {
     "postgresql": _POSTGRESQL,
     _POSTGRESQL: _POSTGRESQL,
 }
-# Keepalives detect within a minute that a server has disappeared without closing the connection. All in seconds.
+# A server that disappeared without closing the connection is noticed within a minute: by keepalives while a reply is
+# awaited, and by the other limit while what was sent is not acknowledged; the system's own is a quarter of an hour.
 _CONNECT: dict[str, Any] = {
-    "connect_timeout": 5,
+    "connect_timeout": 5,  # for each host, in seconds
     "application_name": "signet",
-    "keepalives_idle": 20,
-    "keepalives_interval": 10,
+    "keepalives_idle": 20,  # in seconds
+    "keepalives_interval": 10,  # in seconds
     "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,  # in milliseconds
 }
+_HOSTS = re.compile(r"(?P<before>[^/?]*://(?:[^/?]*@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)", re.DOTALL)
+_HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
 _SHAPE = "Write postgresql://user:password@host/name, or leave it out for SQLite in the instance folder."
 
 
 def database_url(value: str, instance: Path) -> str:
     """Return the URL in SQLAlchemy's form; an empty value means SQLite in ``instance``.
+
+    PostgreSQL may have several hosts, ``host1:5432,host2:5432``. Without ``target_session_attrs``, that is ``read-write``:
+    of a server and its standby, only the one that accepts writes is connected to.
 
     Raises:
         ConfigError: The value is not valid. The message quotes only its scheme, because the rest may contain a password.
@@ -48,13 +57,42 @@ def database_url(value: str, instance: Path) -> str:
         named = f"begins with {scheme}://" if "://" in value else "is no URL"
         raise ConfigError(f"DATABASE_URL {named}, which Signet cannot use. {_SHAPE}")
     try:
-        url = make_url(value)
+        url = make_url(_move_hosts(value))
     except (ArgumentError, ValueError):
         raise ConfigError(f"DATABASE_URL cannot be read as a URL. {_SHAPE}") from None
     if not url.database:
         raise ConfigError(f"DATABASE_URL names no database. {_SHAPE}")
     driver = _DRIVERS[scheme]
-    return value if driver == "sqlite" else url.set(drivername=driver).render_as_string(hide_password=False)
+    if driver == "sqlite":
+        return value
+    return _for_several_hosts(url).set(drivername=driver).render_as_string(hide_password=False)
+
+
+def _move_hosts(value: str) -> str:
+    """Return a URL whose several hosts, as libpq reads them, are in the query, as SQLAlchemy reads them, too.
+
+    Raises:
+        ValueError: A host or port is not valid.
+    """
+    found = _HOSTS.fullmatch(value)
+    if found is None:
+        return value
+    parts = [_HOST.fullmatch(one) for one in found["hosts"].split(",")]
+    if not all(parts):
+        raise ValueError("hosts")
+    hosts = quote(",".join(part["host"].strip("[]") for part in parts if part), safe=",")
+    ports = ",".join(part["port"] or "" for part in parts if part)
+    query = f"host={hosts}" + (f"&port={ports}" if ports.strip(",") else "")
+    before, _, given = found["after"].partition("?")
+    return f"{found['before']}{before}?{query}" + (f"&{given}" if given else "")
+
+
+def _for_several_hosts(url: URL) -> URL:
+    """Return the URL with ``target_session_attrs``, if it names several hosts and leaves that out."""
+    hosts = url.query.get("host", "")
+    if ("," in hosts or isinstance(hosts, tuple)) and "target_session_attrs" not in url.query:
+        return url.update_query_dict({"target_session_attrs": "read-write"})
+    return url
 
 
 def redis_url(value: str) -> str:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from huey.storage import PostgresStorage, RedisStorage, SqliteStorage
+from sqlalchemy import create_engine, make_url
 
 from portal import create_app
 from portal.config import ConfigError
@@ -52,6 +53,7 @@ def test_the_portal_starts_while_postgresql_is_down(tmp_path):
         (f"postgresql+psycopg2://ada:{SECRET}@db.example/signet", r"postgresql\+psycopg2://"),
         (f"{SECRET}", "is no URL"),
         (f"postgresql://ada:{SECRET}@db.example:port/signet", "cannot be read"),
+        (f"postgresql://ada:{SECRET}@db1.example:port,db2.example/signet", "cannot be read"),
         (f"postgresql://ada:{SECRET}@db.example", "names no database"),
         ("sqlite://", "names no database"),
     ],
@@ -100,3 +102,38 @@ def test_another_message_queue_is_refused(tmp_path):
 def test_sqlite_needs_no_postgresql_driver(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg.types.string", None)
     create_app(configured(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "port", "attributes"),
+    [
+        ("db1.example,db2.example/signet", "db1.example,db2.example", None, "read-write"),
+        ("db1.example:5432,db2.example:6432/signet", "db1.example,db2.example", "5432,6432", "read-write"),
+        ("[fd00::1]:5432,db2.example/signet?target_session_attrs=primary", "fd00::1,db2.example", "5432,", "primary"),
+        ("/signet?host=/run/one,/run/two", "/run/one,/run/two", None, "read-write"),
+        ("db.example/signet", "db.example", None, None),
+    ],
+)  # fmt: skip
+def test_a_second_host_takes_over_and_only_one_that_accepts_writes_is_used(given, host, port, attributes):
+    from psycopg.conninfo import conninfo_to_dict
+
+    expected = {"host": host, "port": port, "target_session_attrs": attributes, "dbname": "signet"}
+    url = urls.database_url(f"postgresql://ada:{SECRET}@{given}", None)
+    by_libpq = conninfo_to_dict(url.replace("+psycopg", "", 1))  # the job queues, and pg_dump
+    by_sqlalchemy = create_engine(url).dialect.create_connect_args(make_url(url))[1]
+    for found in (by_libpq, by_sqlalchemy):
+        found = found | {
+            "port": found.get("port") if found.get("port") != "," else None
+        }  # all of them the default
+        assert {name: found.get(name) for name in expected} == expected
+        assert (found["user"], found["password"]) == ("ada", SECRET)
+
+
+@pytest.mark.only_postgresql
+def test_a_database_machine_that_disappeared_is_noticed_within_a_minute(config):
+    """Keepalives are not sent while something is unacknowledged; without a limit the system waits a quarter of an hour."""
+    with urls.connect(config.database_url) as connection:
+        found = connection.info.get_parameters()
+    idle, interval, count = (int(found[f"keepalives_{name}"]) for name in ("idle", "interval", "count"))
+    assert idle + interval * count <= 60
+    assert int(found["tcp_user_timeout"]) <= 60_000
