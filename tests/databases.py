@@ -135,26 +135,33 @@ def _unprivileged_user() -> pwd.struct_passwd:
 @contextmanager
 def cluster(found: Path, settings: tuple[str, ...] = FAST) -> Iterator[Cluster]:
     """Create and run a PostgreSQL server in a temporary folder; stop and delete it at the end."""
-    in_memory = settings == FAST and has_room(MEMORY)
-    folder = Path(tempfile.mkdtemp(prefix="signet-pg-", dir=MEMORY if in_memory else None))
-    try:
-        if os.geteuid() == 0:
-            os.chown(folder, _unprivileged_user().pw_uid, _unprivileged_user().pw_gid)
+    in_memory = "fsync=off" in settings and has_room(MEMORY)
+    with server_folder(in_memory=in_memory) as folder:
         initdb = [str(found / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust"]
-        subprocess.run(
-            [*_unprivileged_prefix(), *initdb, "-E", "UTF8", "--locale=C", "--no-sync"],
-            check=True,
-            capture_output=True,
-            cwd=folder,
-        )
+        run_unprivileged([*initdb, "-E", "UTF8", "--locale=C", "--no-sync"], folder)
         made = Cluster(folder, found, settings)
         made.start()
         try:
             yield made
         finally:
             made.stop("QUIT")
+
+
+@contextmanager
+def server_folder(*, in_memory: bool) -> Iterator[Path]:
+    """Create a temporary folder that PostgreSQL may write to; delete it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="signet-pg-", dir=MEMORY if in_memory else None))
+    try:
+        if os.geteuid() == 0:
+            os.chown(folder, _unprivileged_user().pw_uid, _unprivileged_user().pw_gid)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_unprivileged(command: list[str], folder: Path) -> None:
+    """Run one of PostgreSQL's commands in a folder, as the user that runs its server."""
+    subprocess.run([*_unprivileged_prefix(), *command], check=True, capture_output=True, cwd=folder)
 
 
 def create(connection: psycopg.Connection[Any], name: str, template: str = "template1") -> None:

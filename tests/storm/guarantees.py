@@ -5,12 +5,14 @@ The check reads two plain records of the same events and no server or table, so 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
+
+LAG_S = 0.1  # how far the acceptance log may be ahead of the table, as docs/deployment.md states it
 
 
 class Guarantee(StrEnum):
@@ -25,6 +27,7 @@ class Guarantee(StrEnum):
     NO_CAUSE = "a duplicate although no worker was killed"
     TOO_MANY = "more than one duplicate for a connection of a killed worker"
     AVOIDABLE = "a duplicate although the acceptance had been recorded"
+    BEHIND = "a duplicate of a lost machine whose log was further ahead of the table than permitted"
     ORDER = "overtaken by a later message to the same recipient"
     NOT_ENQUEUED = "accepted, but never enqueued"
 
@@ -75,13 +78,33 @@ class Violation:
 
 
 @dataclass(frozen=True)
+class Undone:
+    """What a failover to a server that lagged behind has undone: commits since the last one that it had.
+
+    A commit that had returned by that time is not undone. What was in progress at the loss arrives until the other server
+    accepts commits: its claim may be undone.
+    """
+
+    since: float  # the time of the last commit, by the lost server's clock
+    lost_at: float
+    until: float  # the other server accepts commits
+
+
+@dataclass(frozen=True)
 class RunRecord:
-    """The input of a check. ``kills`` is the time of each kill by the worker's name."""
+    """The input of a check. ``kills`` is the time of each kill by the worker's name.
+
+    ``lost_logs`` names the killed workers whose acceptance log was lost with their machine while it alone held the last
+    acceptances (SIGNET_RECORD=log).
+    """
 
     enqueued: Sequence[str]  # keys
     rows: Sequence[MessageRow]
     log: ServerLog
     kills: Mapping[str, float]
+    lost_logs: frozenset[str] = frozenset()
+    undone: Undone | None = None
+    enqueued_at: Mapping[str, float] = field(default_factory=dict)  # by key: when the commit had returned
 
     @cached_property
     def by_key(self) -> dict[str, list[ReceivedMessage]]:
@@ -97,12 +120,12 @@ class RunRecord:
         return [one for received in self.by_key.values() for one in received[:-1]]
 
     @cached_property
-    def last_received_at(self) -> dict[int, float]:
-        """The time of the last message of each connection."""
-        last: dict[int, float] = {}
-        for one in self.log.received:
-            last[one.connection] = max(one.received_at, last.get(one.connection, 0.0))
-        return last
+    def by_connection(self) -> dict[int, list[ReceivedMessage]]:
+        """The received messages by connection, in the order of arrival."""
+        found: dict[int, list[ReceivedMessage]] = defaultdict(list)
+        for one in sorted(self.log.received, key=lambda one: one.received_at):
+            found[one.connection].append(one)
+        return found
 
     def confirmed_at(self, key: str) -> float | None:
         """Return the time of the first 250 for a message, or None without one."""
@@ -110,6 +133,22 @@ class RunRecord:
 
     def worker_was_killed(self, one: ReceivedMessage) -> bool:
         return one.worker.partition(".")[0] in self.kills
+
+    def log_was_lost(self, one: ReceivedMessage) -> bool:
+        return one.worker.partition(".")[0] in self.lost_logs
+
+    def was_undone(self, one: ReceivedMessage) -> bool:
+        """Return whether the record of a message may have been undone by a failover.
+
+        It was not, if a later message on the same connection had arrived by then: see ``was_recorded``.
+        """
+        if self.undone is None or one.received_at > self.undone.until:
+            return False
+        return not self._is_followed(one, self.undone.since)
+
+    def was_lost_before_it_was_copied(self, key: str) -> bool:
+        """Return whether a failover may have undone that a message was enqueued."""
+        return self.undone is not None and self.enqueued_at.get(key, 0.0) > self.undone.since
 
     def reply_was_read(self, one: ReceivedMessage) -> bool:
         """Return whether the killed worker had read the 250.
@@ -127,7 +166,13 @@ class RunRecord:
         A worker sends a message over a connection after it has recorded the acceptance before it. A later message on
         the same connection therefore proves the record, however slow the machine is.
         """
-        return self.last_received_at[one.connection] > one.received_at
+        return self._is_followed(one, float("inf"))
+
+    def _is_followed(self, one: ReceivedMessage, until: float) -> bool:
+        """Return whether a later message on the same connection had arrived at a time."""
+        return any(
+            one.received_at < other.received_at <= until for other in self.by_connection[one.connection]
+        )
 
 
 def find_violations(record: RunRecord) -> list[Violation]:
@@ -137,7 +182,7 @@ def find_violations(record: RunRecord) -> list[Violation]:
 def _check_settled(record: RunRecord) -> Iterator[Violation]:
     keys = {row.key for row in record.rows}
     for key in record.enqueued:
-        if key not in keys:
+        if key not in keys and not record.was_lost_before_it_was_copied(key):
             yield Violation(Guarantee.LOST, f"{key} is in no table")
     for row in record.rows:
         if row.status in ("queued", "sending", "held"):
@@ -165,12 +210,13 @@ def _check_duplicates(record: RunRecord) -> Iterator[Violation]:
         row = rows.get(key)
         if row is None:
             continue
-        if len(received) - 1 > row.ambiguous_attempts:
+        undone = sum(record.was_undone(one) for one in received[:-1])
+        if len(received) - 1 - undone > row.ambiguous_attempts:
             detail = (
                 f"{key} was received {len(received)} times, {row.ambiguous_attempts} attempts are ambiguous"
             )
             yield Violation(Guarantee.UNMARKED, detail)
-        if any(one.message_id != received[0].message_id for one in received):
+        if not undone and any(one.message_id != received[0].message_id for one in received):
             ids = " ".join(one.message_id for one in received)
             yield Violation(Guarantee.OTHER_MESSAGE_ID, f"{key}: {ids}")
 
@@ -180,16 +226,36 @@ def _check_causes(record: RunRecord) -> Iterator[Violation]:
 
     A message without a 250 may be sent again, so it is not counted here.
     """
-    repeated = [one for one in record.repeated if one.replied_at]
-    for one in repeated:
-        detail = f"{one.key} by {one.worker} over connection {one.connection}"
-        if not record.worker_was_killed(one):
-            yield Violation(Guarantee.NO_CAUSE, detail)
-        elif record.was_recorded(one):
-            yield Violation(Guarantee.AVOIDABLE, detail)
-    for connection, count in Counter(one.connection for one in repeated).items():
-        if count > 1:
-            yield Violation(Guarantee.TOO_MANY, f"{count} duplicates of connection {connection}")
+    by_connection: dict[int, list[ReceivedMessage]] = defaultdict(list)
+    for one in sorted(record.repeated, key=lambda one: one.received_at):
+        if one.replied_at and not record.was_undone(one):
+            by_connection[one.connection].append(one)
+    for connection, repeated in by_connection.items():
+        if record.log_was_lost(repeated[0]):
+            yield from _check_lag(record, repeated)
+            continue
+        for one in repeated:
+            detail = f"{one.key} by {one.worker} over connection {connection}"
+            if not record.worker_was_killed(one):
+                yield Violation(Guarantee.NO_CAUSE, detail)
+            elif record.was_recorded(one):
+                yield Violation(Guarantee.AVOIDABLE, detail)
+        if len(repeated) > 1:
+            yield Violation(Guarantee.TOO_MANY, f"{len(repeated)} duplicates of connection {connection}")
+
+
+def _check_lag(record: RunRecord, repeated: Sequence[ReceivedMessage]) -> Iterator[Violation]:
+    """Check the duplicates of one connection whose worker's acceptance log was lost.
+
+    The table is written before the next body if that is due when an acceptance is read. So between the last record and the
+    last acceptance before the last body, at most the permitted time has passed, however slow the machine is. All duplicates
+    but the first, which may have been in progress during that record, arrived after it.
+    """
+    before = [one.replied_at for one in record.by_connection[repeated[0].connection][:-1] if one.replied_at]
+    for one in repeated[1:2]:
+        if before and max(before) - one.received_at > LAG_S:
+            late = f"{max(before) - one.received_at:.3f} s"
+            yield Violation(Guarantee.BEHIND, f"{one.key} by {one.worker}, {late} before the last acceptance")
 
 
 def _check_order(record: RunRecord) -> Iterator[Violation]:

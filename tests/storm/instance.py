@@ -7,6 +7,7 @@ chaos and the benchmarks.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,7 @@ class Worker:
 
     name: str
     process: subprocess.Popen[bytes]
+    instance: Instance
 
     def kill(self) -> None:
         """Send SIGKILL and wait for the exit."""
@@ -80,6 +82,14 @@ class Instance:
             "SIGNET_SMTP_PRIVATE": " ".join(f"127.0.0.1/32:{port}:plaintext" for port in self.ports),
             **self.extra_env,
         }
+
+    def on_another_machine(self, name: str) -> Instance:
+        """Return an instance with the same database and keys, in a folder of its own beside this one."""
+        folder = self.folder.with_name(name)
+        folder.mkdir(mode=0o700)
+        for secret in ("secret_key", "keys"):
+            shutil.copy(self.folder / secret, folder / secret)
+        return Instance(folder, self.ports, self.database_url, self.extra_env)
 
     def add_accounts(self, ports: Iterable[int], reply_seconds: int | None = None) -> list[int]:
         """Create an account for each port, with live settings for it; return their ids. Commits."""
@@ -128,7 +138,8 @@ class Instance:
         command = [*FLASK, "worker", "--threads", str(threads)]
         env = self.env | {"SIGNET_BASE_URL": f"https://{name}.storm.example", **variables}
         with self.log.open("ab") as log:
-            return Worker(name, subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log))
+            process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+        return Worker(name, process, self)
 
     @contextmanager
     def workers(self, count: int, threads: int = 4, **variables: str) -> Iterator[list[Worker]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 
-from .guarantees import Guarantee
+from .guarantees import LAG_S, Guarantee
 from .storm import Report
 
 _MAX_SHOWN = 20  # violations
@@ -38,7 +38,7 @@ def stats(report: Report) -> dict[str, object]:
         "sent, failed": f"{statuses['sent']:,}, {statuses['failed']:,}",
         "workers ended": len(record.kills)
         or f"{report.terminated} by SIGTERM, {report.failed_terminations} of them with an error",
-        "database crashes": report.crashes,
+        **report.disasters,
         "lost": violations[Guarantee.LOST],
         "not settled at the end": violations[Guarantee.UNSETTLED],
         "falsely sent": violations[Guarantee.FALSELY_SENT],
@@ -49,11 +49,51 @@ def stats(report: Report) -> dict[str, object]:
         "of these, the acceptance had been recorded": violations[Guarantee.AVOIDABLE],
         "at most for one kill": max(Counter(one.worker for one in after_kills).values(), default=0),
         "at most for one connection": max(Counter(one.connection for one in after_kills).values(), default=0),
+        **_of_lost_machines(report),
+        **_of_failover(report),
         "duplicates without a kill": violations[Guarantee.NO_CAUSE],
         "duplicates without an ambiguous attempt": violations[Guarantee.UNMARKED],
         "duplicates with another Message-ID": violations[Guarantee.OTHER_MESSAGE_ID],
         "overtaken": violations[Guarantee.ORDER],
         "seconds": f"{report.seconds:.0f}",
+    }
+
+
+def _of_lost_machines(report: Report) -> dict[str, object]:
+    """Count the duplicates of workers whose acceptance log was lost with their machine."""
+    record = report.record
+    if not record.lost_logs:
+        return {}
+    repeated = [one for one in record.repeated if one.replied_at and record.log_was_lost(one)]
+    ages_ms = [
+        1000 * (record.kills[one.worker.partition(".")[0]] - one.replied_at)
+        for one in repeated
+        if one.replied_at
+    ]
+    return {
+        "of these, of lost machines": len(repeated),
+        "of lost machines, accepted within 100 ms before": sum(age <= 1000 * LAG_S for age in ages_ms),
+        "of lost machines, the longest before, ms": f"{max(ages_ms, default=0):.0f}",
+        "connections of lost machines with duplicates": len({one.connection for one in repeated}),
+    }
+
+
+def _of_failover(report: Report) -> dict[str, object]:
+    """Count what a failover to a server that lagged behind has undone."""
+    record = report.record
+    if record.undone is None:
+        return {}
+    keys = {row.key for row in record.rows}
+    undone = [one for one in record.repeated if record.was_undone(one)]
+    rows = {row.key: row for row in record.rows}
+    unmarked = [one for one in undone if one.key in rows and not rows[one.key].ambiguous_attempts]
+    renamed = [one for one in undone if one.message_id != record.by_key[one.key][-1].message_id]
+    return {
+        "last commit of the standby before the loss, ms": f"{1000 * (record.undone.lost_at - record.undone.since):.0f}",
+        "enqueued after it and lost": sum(key not in keys for key in record.enqueued),
+        "recorded after it, or in progress at the loss, and sent again": len(undone),
+        "of these, without an ambiguous attempt": len(unmarked),
+        "of these, with another Message-ID": len(renamed),
     }
 
 

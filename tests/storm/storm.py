@@ -1,23 +1,24 @@
-"""A storm: workers are killed and the database crashes while messages go to good and faulty mail servers."""
+"""A storm: workers are killed, servers crash and machines are lost while messages go to good and faulty mail servers."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from portal.db import db, read_only
 from portal.jobs.models import WorkerHeartbeat
-from portal.outbox.queue import NewMessage
-from tests.databases import Cluster
 
-from .guarantees import RunRecord, Violation, find_violations
+from .arrivals import Arrivals
+from .disasters import Disaster
+from .guarantees import RunRecord, Undone, Violation, find_violations
 from .instance import EXIT_TIMEOUT_S, ROOT, Instance, Worker
 from .records import count_unsettled, read_log, read_tables
 
@@ -40,7 +41,9 @@ class Plan:
     max_stops: int = 1_000
     graceful: bool = False  # SIGTERM and a wait for the exit, instead of SIGKILL
     recover_after_s: float = 30.0  # until the silent servers answer
-    crash_after_s: float | None = None  # until the database crashes and is started again
+    record: str = ""  # SIGNET_RECORD of the workers; empty is the default
+    machines: int = 1  # each with an instance folder of its own; single workers are ended on the first one
+    arriving: bool = False  # half of the messages are enqueued one by one while the storm lasts
     reply_seconds: int | None = None  # the reply time of every account's settings
     timeout_s: float = 600.0
 
@@ -81,7 +84,7 @@ class Report:
     behaviours: dict[int, str]  # by account
     seconds: float
     waits_s: dict[int, list[float]] = field(default_factory=dict)  # by account: until each 250
-    crashes: int = 0  # of the database
+    disasters: Counter[str] = field(default_factory=Counter)  # by name
     terminated: int = 0  # workers that got SIGTERM
     failed_terminations: int = 0  # of these, the ones that did not exit with 0
 
@@ -116,52 +119,51 @@ def mail_servers(log: Path, behaviours: tuple[str, ...]) -> Iterator[MailServers
         servers.close()
 
 
-def run_storm(plan: Plan, folder: Path, database_url: str = "", cluster: Cluster | None = None) -> Report:
-    """Run one storm in an empty folder until every message is settled or the time limit, then check it."""
+def run_storm(
+    plan: Plan,
+    folder: Path,
+    database_url: str = "",
+    disasters: Sequence[Disaster] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Report:
+    """Run one storm in an empty folder until every message is settled or the time limit, then check it.
+
+    ``variables`` are further ones of the environment of portal and workers.
+    """
     log = folder / "sink.jsonl"
     with mail_servers(log, plan.behaviours) as servers:
-        instance = Instance(folder / "instance", servers.ports, database_url, _ENVIRONMENT)
-        accounts = instance.add_accounts(servers.ports, plan.reply_seconds)
-        run = StormRun(plan, instance, servers, accounts, cluster)
-        run.enqueue_messages()
+        env = {**_ENVIRONMENT, **({"SIGNET_RECORD": plan.record} if plan.record else {}), **variables}
+        portal = Instance(folder / "instance", servers.ports, database_url, env)
+        accounts = portal.add_accounts(servers.ports, plan.reply_seconds)
+        run = StormRun(plan, portal, servers, Arrivals(plan, portal, accounts), disasters)
+        run.arrivals.enqueue()
         started = time.time()
-        with instance.workers(plan.workers) as workers:
-            run.run(workers)
+        try:
+            run.run()
+        finally:
+            run.kill_workers()
         seconds = time.time() - started
-        rows = read_tables(instance)
-        instance.close()
-    record = RunRecord(run.enqueued, rows, read_log(log), run.kills)
+        rows = read_tables(portal)
+        portal.close()
+    record = RunRecord(
+        list(run.arrivals.enqueued),
+        rows,
+        read_log(log),
+        run.kills,
+        frozenset(run.lost_logs),
+        run.undone,
+        run.arrivals.enqueued,
+    )
     return Report(
         record,
         find_violations(record),
         dict(zip(accounts, plan.behaviours, strict=True)),
         seconds,
         waits_s(record, started),
-        run.crashes,
-        run.stops - len(run.kills),
+        Counter(one.name for one in disasters if one.has_happened),
+        run.terminated,
         run.failed_terminations,
     )
-
-
-def messages(plan: Plan, accounts: list[int], first: int) -> Iterator[tuple[int, NewMessage]]:
-    """Yield the messages, one account after the other: a few for each recipient, and some unknown recipients."""
-    numbers = range(first, first + plan.messages)
-    targets = itertools.cycle(zip(accounts, plan.behaviours, strict=True))
-    for number, (account, behaviour) in zip(numbers, targets, strict=False):
-        recipient = number // len(accounts) % max(1, plan.messages // len(accounts) // 4)
-        unknown = behaviour == "refusing" and recipient % 10 == 3
-        key = f"{account}-{number}"
-        yield (
-            account,
-            NewMessage(
-                kind="new-sign-up",
-                key=key,
-                recipient=f"{'gone' if unknown else 'affiliate'}-{recipient}@account-{account}.example",
-                subject=f"Storm {key}",
-                text=f"Hello,\n\nthis is message {key}.\n" + "This line fills the message.\n" * 20,
-                html=f"<p>Hello, this is message {key}.</p>" + "<p>This line fills the message.</p>" * 20,
-            ),
-        )
 
 
 def waits_s(record: RunRecord, started: float) -> dict[int, list[float]]:
@@ -176,45 +178,79 @@ def waits_s(record: RunRecord, started: float) -> dict[int, list[float]]:
 
 @dataclass
 class StormRun:
-    """Ends workers and crashes the database while the messages are sent."""
+    """Ends workers, and lets disasters happen, while the messages are sent."""
 
     plan: Plan
-    instance: Instance
+    portal: Instance
     servers: MailServers
-    accounts: list[int]
-    cluster: Cluster | None
-    enqueued: list[str] = field(default_factory=list)  # keys
+    arrivals: Arrivals
+    disasters: Sequence[Disaster] = ()
+    machines: list[Instance] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     kills: dict[str, float] = field(default_factory=dict)
-    crashes: int = 0
+    lost_logs: set[str] = field(default_factory=set)  # names of workers
+    undone: Undone | None = None
+    terminated: int = 0  # workers
     failed_terminations: int = 0
-    stops: int = 0
+    stops: int = 0  # of single workers
+    _machines_made: int = 0
 
-    def enqueue_messages(self) -> None:
-        new = list(messages(self.plan, self.accounts, len(self.enqueued)))
-        self.instance.enqueue(new)
-        self.enqueued += [message.key for _, message in new]
-
-    def run(self, workers: list[Worker]) -> None:
-        """Continue until every message is settled or the time limit."""
-        self.workers = workers
+    def run(self) -> None:
+        """Start the workers, and continue until every message is settled or the time limit."""
+        self._start_workers()
         started = time.monotonic()
         recovered = False
         while (passed := time.monotonic() - started) < self.plan.timeout_s:
             if not recovered and passed >= self.plan.recover_after_s:
                 self.servers.recover()
                 recovered = True
-            if self.plan.crash_after_s is not None and passed >= self.plan.crash_after_s and not self.crashes:
-                self.crash_database()
-            unsettled = count_unsettled(self.instance)
-            if unsettled == 0 and recovered and self.stops >= self.plan.min_stops:
+            unsettled = count_unsettled(self.portal)
+            self._let_happen(1 - (unsettled + self._arriving) / len(self.arrivals.enqueued))
+            if unsettled == 0 and recovered and self._is_complete:
                 return
-            nearly_settled = unsettled <= self.plan.messages * (1 - _LAST_STOP_AT)
-            if nearly_settled and self.stops < self.plan.min_stops:
-                self.enqueue_messages()
-            elif not nearly_settled and self.stops < self.plan.max_stops:
-                self.stop_oldest_worker()
+            self._continue(unsettled)
             time.sleep(self.plan.interval_s)
+
+    def _start_workers(self) -> None:
+        # A storm on one machine has portal and workers in the same folder.
+        self.machines = [self.portal]
+        if self.plan.machines > 1:
+            self.machines = [self.add_machine() for _ in range(self.plan.machines)]
+        for number in range(1, self.plan.workers + 1):
+            machine = self.machines[number % len(self.machines)]
+            self.workers.append(machine.start_worker(f"w{number}-1"))
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether everything that is planned has happened."""
+        is_stormy = self.stops >= self.plan.min_stops and all(one.has_happened for one in self.disasters)
+        return is_stormy and not self.arrivals.are_arriving
+
+    @property
+    def _arriving(self) -> int:
+        """How many messages are still to be enqueued, at least."""
+        return max(0, self.plan.messages - len(self.arrivals.enqueued))
+
+    def _let_happen(self, settled: float) -> None:
+        """Let the next disaster happen whose share of the messages is settled."""
+        for one in self.disasters:
+            if not one.has_happened and settled >= one.at:
+                one.has_happened = one.act(self)
+                return
+
+    def _continue(self, unsettled: int) -> None:
+        """End a worker, or enqueue more messages where they are nearly all settled and something is still to happen."""
+        nearly_settled = unsettled + self._arriving <= self.plan.messages * (1 - _LAST_STOP_AT)
+        if nearly_settled and not self._is_complete:
+            if not self.arrivals.are_arriving:
+                self.arrivals.enqueue()
+        elif not nearly_settled and self.stops < self.plan.max_stops:
+            self.stop_oldest_worker()
+
+    def add_machine(self) -> Instance:
+        """Return an instance with the same keys and database, in a folder of its own."""
+        self._machines_made += 1
+        return self.portal.on_another_machine(f"machine-{self._machines_made}")
 
     def stop_oldest_worker(self) -> None:
         """End the oldest worker with a heartbeat and start another in its place.
@@ -222,38 +258,43 @@ class StormRun:
         A second worker must be active as well: where a start takes longer than the interval, no worker would ever
         send a message.
         """
-        pids = self._active_pids()
+        pids = self.active_pids()
         active = [worker for worker in self.workers if worker.process.pid in pids]
-        if len(active) < _MIN_ACTIVE:
+        oldest = next((worker for worker in active if worker.instance is self.machines[0]), None)
+        if len(active) < _MIN_ACTIVE or oldest is None:
             return
-        oldest = active[0]
         self.stops += 1
         if self.plan.graceful:
             self._terminate(oldest)
         else:
             self.kills[oldest.name] = time.time()
             oldest.kill()
-        self.workers.remove(oldest)
-        place, _, start = oldest.name.partition("-")
-        self.workers.append(self.instance.start_worker(f"{place}-{int(start) + 1}"))
+        self.replace_worker(oldest, oldest.instance)
+
+    def replace_worker(self, ended: Worker, machine: Instance) -> None:
+        """Start a worker on a machine in the place of one that has ended."""
+        self.workers.remove(ended)
+        place, _, start = ended.name.partition("-")
+        self.workers.append(machine.start_worker(f"{place}-{int(start) + 1}"))
+
+    def kill_workers(self) -> None:
+        """Kill all workers, at the end."""
+        for worker in self.workers:
+            worker.kill()
+        for machine in self.machines:
+            machine.close()
 
     def _terminate(self, worker: Worker) -> None:
+        self.terminated += 1
         worker.terminate()
         try:
             self.failed_terminations += worker.process.wait(EXIT_TIMEOUT_S) != 0
         except subprocess.TimeoutExpired:
             self.failed_terminations += 1
 
-    def _active_pids(self) -> set[int]:
-        with self.instance.app.app_context(), read_only():
+    def active_pids(self) -> set[int]:
+        """Return the process ids of the workers with a heartbeat."""
+        with self.portal.app.app_context(), read_only():
             found = set(db.session.scalars(db.select(WorkerHeartbeat.pid)))
             db.session.rollback()
             return found
-
-    def crash_database(self) -> None:
-        """Stop the database without a checkpoint, so that it must recover, and start it again."""
-        assert self.cluster is not None
-        self.cluster.stop("QUIT")
-        time.sleep(0.5)
-        self.cluster.start()
-        self.crashes += 1

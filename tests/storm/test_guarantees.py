@@ -10,6 +10,7 @@ from tests.storm.guarantees import (
     ReceivedMessage,
     RunRecord,
     ServerLog,
+    Undone,
     find_violations,
 )
 from tests.storm.records import read_log
@@ -177,3 +178,81 @@ def test_a_log_is_read_up_to_its_last_complete_line(tmp_path):
         '{"event": "received", "at": 3, "ke'
     )
     assert read_log(path) == ServerLog([], frozenset({"gone@x.example"}), {7: "reset"})
+
+
+# -- a machine that was lost with its acceptance log, SIGNET_RECORD=log
+
+
+def lost(*times, repeated):
+    """Return a record of a lost machine that sent messages over one connection; the last ``repeated`` left again."""
+    messages = [received(f"m{number}", at) for number, at in enumerate(times, 1)]
+    again = messages[len(messages) - repeated :]
+    messages += [received(one.key, KILLED_AT + 9, connection=2, worker="w2-1.storm.example") for one in again]
+    rows = [
+        row(number, ambiguous=number > len(times) - repeated, to=f"to-{number}")
+        for number in range(1, 1 + len(times))
+    ]
+    one = record(rows, messages, closed={1: "reset", 2: "eof"}, kills={"w1-1": KILLED_AT})
+    return replace(one, lost_logs=frozenset({"w1-1"}))
+
+
+def test_what_a_lost_machine_accepted_within_100_ms_may_leave_again():
+    times = [KILLED_AT - 0.13, KILLED_AT - 0.10, KILLED_AT - 0.05, KILLED_AT - 0.02]
+    assert violated(lost(*times, repeated=4)) == []
+    assert violated(replace(lost(*times, repeated=4), lost_logs=frozenset())) == [
+        *[Guarantee.AVOIDABLE] * 3,
+        Guarantee.TOO_MANY,
+    ]
+
+
+def test_what_a_lost_machine_had_100_ms_to_record_must_not_leave_again():
+    times = [KILLED_AT - 0.30, KILLED_AT - 0.25, KILLED_AT - 0.05, KILLED_AT - 0.02]
+    assert violated(lost(*times, repeated=4)) == [Guarantee.BEHIND]
+
+
+def test_a_duplicate_of_a_lost_machine_is_marked_as_well():
+    one = lost(KILLED_AT - 0.10, KILLED_AT - 0.05, repeated=2)
+    assert violated(replace(one, rows=[replace(one.rows[0], ambiguous_attempts=0), one.rows[1]])) == [
+        Guarantee.UNMARKED
+    ]
+
+
+# -- a standby that lagged behind the lost database
+
+
+FAILOVER = Undone(since=KILLED_AT, lost_at=KILLED_AT + 1, until=KILLED_AT + 1.5)
+
+
+def failed_over(*messages, rows, **changes):
+    return replace(record(rows, messages), undone=FAILOVER, **changes)
+
+
+def test_what_was_enqueued_after_the_last_commit_of_the_standby_may_be_lost():
+    one = failed_over(rows=[], enqueued=["m1"], enqueued_at={"m1": KILLED_AT + 0.5})
+    assert violated(one) == []
+    assert violated(replace(one, enqueued_at={"m1": KILLED_AT - 0.001})) == [Guarantee.LOST]
+    assert violated(replace(one, undone=None)) == [Guarantee.LOST]
+
+
+def test_what_was_recorded_after_the_last_commit_of_the_standby_may_leave_again_unmarked():
+    again = received("m1", KILLED_AT + 9, connection=2, message_id="<other@account.example>")
+    one = failed_over(received("m1", KILLED_AT + 0.5), again, rows=[row(1)])
+    assert violated(one) == []
+    assert violated(replace(one, undone=None)) == [
+        Guarantee.UNMARKED,
+        Guarantee.OTHER_MESSAGE_ID,
+        Guarantee.NO_CAUSE,
+    ]
+
+
+def test_what_was_recorded_before_the_last_commit_of_the_standby_must_not_leave_again():
+    later = received("m2", KILLED_AT - 0.1, to="bo")
+    again = received("m1", KILLED_AT + 9, connection=2)
+    one = failed_over(received("m1", KILLED_AT - 0.2), later, again, rows=[row(1), row(2, to="bo")])
+    assert violated(one) == [Guarantee.UNMARKED, Guarantee.NO_CAUSE]
+
+
+def test_what_left_twice_after_the_failover_needs_a_cause():
+    again = received("m1", KILLED_AT + 9, connection=2)
+    one = failed_over(received("m1", KILLED_AT + 2), again, rows=[row(1, ambiguous=1)])
+    assert violated(one) == [Guarantee.NO_CAUSE]
