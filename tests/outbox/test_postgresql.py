@@ -13,10 +13,12 @@ from portal.accounts.models import Owner
 from portal.bootstrap import check_keys
 from portal.clock import utcnow
 from portal.db import db, read_only
+from portal.db.transaction import db_now
 from portal.outbox.models import Queue, Status
 from portal.outbox.queue import NewMessage, enqueue_row, get_queue, hold, release
 from portal.outbox.sending.drain import Drain, drain_queue
-from portal.outbox.store import due
+from portal.outbox.store import acceptance_log, due
+from portal.outbox.store.sql import get_store
 from portal.tuning import Tuning
 from tests.conftest import make_config
 from tests.databases import lock_against_writers, plain_connection
@@ -28,6 +30,7 @@ from tests.outbox.support import (
     attempts,
     count_leases,
     enqueue_message,
+    expire_leases,
     in_context,
     join,
     message,
@@ -241,3 +244,18 @@ def test_a_database_error_contains_no_values(app, owner):
 def test_an_id_beyond_the_range_of_a_column_is_not_found(owner):
     for path in ("/deliveries/99999999999", "/account/devices/99999999999"):
         assert owner.get(path).status_code in (404, 405)
+
+
+def test_a_claim_waits_for_no_message_that_another_worker_is_recording(app, server, account, config):
+    """It holds the lock of the queue, for which that worker may wait: a deadlock."""
+    ids = [enqueue_message(account, f"m{number}") for number in range(3)]
+    for claim in start_drain(account).claims:
+        acceptance_log.current_log().log_start(claim)
+    expire_leases(account)
+    store = get_store()
+    with closing(plain_connection(config)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT 1 FROM outbox_message WHERE id = %s FOR UPDATE", [ids[1]])
+        found = store.claim_batch(store.lock_queue(account), "another", None, limit=10, now=db_now())
+        db.session.rollback()
+    assert [claim.message.id for claim in found] == [ids[0], ids[2]]

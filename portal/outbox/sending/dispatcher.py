@@ -71,7 +71,7 @@ class Dispatcher:
         with self._lock:
             others = self._drains.get(account_id, [])
             idle = [one for one in others if one.idle.is_set()]
-            if idle or (others and not any(self._needs_help(one) for one in others)):
+            if idle or (others and not self._need_help(others)):
                 for one in idle[:1] or others:
                     one.wake()
                 self._rerun.add(account_id)  # the running drain may be about to end
@@ -87,8 +87,15 @@ class Dispatcher:
             self._drains.setdefault(account_id, []).append(drain)
         return True
 
-    def _needs_help(self, drain: Drain) -> bool:
-        return drain.sizer.is_slow or time.monotonic() - drain.progressed_at > self._tuning.help_after_s
+    def _need_help(self, drains: list[Drain]) -> bool:
+        """Whether a further drain is of use: one is slow, and none still waits for the database.
+
+        Those that wait hold a thread and a connection to the database each, and may never get a lease.
+        """
+        if not all(one.opened.is_set() for one in drains):
+            return False
+        now = time.monotonic()
+        return any(one.sizer.is_slow or now - one.progressed_at > self._tuning.help_after_s for one in drains)
 
     def _run(self, drain: Drain) -> None:
         try:

@@ -34,12 +34,13 @@ def drain_queue(account_id: int) -> int:
 class Drain:
     """One connection of one account. ``account_id`` is SYSTEM for the portal's own mail.
 
-    Created and run within an app context; ``wake``, ``idle`` and ``progressed_at`` are for other threads.
+    Created and run within an app context; ``wake``, ``opened``, ``idle`` and ``progressed_at`` are for other threads.
     """
 
     def __init__(self, account_id: int) -> None:
         self.account_id = account_id
         self.progressed_at = time.monotonic()  # when a message was submitted last
+        self.opened = threading.Event()  # set when it has a lease and claims, or has found that it gets none
         self.idle = threading.Event()  # set while there is nothing to send
         self.may_idle: Callable[[], bool] = lambda: False  # whether the connection may be kept while idle
         self._tuning = current_config().tuning
@@ -60,6 +61,7 @@ class Drain:
     def start(self) -> bool:
         """Acquire a connection lease and claim the first batch; False if nothing is due or a limit is reached."""
         self._transactions.open()
+        self.opened.set()
         return self.current is not None
 
     def run_claimed(self) -> int:

@@ -218,7 +218,9 @@ def _end_lost_attempts(rows: Sequence[QueuedMessage], now: datetime) -> dict[int
     """
     found: dict[int, int] = {}
     tokens = {row.lease_token for row in rows if row.lease_token}
-    entries = acceptance_log.entries_for(tokens)
+    # Only those of the rows that are locked: the worker, if it runs, may be recording another one and wait for the queue.
+    ids = {row.id for row in rows}
+    entries = [entry for entry in acceptance_log.entries_for(tokens) if entry["message"] in ids]
     delivered = {entry["message"] for entry in entries if apply_log_entry(entry, now)}
     for row in rows:
         if row.id in delivered:

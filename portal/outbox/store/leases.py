@@ -7,6 +7,10 @@ A step of the database's clock must not end the lease of a running worker. Set f
 end of every lease at once; set back, every lease ends further ahead than any lease lasts. Each process also measures
 time by the monotonic clock, so it notices a step, and for the duration of a lease it compares lease ends with the clock
 as it was and as it is: within that time every running worker has renewed its lease.
+
+Nor may a time without a database, such as a restart or a failover, end the leases of workers that could not renew them: one
+on another machine would send again what they have yet to record. Each process reads the database's clock at every sweep;
+after a longer time without it, leases count as lasting longer by that time, until their workers have renewed them.
 """
 
 from __future__ import annotations
@@ -180,14 +184,28 @@ def _boot() -> str:
     return _boot_name[0]
 
 
-# -- when a lease is over, in spite of clock steps
+# -- when a lease is over, in spite of clock steps and of a database that was away
+
+_AWAY_FRACTION = 0.3  # of a lease; a shorter time without the database leaves workers time to renew theirs
 
 
 @dataclass
-class _ClockSteps:
-    """Offsets of the database's clock from the monotonic clock: rounded -> (offset, when it was seen last)."""
+class _Clock:
+    """How this process has seen the database's clock. Times are monotonic, in seconds."""
 
-    seen: dict[int, tuple[float, float]] = field(default_factory=dict)
+    # Offsets of the database's clock from the monotonic clock: rounded -> (offset, when it was seen last).
+    offsets: dict[int, tuple[float, float]] = field(default_factory=dict)
+    read_at: float | None = None  # when it was read last
+    away_s: float = 0.0  # how long the database was away
+    away_counts_until: float = 0.0
+
+    def count_outage(self, monotonic: float, lease: float) -> float:
+        """Return for how many seconds the database was away before a time that is no longer ago than a lease lasts."""
+        gap = 0.0 if self.read_at is None else monotonic - self.read_at
+        self.read_at = monotonic
+        if gap > lease * _AWAY_FRACTION:
+            self.away_s, self.away_counts_until = gap, monotonic + lease
+        return self.away_s if monotonic < self.away_counts_until else 0.0
 
 
 def is_expired(now: datetime, until: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
@@ -201,15 +219,15 @@ def lease_bounds(now: datetime) -> tuple[datetime, datetime]:
 
     One that ends after the second was taken before the clock was set back.
     """
-    config = current_config()
+    config, clock = current_config(), get_state().part(_Clock)
     monotonic = time.monotonic()
     offset = now.timestamp() - monotonic
-    seen = get_state().part(_ClockSteps).seen
-    seen[round(offset / config.tuning.clock_step_s)] = (offset, monotonic)
-    for key, (_, at) in list(seen.items()):
-        if not 0 <= monotonic - at < config.lease:
-            seen.pop(key, None)
-    offsets = [one for one, _ in list(seen.values())] or [offset]
-    earliest = now - timedelta(seconds=offset - min(offsets))
+    away_s = clock.count_outage(monotonic, config.lease)
+    clock.offsets[round(offset / config.tuning.clock_step_s)] = (offset, monotonic)
+    for key, (_, at) in list(clock.offsets.items()):
+        if not 0 <= monotonic - at < config.lease + away_s:
+            clock.offsets.pop(key, None)
+    offsets = [one for one, _ in list(clock.offsets.values())] or [offset]
+    earliest = now - timedelta(seconds=offset - min(offsets) + away_s)
     latest = now + timedelta(seconds=max(offsets) - offset + 2 * config.lease)
     return earliest, latest

@@ -12,6 +12,7 @@ from portal.outbox.queue import get_queue
 from portal.outbox.sending import deliver
 from portal.outbox.sending.dispatcher import Dispatcher
 from portal.outbox.store.sql import get_store
+from tests.databases import lock_against_writers
 from tests.outbox.support import (
     answering,
     count_leases,
@@ -177,3 +178,17 @@ def test_a_drain_does_not_idle_if_too_many_connections_are_in_use(app, server, a
     wait_for(lambda: not dispatcher.running())
     assert count_leases(account) == 0
     dispatcher.close()
+
+
+@pytest.mark.tuning(**_NO_TIMEOUTS | {"help_after_s": 0.0, "stalled_after_s": 0.0})
+def test_an_account_has_one_drain_that_waits_for_the_database(dispatcher, server, account, config):
+    """Each of them would hold a thread and a connection, until the database accepts none any more."""
+    enqueue_message(account, "m")
+    locked = lock_against_writers(config)
+    try:
+        for _ in range(5):
+            dispatcher.serve(account)
+        assert len(dispatcher.running()) == 1
+    finally:
+        locked.close()
+    wait_for(lambda: all_sent(account, 1))

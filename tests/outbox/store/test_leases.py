@@ -1,5 +1,6 @@
 """Connection leases: limits, clock steps, and how a queue ramps up after a failure."""
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from portal.state import get_state
 from portal.tuning import Tuning
 from tests.outbox.support import (
     answering,
+    attempts,
     count_leases,
     enqueue_message,
     expire_leases,
@@ -102,11 +104,37 @@ def test_no_message_waits_after_the_database_s_clock_was_set_back(app, server, a
     drain_queue(account)
     assert message(fresh).status is Status.SENT
     assert message(stuck).status is Status.SENDING, "a running worker may still renew the lease"
-    get_state(app).discard(leases._ClockSteps)  # as after the duration of a lease
+    get_state(app).discard(leases._Clock)  # as after the duration of a lease
     drain_queue(account)
     assert message(stuck).status is Status.SENT, (
         "a lease that ends so far ahead is from before the clock step"
     )
+
+
+def test_a_lease_that_ended_while_the_database_was_away_is_left_to_its_worker_for_a_while(
+    app, server, account
+):
+    id_ = enqueue_message(account, "m")
+    drain = start_drain(account)
+    expire_leases(account)
+    clock = get_state(app).part(leases._Clock)
+    clock.read_at -= timedelta(days=2).total_seconds()  # as if the database had been away since then
+    assert start_drains(account, 2) == 0, "its worker could not renew it"
+    assert drain.run_claimed() == 1
+    assert message(id_).status is Status.SENT
+    assert len(attempts(id_)) == len(server.messages) == 1
+
+
+def test_a_lease_that_was_not_renewed_after_the_database_was_back_ends(app, server, account):
+    id_ = enqueue_message(account, "m")
+    start_drain(account)
+    expire_leases(account)
+    clock = get_state(app).part(leases._Clock)
+    clock.read_at -= timedelta(days=2).total_seconds()
+    assert start_drains(account, 1) == 0
+    clock.away_counts_until = time.monotonic()  # as after the duration of a lease
+    drain_queue(account)
+    assert message(id_).status is Status.SENT
 
 
 # -- ramping up
