@@ -47,6 +47,7 @@ BEHAVIOURS = (
 )
 LONG = Plan(messages=5_000, behaviours=BEHAVIOURS, recover_after_s=40)
 LOSSES = 5  # of machines, or of Redis, in one storm
+AWAY_S = 10.0  # of a database whose standby is promoted late; leases last 6 s
 BEHIND_S = 0.2  # of an asynchronous standby
 GRACEFUL = replace(LONG, graceful=True, max_stops=40, interval_s=0.5, recover_after_s=10)
 
@@ -96,18 +97,22 @@ def machines(plan: Plan) -> Iterator[bool]:
 
 
 def failovers(plan: Plan) -> Iterator[bool]:
-    """Lose the database for good while messages arrive; its standby takes over."""
+    """Lose the database for good while messages arrive; its standby takes over.
+
+    With the synchronous one there are two machines, and the database is away for longer than a lease lasts.
+    """
     arriving = replace(plan, arriving=True)
-    for title, delay_s in (
-        ("synchronous standby", None),
-        ("asynchronous standby", 0.0),
-        (f"asynchronous standby, {BEHIND_S:g} s behind", BEHIND_S),
+    for title, delay_s, machines, away_s in (
+        (f"synchronous standby after {AWAY_S:g} s, two machines", None, 2, AWAY_S),
+        ("asynchronous standby", 0.0, 1, 0.0),
+        (f"asynchronous standby, {BEHIND_S:g} s behind", BEHIND_S, 1, 0.0),
     ):
         with replicated(binaries(), delay_s=delay_s) as pair:
             with closing(pair.primary.connect()) as connection:
                 connection.execute("CREATE DATABASE storm")
             title = f"Database lost, {title}, SIGNET_RECORD={plan.record or 'each'}"
-            yield run(title, arriving, pair.url("storm"), [failover(pair, at=0.3)])
+            losing = replace(arriving, machines=machines)
+            yield run(title, losing, pair.url("storm"), [failover(pair, at=0.3, away_s=away_s)])
 
 
 def redis(plan: Plan) -> Iterator[bool]:

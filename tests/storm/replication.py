@@ -103,12 +103,13 @@ class Pair:
     def url(self, name: str) -> str:
         return f"postgresql://postgres@/{name}?host={self.primary.folder},{self.standby.folder}"
 
-    def lose_primary(self) -> Undone:
-        """End the primary for good, and promote the standby. Returns what the standby does not have."""
+    def lose_primary(self, away_s: float = 0.0) -> Undone:
+        """End the primary for good, and promote the standby after a time. Returns what the standby does not have."""
         lost_at = time.time()
         self.road.cut()
         self.primary.stop("QUIT")
         shutil.rmtree(self.primary.folder / "data")
+        time.sleep(away_s)
         with closing(self.standby.connect()) as connection:
             connection.execute("SELECT pg_promote(true, %s)", [_TIMEOUT_S])
             (since,) = connection.execute(
@@ -128,11 +129,11 @@ class Pair:
                 time.sleep(0.05)
 
 
-def failover(pair: Pair, at: float) -> Disaster:
+def failover(pair: Pair, at: float, away_s: float = 0.0) -> Disaster:
     """Lose the primary for good; the standby takes over. What was lost is permitted only where it lagged behind."""
 
     def act(run: StormRun) -> bool:
-        undone = pair.lose_primary()
+        undone = pair.lose_primary(away_s)
         if not pair.is_synchronous:
             run.undone = undone
         return True
