@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from portal.accounts.models import Owner
 from portal.bootstrap import check_keys
@@ -259,3 +260,46 @@ def test_a_claim_waits_for_no_message_that_another_worker_is_recording(app, serv
         found = store.claim_batch(store.lock_queue(account), "another", None, limit=10, now=db_now())
         db.session.rollback()
     assert [claim.message.id for claim in found] == [ids[0], ids[2]]
+
+
+def test_a_new_lease_waits_for_none_that_its_worker_renews(app, server, account, config):
+    """The worker may wait for the queue, which is locked here: a deadlock."""
+    enqueue_message(account, "m")
+    drain = start_drain(account)
+    expire_leases(account)
+    store, now = get_store(), db_now()
+    with closing(plain_connection(config)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT 1 FROM connection_lease WHERE token = %s FOR UPDATE", [drain.token])
+        assert store.acquire_lease(store.lock_queue(account), "another", limit=4, now=now)
+        db.session.commit()
+    assert count_leases(account) == 2
+    assert store.acquire_lease(store.lock_queue(account), "a third", limit=4, now=now)
+    db.session.commit()
+    assert count_leases(account) == 2, "the expired one is gone"
+
+
+def test_a_renewal_that_waits_for_a_claim_holds_no_lease_that_the_other_worker_deletes(
+    app, server, account, config
+):
+    id_ = enqueue_message(account, "m")
+    drain = start_drain(account)
+    failed = []
+
+    def renew():
+        try:
+            get_store().renew_lease(account, drain.token, now=db_now())
+        except OperationalError as error:
+            failed.append(str(error))
+        db.session.rollback()
+
+    with closing(plain_connection(config)) as other, closing(plain_connection(config)) as watching:
+        other.execute("BEGIN")
+        other.execute("SELECT 1 FROM outbox_message WHERE id = %s FOR UPDATE", [id_])
+        renewal = threading.Thread(target=in_context(app, renew))
+        renewal.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        wait_for(lambda: watching.execute(waiting).fetchone()[0] or failed)
+        watching.execute("SELECT 1 FROM connection_lease WHERE token = %s FOR UPDATE NOWAIT", [drain.token])
+        join(renewal)
+    assert len(failed) == 1, "it waited for the message"

@@ -61,7 +61,10 @@ def acquire(queue: Queue, token: str, *, limit: int, now: datetime) -> bool:
     """
     if db.session.connection().dialect.name == "postgresql":
         db.session.execute(select(func.pg_advisory_xact_lock(_COUNT_LOCK)))
-    db.session.execute(delete(ConnectionLease).where(is_expired(now, ConnectionLease.lease_until)))
+    # Not one that is locked: its worker is alive, renews it and may wait for this queue.
+    expired = select(ConnectionLease.token).where(is_expired(now, ConnectionLease.lease_until))
+    free = expired.with_for_update(skip_locked=True)
+    db.session.execute(delete(ConnectionLease).where(ConnectionLease.token.in_(free)))
     held = db.session.scalar(select(func.count()).where(ConnectionLease.account_id == queue.account_id)) or 0
     if held >= (limit if queue.ramp_limit is None else min(limit, max(1, queue.ramp_limit))):
         return False
@@ -97,15 +100,18 @@ def is_portal_limit_reached() -> bool:
 
 
 def renew(account_id: int | None, token: str, *, now: datetime) -> bool:
-    """Renew a connection lease and the claims made under it; False if it was lost."""
+    """Renew the claims made under a connection lease, and that lease; False if it was lost.
+
+    The claims come first, as for a worker that takes them over: it deletes the lease afterwards, in the same transaction.
+    """
     until = {"lease_until": now + lease_duration()}
-    kept = db.session.execute(update(ConnectionLease).where(ConnectionLease.token == token).values(until))
     claimed = update(OutboxMessage).where(
         OutboxMessage.account_id == account_id,
         OutboxMessage.lease_token == token,
         OutboxMessage.status == Status.SENDING,
     )
     db.session.execute(claimed.values(until).execution_options(synchronize_session=False))
+    kept = db.session.execute(update(ConnectionLease).where(ConnectionLease.token == token).values(until))
     return bool(kept.rowcount)  # type: ignore[attr-defined]
 
 
@@ -203,9 +209,11 @@ class _Clock:
         """Return for how many seconds the database was away before a time that is no longer ago than a lease lasts."""
         gap = 0.0 if self.read_at is None else monotonic - self.read_at
         self.read_at = monotonic
-        if gap > lease * _AWAY_FRACTION:
-            self.away_s, self.away_counts_until = gap, monotonic + lease
-        return self.away_s if monotonic < self.away_counts_until else 0.0
+        if monotonic >= self.away_counts_until:
+            self.away_s = 0.0
+        if gap > lease * _AWAY_FRACTION:  # a second, shorter one leaves the first in force
+            self.away_s, self.away_counts_until = max(gap, self.away_s), monotonic + lease
+        return self.away_s
 
 
 def is_expired(now: datetime, until: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:

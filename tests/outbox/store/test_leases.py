@@ -120,6 +120,8 @@ def test_a_lease_that_ended_while_the_database_was_away_is_left_to_its_worker_fo
     clock = get_state(app).part(leases._Clock)
     clock.read_at -= timedelta(days=2).total_seconds()  # as if the database had been away since then
     assert start_drains(account, 2) == 0, "its worker could not renew it"
+    clock.read_at -= 60.0  # a second, shorter time
+    assert start_drains(account, 1) == 0
     assert drain.run_claimed() == 1
     assert message(id_).status is Status.SENT
     assert len(attempts(id_)) == len(server.messages) == 1
