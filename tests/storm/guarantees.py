@@ -81,13 +81,13 @@ class Violation:
 class Undone:
     """What a failover to a server that lagged behind has undone: commits since the last one that it had.
 
-    A commit that had returned by that time is not undone. What was in progress at the loss arrives until the other server
-    accepts commits: its claim may be undone.
+    A commit that had returned by that time is not undone. The claim of what was in progress at the loss may be: that is the
+    first message of a connection after the loss.
     """
 
     since: float  # the time of the last commit, by the lost server's clock
     lost_at: float
-    until: float  # the other server accepts commits
+    until: float  # no claim of before the loss is in use any more
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,13 @@ class RunRecord:
 
         It was not, if a later message on the same connection had arrived by then: see ``was_recorded``.
         """
-        if self.undone is None or one.received_at > self.undone.until:
+        if self.undone is None:
             return False
-        return not self._is_followed(one, self.undone.since)
+        if one.received_at <= self.undone.lost_at:
+            return not self._is_followed(one, self.undone.since)
+        others = self.by_connection[one.connection]
+        first = next(other for other in others if other.received_at > self.undone.lost_at)
+        return one is first and one.received_at <= self.undone.until
 
     def was_lost_before_it_was_copied(self, key: str) -> bool:
         """Return whether a failover may have undone that a message was enqueued."""

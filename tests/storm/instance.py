@@ -31,6 +31,7 @@ from portal.settings.models import SmtpSettings, VersionState
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
 EXIT_TIMEOUT_S = 600  # for a process that was ended; only a hanging process needs as long
+LEASE_S = 6.0  # of a storm
 _COMMIT_EVERY = 500  # enqueued messages
 
 

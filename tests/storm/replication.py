@@ -18,6 +18,7 @@ from tests.databases import Cluster
 
 from .disasters import Disaster
 from .guarantees import Undone
+from .instance import LEASE_S
 
 if TYPE_CHECKING:
     from .storm import StormRun
@@ -115,7 +116,7 @@ class Pair:
             (since,) = connection.execute(
                 "SELECT extract(epoch FROM pg_last_xact_replay_timestamp())::float8"
             ).fetchone() or (0.0,)
-        return Undone(since, lost_at, time.time())
+        return Undone(since, lost_at, time.time() + LEASE_S)
 
     def await_standby(self) -> None:
         """Wait until the standby streams, and confirms commits if it is synchronous."""

@@ -19,12 +19,12 @@ from portal.jobs.models import WorkerHeartbeat
 from .arrivals import Arrivals
 from .disasters import Disaster
 from .guarantees import RunRecord, Undone, Violation, find_violations
-from .instance import EXIT_TIMEOUT_S, ROOT, Instance, Worker
+from .instance import EXIT_TIMEOUT_S, LEASE_S, ROOT, Instance, Worker
 from .records import count_unsettled, read_log, read_tables
 
 _ENVIRONMENT = {  # shortens a storm to minutes; a retry delay of 60 s becomes 0.24 s
     "SIGNET_RETRY_PACE": "0.004",
-    "SIGNET_LEASE_SECONDS": "6",
+    "SIGNET_LEASE_SECONDS": f"{LEASE_S:g}",
     "SIGNET_SWEEP_SECONDS": "0.5",
 }
 _MIN_ACTIVE = 2  # workers with a heartbeat, before one of them is ended

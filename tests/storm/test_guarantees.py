@@ -252,6 +252,15 @@ def test_what_was_recorded_before_the_last_commit_of_the_standby_must_not_leave_
     assert violated(one) == [Guarantee.UNMARKED, Guarantee.NO_CAUSE]
 
 
+def test_what_was_in_progress_when_the_database_was_lost_may_leave_again():
+    first = received("m1", KILLED_AT + 1.2)
+    again = received("m1", KILLED_AT + 9, connection=2)
+    assert violated(failed_over(first, again, rows=[row(1)])) == []
+    later = [received("m2", KILLED_AT + 1.3, to="bo"), received("m2", KILLED_AT + 9.1, connection=2, to="bo")]
+    one = failed_over(first, again, *later, rows=[row(1), row(2, to="bo")])
+    assert violated(one) == [Guarantee.UNMARKED, Guarantee.NO_CAUSE]
+
+
 def test_what_left_twice_after_the_failover_needs_a_cause():
     again = received("m1", KILLED_AT + 9, connection=2)
     one = failed_over(received("m1", KILLED_AT + 2), again, rows=[row(1, ambiguous=1)])
