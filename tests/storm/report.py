@@ -8,7 +8,7 @@ from collections import Counter
 from .guarantees import LAG_S, Guarantee
 from .storm import Report
 
-_MAX_SHOWN = 20  # violations
+_MAX_SHOWN = 10  # violations of each guarantee
 
 
 def print_report(title: str, report: Report) -> bool:
@@ -22,8 +22,11 @@ def print_report(title: str, report: Report) -> bool:
     for line in rows_by_behaviour(report):
         print(line)
     print(f"\n{len(report.violations)} violations." if report.violations else "\nNo violation.")
-    for violation in report.violations[:_MAX_SHOWN]:
-        print(f"  {violation}")
+    shown: Counter[Guarantee] = Counter()
+    for violation in report.violations:
+        shown[violation.guarantee] += 1
+        if shown[violation.guarantee] <= _MAX_SHOWN:
+            print(f"  {violation}")
     return not report.violations and not report.failed_terminations
 
 

@@ -202,18 +202,17 @@ class _Clock:
     # Offsets of the database's clock from the monotonic clock: rounded -> (offset, when it was seen last).
     offsets: dict[int, tuple[float, float]] = field(default_factory=dict)
     read_at: float | None = None  # when it was read last
-    away_s: float = 0.0  # how long the database was away
-    away_counts_until: float = 0.0
+    outages: list[tuple[float, float]] = field(default_factory=list)  # (how long, until when it counts)
 
     def count_outage(self, monotonic: float, lease: float) -> float:
-        """Return for how many seconds the database was away before a time that is no longer ago than a lease lasts."""
+        """Return for how many seconds the database was away, if it was within the duration of a lease; else 0."""
         gap = 0.0 if self.read_at is None else monotonic - self.read_at
         self.read_at = monotonic
-        if monotonic >= self.away_counts_until:
-            self.away_s = 0.0
-        if gap > lease * _AWAY_FRACTION:  # a second, shorter one leaves the first in force
-            self.away_s, self.away_counts_until = max(gap, self.away_s), monotonic + lease
-        return self.away_s
+        found = [one for one in self.outages if monotonic < one[1]]
+        if gap > lease * _AWAY_FRACTION:
+            found.append((gap, monotonic + lease))
+        self.outages = found
+        return max((one for one, _ in found), default=0.0)
 
 
 def is_expired(now: datetime, until: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:

@@ -134,7 +134,9 @@ def test_a_lease_that_was_not_renewed_after_the_database_was_back_ends(app, serv
     clock = get_state(app).part(leases._Clock)
     clock.read_at -= timedelta(days=2).total_seconds()
     assert start_drains(account, 1) == 0
-    clock.away_counts_until = time.monotonic()  # as after the duration of a lease
+    clock.outages = [
+        (away_s, time.monotonic()) for away_s, _ in clock.outages
+    ]  # as after the duration of a lease
     drain_queue(account)
     assert message(id_).status is Status.SENT
 
