@@ -43,7 +43,7 @@ _OUTCOME_MEANINGS = {
     Meaning.SOFT: "given up, such as for a full mailbox",
     Meaning.BLOCKED: "refused by policy, reputation or content",
     Meaning.HARD: "there is no such mailbox",
-    Meaning.COMPLAINT: "its recipient called it spam",
+    Meaning.COMPLAINT: "its recipient reported it as spam",
 }
 
 

@@ -23,7 +23,7 @@ MEANING_TAGS: Mapping[str, tuple[str, str]] = {
     Meaning.SOFT: ("failed", lazy_gettext("Bounced")),
     Meaning.BLOCKED: ("failed", lazy_gettext("Blocked")),
     Meaning.HARD: ("failed", lazy_gettext("No such mailbox")),
-    Meaning.COMPLAINT: ("failed", lazy_gettext("Called spam")),
+    Meaning.COMPLAINT: ("failed", lazy_gettext("Reported as spam")),
 }
 _TITLES: Mapping[Meaning, str] = {
     Meaning.DELIVERED: lazy_gettext("Delivered to the receiver’s server"),
@@ -31,7 +31,7 @@ _TITLES: Mapping[Meaning, str] = {
     Meaning.SOFT: lazy_gettext("Bounced: the provider stopped trying"),
     Meaning.BLOCKED: lazy_gettext("Bounced: refused by policy or content"),
     Meaning.HARD: lazy_gettext("Bounced: the mailbox does not exist"),
-    Meaning.COMPLAINT: lazy_gettext("The recipient called it spam"),
+    Meaning.COMPLAINT: lazy_gettext("The recipient reported it as spam"),
     Meaning.UNSUBSCRIBED: lazy_gettext("The recipient unsubscribed"),
     Meaning.AUTO_REPLY: lazy_gettext("An automatic reply arrived"),
     Meaning.UNKNOWN: lazy_gettext("The provider reported something that Signet does not recognise"),

@@ -38,7 +38,7 @@ MESSAGE_LIMIT = RateLimit("copies-of-message", 5, timedelta(days=1))
 RECIPIENT_LIMIT = RateLimit("copies to a recipient", 10, timedelta(days=1))
 _WHY_SUPPRESSED = {
     SuppressionReason.UNSUBSCRIBED: lazy_gettext("has unsubscribed from emails like this one"),
-    SuppressionReason.COMPLAINED: lazy_gettext("called one of your emails spam and is no longer written to"),
+    SuppressionReason.COMPLAINED: lazy_gettext("reported one of your emails as spam and is blocked"),
     SuppressionReason.BY_OWNER: lazy_gettext("is on your list of addresses that are not written to"),
 }
 _WHY_NOT = {
