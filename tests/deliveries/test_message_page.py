@@ -199,6 +199,11 @@ def test_tests_and_checks_are_labelled_and_not_repeated(owner, enqueue, add_atte
     page = _message_page(owner, message)
     assert f"<h1>{label} to ada@brightleaf.example</h1>" in page
     assert "Signet sends a test only once" in page
+    announced = (
+        html5lib.parse(page, namespaceHTMLElements=False).find(".//*[@id='story']").get("data-announce")
+    )
+    assert WRONG_PASSWORD["cause"] in announced
+    assert announced.endswith(WRONG_PASSWORD["fixes"][0]), "cause and fix, for screen readers"
 
 
 @in_one_test("status", list(Status))
