@@ -90,7 +90,7 @@ def format_count(count: Decimal, locale: str = DEFAULT_LOCALE) -> str:
 
 
 def _write(number: Decimal, decimals: int, locale: str) -> str:
-    return str(_pattern(locale, decimals).apply(number, Locale.parse(locale)))
+    return str(_pattern(locale, decimals).apply(number, _locale(locale)))
 
 
 def _with_decimals(amount: Decimal, currency: str) -> Decimal:
@@ -108,6 +108,11 @@ def _exponent(amount: Decimal) -> int:
 @cache
 def _pattern(locale: str, decimals: int) -> NumberPattern:
     """Return how a language groups digits, with so many decimals."""
-    pattern = parse_pattern(Locale.parse(locale).decimal_formats[None].pattern)
+    pattern = parse_pattern(_locale(locale).decimal_formats[None].pattern)
     pattern.frac_prec = (decimals, decimals)
     return pattern
+
+
+@cache
+def _locale(name: str) -> Locale:
+    return Locale.parse(name)

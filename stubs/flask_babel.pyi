@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from babel import Locale
+from babel.support import NullTranslations
 from flask import Flask
 
 def gettext(message: str, **variables: object) -> str: ...
@@ -17,7 +18,13 @@ def get_locale() -> Locale | None: ...
 def refresh() -> None: ...
 def force_locale(locale: Locale | str) -> AbstractContextManager[None]: ...
 
+class Domain:
+    cache: dict[object, NullTranslations]
+    def __init__(self) -> None: ...
+    def get_translations(self) -> NullTranslations: ...
+
 class Babel:
+    domain_instance: Domain
     def __init__(
         self,
         app: Flask,

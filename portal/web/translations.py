@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from datetime import UTC
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from babel import Locale
 from flask import current_app, g, has_request_context, request
-from flask_babel import Babel, force_locale, get_locale, refresh
+from flask_babel import Babel, Domain, force_locale, get_locale, refresh
 from flask_login import current_user
+from jinja2 import pass_eval_context
+from markupsafe import Markup
 
 from ..clock import zone_of
 from ..languages import LANGUAGES, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
@@ -25,26 +27,75 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
+    from babel.support import NullTranslations
     from flask import Blueprint, Flask
+    from jinja2.nodes import EvalContext
 
     from ..languages import Language
 
 FOLDER = Path(__file__).parent.parent / "translations"
+_MAX_KEPT = 20_000  # strings of templates, in all languages: far more than there are
 DEFAULT_LOCALE = Locale("en")  # parsed once: Flask-Babel would look its file up for each request
 
 
 def install(app: Flask) -> None:
     """Make ``_()`` and ``ngettext()`` available to code and templates."""
     app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(FOLDER))
-    Babel(
+    babel = Babel(
         app,
         default_locale=str(DEFAULT_LOCALE),
         default_timezone="UTC",
         locale_selector=_select_locale,
     )
+    babel.domain_instance = catalogues = _Catalogues()
+    app.jinja_env.globals["_"] = app.jinja_env.globals["gettext"] = _template_function(catalogues)
     app.jinja_env.globals["page_language"] = current_language
     app.jinja_env.globals["form_language"] = form_language
     app.jinja_env.filters["translated"] = translated
+
+
+class _Catalogues(Domain):
+    """The catalogues, found by the language. A page has hundreds of strings, for each of which the base class writes a key."""
+
+    def get_translations(self) -> NullTranslations:
+        """Return the catalogue of the current language, an empty one outside of an application."""
+        language = current_code()
+        found = self.cache.get(language)
+        if found is None:
+            found = super().get_translations()
+            if language:
+                self.cache[language] = found
+        return found
+
+
+def _template_function(catalogues: _Catalogues) -> Any:
+    """Return the function ``_()`` of templates: that of Jinja, which keeps what it made of a string without values."""
+    kept: dict[tuple[str, str, bool], str] = {}
+
+    @pass_eval_context
+    def translate_in_template(context: EvalContext, text: str, **values: Any) -> str:
+        key = (current_code(), text, context.autoescape)
+        found = None if values else kept.get(key)
+        if found is None:
+            translation = catalogues.get_translations().gettext(text)
+            found = (Markup(translation) if context.autoescape else translation) % values  # noqa: S704
+            if not values and len(kept) < _MAX_KEPT:
+                kept[key] = found
+        return found
+
+    return translate_in_template
+
+
+def current_code() -> str:
+    """Return the code of the current language, empty outside of an application."""
+    try:
+        language: str = (
+            g._flask_babel.babel_locale.language
+        )  # as Flask-Babel keeps it: pages ask a thousand times
+    except (AttributeError, RuntimeError):
+        locale = get_locale()
+        return locale.language if locale else ""
+    return language
 
 
 def _select_locale() -> Locale:
@@ -128,7 +179,7 @@ def speaking_to(language: str | None) -> Iterator[None]:
 
 def current_language() -> Language:
     """Return the language of the page, or of the enclosing ``speaking`` or ``speaking_to``; it writes amounts and dates."""
-    return language_of(str(get_locale() or DEFAULT_LOCALE))
+    return language_of(current_code())
 
 
 @cache

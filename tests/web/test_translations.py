@@ -53,3 +53,20 @@ def test_a_catalogue_is_used(tmp_path, monkeypatch):
     with app.test_request_context("/"):
         text = app.jinja_env.from_string('{{ _("Skip to the main content") }} {{ _("Error:") }}').render()
     assert text == "Zum Inhalt Error:"
+
+
+def test_a_string_of_a_template_follows_the_language_and_escapes_values(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    template = app.jinja_env.from_string(
+        '{{ _("Waiting emails") }}|{{ _("100 %% & more") }}|{{ _("Status: %(status)s", status="<b>") }}'
+    )
+    plain = app.jinja_env.overlay(autoescape=False).from_string('{{ _("100 %% & more") }}')
+    for _ in range(2):
+        for language, waiting, status in (
+            ("en", "Waiting emails", "Status"),
+            ("de", "Wartende E-Mails", "Stand"),
+        ):
+            with app.test_request_context("/"), translations.speaking(language):
+                assert template.render() == f"{waiting}|100 % & more|{status}: &lt;b&gt;"
+                assert plain.render() == "100 % & more"
+    assert template.render() == "Waiting emails|100 % & more|Status: &lt;b&gt;"
