@@ -6,9 +6,10 @@ Only so many messages are read, through the index of the log, whatever the size 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Select, bindparam, case, func, select
 
 from ..bounces.meaning import BOUNCES
 from ..db import db
@@ -43,10 +44,18 @@ class Domains:
 
 def read(account_id: int) -> Domains:
     """Return the domains to which an account's newest messages went."""
+    found = [DomainRow(*row) for row in db.session.execute(_statement(), {"account": account_id})]
+    found.sort(key=lambda row: (-row.emails, row.domain))
+    return Domains(found[:_MAX_DOMAINS], sum(row.emails for row in found))
+
+
+@cache
+def _statement() -> Select[Any]:
+    """Return the statement, which every page of the log runs."""
     log = LogRow
     newest = (
         select(log.domain, log.status, log.outcome)
-        .where(log.account_id == account_id)
+        .where(log.account_id == bindparam("account"))
         .order_by(log.message_id.desc())
         .limit(MAX_MESSAGES)
         .subquery()
@@ -59,6 +68,4 @@ def read(account_id: int) -> Domains:
         func.sum(case((newest.c.outcome.in_([one.value for one in BOUNCES]), 1), else_=0)),
         func.sum(case((newest.c.status == Status.FAILED, 1), else_=0)),
     )
-    found = [DomainRow(*row) for row in db.session.execute(query.group_by(newest.c.domain))]
-    found.sort(key=lambda row: (-row.emails, row.domain))
-    return Domains(found[:_MAX_DOMAINS], sum(row.emails for row in found))
+    return query.group_by(newest.c.domain)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import defer, load_only
 
 from ..db import db
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .search import Found
 
 TABS = (Status.QUEUED, Status.SENDING, Status.SENT, Status.HELD, Status.FAILED)
+_TABS_AND_ALL, _HELD_AND_ALL = (*TABS, None), (Status.HELD, None)
 PAGE_SIZE = 50
 _LISTED_COLUMNS = (
     OutboxMessage.kind,
@@ -72,7 +74,12 @@ def read_page(
         newest if up or (shown and before is not None) else None,
     )
     matching = search.counted(found) if first else None if plan.is_windowed else search.count(plan)
-    counts, total = _counts(account_id, filters, found if first else None)
+    numbers = search.count_statuses(account_id, _HELD_AND_ALL if filters.narrowed else _TABS_AND_ALL)
+    counts, total = (
+        _counts_of_search(account_id, filters, found if first else None)
+        if filters.narrowed
+        else ({status: numbers[status] for status in TABS}, numbers[None])
+    )
     if matching is not None and filters.narrowed and filters.status is not None:
         counts = {**counts, filters.status: matching}
     return LogPage(
@@ -82,23 +89,20 @@ def read_page(
         counts=counts,
         total=total,
         matching=matching,
-        is_empty=not search.count_status(account_id, None),
-        held=count_held(account_id),
+        is_empty=not numbers[None],
+        held=numbers[Status.HELD],
         is_lower_bound=found.seen_to is not None,
         search_from=None if up or more else found.seen_to,
     )
 
 
-def _counts(
+def _counts_of_search(
     account_id: int, filters: Filters, first_page: Found | None
 ) -> tuple[Mapping[Status, Count], Count]:
-    """Return how many messages each tab lists, and all of them: of what is searched, if anything is.
+    """Return how many messages of what is searched each tab lists, and all of them.
 
     ``first_page`` is what was found for the first page. Where more match than are counted, the newest are counted.
     """
-    if not filters.narrowed:
-        counts = {status: search.count_status(account_id, status) for status in TABS}
-        return counts, search.count_status(account_id, None)
     if first_page is None or filters.status is not None:
         plan = make_plan(account_id, filters.without("status"))
         first_page = search.find(plan, size=search.MAX_COUNT + 1)
@@ -133,11 +137,6 @@ def attempts_of(message: OutboxMessage) -> list[DeliveryAttempt]:
     return list(db.session.scalars(query.order_by(DeliveryAttempt.number)))
 
 
-def count_held(account_id: int) -> Count:
-    """Return how many messages are on hold."""
-    return search.count_status(account_id, Status.HELD)
-
-
 def _rows(message_ids: Sequence[int]) -> list[OutboxMessage]:
     query = (
         select(OutboxMessage).where(OutboxMessage.id.in_(message_ids)).options(load_only(*_LISTED_COLUMNS))
@@ -151,9 +150,16 @@ def _outcomes(message_ids: Sequence[int]) -> dict[int, str]:
 
 
 def _last_attempts(message_ids: Sequence[int]) -> dict[int, DeliveryAttempt]:
+    found = db.session.scalars(_last_attempts_statement(), {"message_ids": message_ids})
+    return {attempt.message_id: attempt for attempt in found}
+
+
+@cache
+def _last_attempts_statement() -> Select[Any]:
+    """Return the statement, which every page of the log runs."""
     newest = (
         select(DeliveryAttempt.message_id, func.max(DeliveryAttempt.number).label("number"))
-        .where(DeliveryAttempt.message_id.in_(message_ids))
+        .where(DeliveryAttempt.message_id.in_(bindparam("message_ids", expanding=True)))
         .group_by(DeliveryAttempt.message_id)
         .subquery()
     )
@@ -161,5 +167,4 @@ def _last_attempts(message_ids: Sequence[int]) -> dict[int, DeliveryAttempt]:
         newest,
         (DeliveryAttempt.message_id == newest.c.message_id) & (DeliveryAttempt.number == newest.c.number),
     )
-    found = db.session.scalars(query.options(defer(DeliveryAttempt.transcript)))
-    return {attempt.message_id: attempt for attempt in found}
+    return query.options(defer(DeliveryAttempt.transcript))

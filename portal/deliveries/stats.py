@@ -10,9 +10,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float, case, func, select
+from sqlalchemy import (
+    CompoundSelect,
+    Float,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 
 from ..db import db
 from ..outbox.models import Status
@@ -156,47 +167,69 @@ def quantile(steps: Counter[int], share: float) -> float | None:
 
 def _rolled_up(account_id: int, start: datetime, each: timedelta) -> list[Any]:
     """Return the rolled-up counts by hour, and apart from them by step, which is less to fetch than by both."""
+    hours, steps = _rolled_up_statements(db.engine.dialect.name, each < timedelta(days=1))
+    mine = {"account": account_id, "start": start}
+    counted = [(parse_hour(at), status, NO_STEP, int(n)) for at, status, n in db.session.execute(hours, mine)]
+    timed = [(start, None, step, int(count)) for step, count in db.session.execute(steps, mine)]
+    return counted + timed
+
+
+@cache
+def _rolled_up_statements(_dialect: str, by_hour: bool) -> tuple[Any, Any]:  # noqa: FBT001 - a key
     row = DeliveryHour
-    mine = (row.account_id == account_id, row.hour >= start)
-    unit = (hour_expression(row.hour) if each < timedelta(days=1) else _day_expression(row.hour)).label(
-        "unit"
-    )
+    mine = (row.account_id == bindparam("account"), row.hour >= bindparam("start"))
+    unit = (hour_expression(row.hour) if by_hour else _day_expression(row.hour)).label("unit")
     hours = select(unit, row.status, func.sum(row.count)).where(*mine).group_by("unit", row.status)
     steps = select(row.step, func.sum(row.count)).where(*mine, row.step != NO_STEP).group_by(row.step)
-    counted = [(parse_hour(at), status, NO_STEP, int(n)) for at, status, n in db.session.execute(hours)]
-    timed = [(start, None, step, int(count)) for step, count in db.session.execute(steps)]
-    return counted + timed
+    return hours, steps
 
 
 def _live(account_id: int, start: datetime) -> list[Any]:
     """Return the counts of the hours after the rollup's cursor."""
     cursor = db.session.get(RollupCursor, HOURS)
     since = max(start, cursor.until) if cursor else start
+    statement = _live_statement(db.engine.dialect.name)
+    rows = db.session.execute(statement, {"account": account_id, "since": since})
+    return [(parse_hour(at), status, step, count) for at, status, step, count in rows]
+
+
+@cache
+def _live_statement(_dialect: str) -> Select[Any]:
     hour, step = (
         hour_expression(LogRow.settled_at).label("hour"),
         step_expression(LogRow.seconds).label("step"),
     )
     query = select(hour, LogRow.status, step, func.count()).where(
-        LogRow.account_id == account_id, LogRow.settled_at >= since, LogRow.status.in_(SETTLED)
+        LogRow.account_id == bindparam("account"),
+        LogRow.settled_at >= bindparam("since"),
+        LogRow.status.in_(SETTLED),
     )
-    rows = db.session.execute(query.group_by("hour", LogRow.status, "step"))
-    return [(parse_hour(at), status, step, count) for at, status, step, count in rows]
+    return query.group_by("hour", LogRow.status, "step")
 
 
 def _waiting(account_id: int) -> tuple[list[tuple[datetime, int]], bool]:
     """Return the waiting messages by the hour of their creation, and whether there are more than were counted."""
     found: Counter[datetime] = Counter()
-    more = False
-    for status in WAITING:
-        some = select(LogRow.created_at).where(LogRow.account_id == account_id, LogRow.status == status)
+    of_status: Counter[int] = Counter()
+    statement = _waiting_statement(db.engine.dialect.name)
+    for place, at, count in db.session.execute(statement, {"account": account_id}):
+        found[parse_hour(at)] += count
+        of_status[place] += count
+    return sorted(found.items()), max(of_status.values(), default=0) == _MAX_WAITING
+
+
+@cache
+def _waiting_statement(_dialect: str) -> CompoundSelect[Any]:
+    """Return the statement that counts for each status; a page runs it once, and building it takes longest."""
+    counts = []
+    for place, status in enumerate(WAITING):
+        some = select(LogRow.created_at).where(
+            LogRow.account_id == bindparam("account"), LogRow.status == status
+        )
         some_rows = some.order_by(LogRow.message_id.desc()).limit(_MAX_WAITING).subquery()
         hour = hour_expression(some_rows.c.created_at).label("hour")
-        rows = [
-            (parse_hour(at), n) for at, n in db.session.execute(select(hour, func.count()).group_by("hour"))
-        ]
-        more = more or sum(count for _, count in rows) == _MAX_WAITING
-        found.update(dict(rows))
-    return sorted(found.items()), more
+        counts.append(select(literal_column(str(place)), hour, func.count()).group_by("hour"))
+    return union_all(*counts)
 
 
 def _floor(moment: datetime, each: timedelta) -> datetime:
