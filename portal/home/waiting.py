@@ -53,9 +53,9 @@ def _held(account_id: int) -> Iterator[WaitingItem]:
     queue = find_queue(account_id)
     if queue is None or queue.held_at is None:
         return
-    if count := count_waiting(account_id):
+    if count := count_waiting(account_id, MAX_COUNTED):
         sentence = ngettext("1 email is on hold.", "%(num)d emails are on hold.", count)
-        yield WaitingItem(sentence, _("See waiting emails"), "incidents.waiting")
+        yield WaitingItem(_or_more(count, sentence), _("See waiting emails"), "incidents.waiting")
 
 
 def _affiliates(account_id: int) -> Iterator[WaitingItem]:

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from ..clock import start_of
 from ..db import db
 from ..outbox.models import OutboxMessage
-from ..outbox.overview import count_waiting
+from ..outbox.overview import MAX_SHOWN, count_waiting
 from ..outbox.queue import find_queue
 from ..web.labels import DiagnosisView, diagnosis_view
-from ..web.pagination import Page, newest_first
+from ..web.pagination import Count, Page, capped, newest_first
 from ..web.translations import translated
 from . import presenter
 from .models import EndReason, Incident, IncidentEvent, IncidentKind, IncidentMessage, TimelineKind
@@ -70,7 +70,7 @@ class IncidentPage:
     diagnosis: DiagnosisView | None
     timeline: list[IncidentTimelineEntry]
     messages: list[OutboxMessage]
-    waiting: int
+    waiting: Count
     on_hold: bool
 
     @property
@@ -137,7 +137,9 @@ def read_page(incident: Incident) -> IncidentPage:
         diagnosis=diagnosis_view(incident.diagnosis),
         timeline=_timeline(incident),
         messages=_messages(incident),
-        waiting=count_waiting(incident.account_id) if incident.is_open else 0,
+        waiting=capped(count_waiting(incident.account_id, MAX_SHOWN + 1), MAX_SHOWN)
+        if incident.is_open
+        else Count(0),
         on_hold=queue is not None and queue.held_at is not None,
     )
 

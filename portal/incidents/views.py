@@ -12,13 +12,13 @@ from flask_login import current_user
 from ..clock import utcnow
 from ..deliveries.action_labels import duration
 from ..languages import write_short_day
-from ..outbox.overview import count_waiting
+from ..outbox.overview import MAX_SHOWN, count_waiting
 from ..outbox.queue import find_queue
 from ..settings.routing import live_version
 from ..state import current_config
 from ..web.charts import Chart, draw_bars
 from ..web.labels import STATUS_LABELS
-from ..web.pagination import key_argument
+from ..web.pagination import capped, key_argument
 from ..web.translations import current_language, page_zone
 from . import failover, forms, held_mail, incident_log, presenter
 
@@ -39,7 +39,7 @@ def index() -> Any:
         paged=before is not None or after is not None,
         kinds=incident_log.KIND_LABELS,
         sentence=presenter.sentence,
-        waiting=count_waiting(current_user.account_id),
+        waiting=capped(count_waiting(current_user.account_id, MAX_SHOWN + 1), MAX_SHOWN),
         duration=duration,
         chart=_chart(),
         chart_days=incident_log.CHART_DAYS,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CompoundSelect, bindparam, func, or_, select, text, union_all
+from sqlalchemy import CompoundSelect, Integer, bindparam, func, or_, select, text, union_all
 
 from ..db import db
 from ..jobs import heartbeat
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OPEN_STATUSES = (Status.QUEUED, Status.SENDING, Status.HELD)  # neither accepted nor given up
 _RECENT = timedelta(hours=1)
 _MAX_WAITING = 10_000
+MAX_SHOWN = 1000  # waiting emails that pages count; each of them is a row to read
 
 
 @dataclass(frozen=True)
@@ -136,17 +137,17 @@ def count_connections(now: datetime) -> int:
     return db.session.scalar(select(func.count()).select_from(ConnectionLease).where(held)) or 0
 
 
-def count_waiting(account_id: int) -> int:
-    """Return how many of the account's emails wait to be sent, up to ``_MAX_WAITING``. Checks of settings are not counted."""
-    return count_waiting_of([account_id])[account_id]
+def count_waiting(account_id: int, up_to: int = _MAX_WAITING) -> int:
+    """Return how many of the account's emails wait to be sent, at most ``up_to``. Checks of settings are not counted."""
+    return count_waiting_of([account_id], up_to)[account_id]
 
 
-def count_waiting_of(account_ids: Sequence[int]) -> dict[int, int]:
+def count_waiting_of(account_ids: Sequence[int], up_to: int) -> dict[int, int]:
     """Return how many emails of each account wait, as ``count_waiting`` does, by one statement."""
     if not account_ids:
         return {}
     ids = {f"account_{number}": account_id for number, account_id in enumerate(account_ids)}
-    return dict(db.session.execute(_waiting(len(ids)), ids).all())
+    return dict(db.session.execute(_waiting(len(ids)), ids | {"up_to": up_to}).all())
 
 
 @lru_cache(maxsize=4)
@@ -163,7 +164,7 @@ def _waiting(accounts: int) -> CompoundSelect[Any]:
                 OutboxMessage.status.in_((Status.HELD, Status.QUEUED)),
                 OutboxMessage.forced_version_id.is_(None),
             )
-            .limit(_MAX_WAITING)
+            .limit(bindparam("up_to", type_=Integer()))
         )
         counts.append(select(account_id, func.count()).select_from(waiting.subquery()))
     return union_all(*counts)

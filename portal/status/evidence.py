@@ -20,11 +20,12 @@ from ..domains.models import DomainCheck
 from ..incidents import incident_log
 from ..jobs import heartbeat
 from ..outbox.models import Queue
-from ..outbox.overview import count_waiting_of
+from ..outbox.overview import MAX_SHOWN, count_waiting_of
 from ..outbox.rate_limits import SendingRate
 from ..outbox.routing import NoRoute
 from ..settings import providers, routing
 from ..settings.models import IS_LIVE, CheckState, LoginProbe, SettingsCheck, SmtpSettings
+from ..web.pagination import capped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..incidents.models import Incident
     from ..outbox.routing import Route, RouteLookup
+    from ..web.pagination import Count
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Evidence:
     route: Route | None
     no_route: Mapping[str, Any]
     queue: Queue | None
-    waiting: int
+    waiting: Count  # exact up to ``MAX_SHOWN``
     incidents: Sequence[Incident]
     resumes_at: datetime | None  # when the account's own limit allows the next email
     platform_limit: int | None  # of 24 hours, if it is reached and emails wait for it
@@ -82,7 +84,8 @@ def read_all(account_ids: Sequence[int], now: datetime) -> dict[int, Evidence]:
     """Read the evidence of several accounts, by account id. The number of statements does not depend on theirs."""
     rows = db.session.execute(_query(), {"account_ids": list(account_ids)}).all()
     routes = routing.find_routes({row.Account: row.SmtpSettings for row in rows})
-    waiting, incidents = count_waiting_of(account_ids), incident_log.list_open_of(account_ids)
+    waiting = count_waiting_of(account_ids, MAX_SHOWN + 1)
+    incidents = incident_log.list_open_of(account_ids)
     seen_at = heartbeat.last_heartbeat_at()
     found = {}
     for row in rows:
@@ -96,7 +99,7 @@ def read_all(account_ids: Sequence[int], now: datetime) -> dict[int, Evidence]:
             route=route,
             no_route=no_route,
             queue=row.Queue,
-            waiting=waiting[account.id],
+            waiting=capped(waiting[account.id], MAX_SHOWN),
             incidents=incidents.get(account.id, ()),
             resumes_at=row.resumes_at,
             platform_limit=_reached_limit(account, now) if waiting[account.id] else None,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from ..web.pagination import Count
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -110,7 +112,7 @@ class Facts:
     server: str = ""
     version: int | None = None
     since: datetime | None = None
-    waiting: int = 0
+    waiting: Count = field(default_factory=lambda: Count(0))
     proved_at: datetime | None = None
     received_at: datetime | None = None
     from_outcome: FromOutcome | None = None
@@ -164,7 +166,8 @@ class SendingStatus:
             "reply_to": facts.reply_to or None,
             "server": facts.server or None,
             "version": facts.version,
-            "waiting": facts.waiting,
+            "waiting": facts.waiting.number,
+            "more_waiting": facts.waiting.more,
             "connection_proved_at": _time(facts.proved_at),
             "test_email_received_at": _time(facts.received_at),
             "from_received": facts.from_outcome.value if facts.from_outcome else None,

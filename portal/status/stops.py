@@ -12,7 +12,7 @@ from ..accounts.standing import AccountState, state_of
 from ..incidents import presenter
 from ..incidents.models import Incident, IncidentKind
 from ..smtp.diagnosis.diagnose import RetryClass
-from ..web.filters import ago, format_time
+from ..web.filters import ago, format_counted, format_time
 from ..web.labels import diagnosis_view
 from .model import Code, Link, StatusItem, Tone
 
@@ -118,8 +118,9 @@ def _held(seen: Evidence, queue: Queue, incident: Incident | None) -> StatusItem
     if seen.waiting:
         title = ngettext(
             "1 email waiting since %(time)s",
-            "%(num)d emails waiting since %(time)s",
-            seen.waiting,
+            "%(count)s emails waiting since %(time)s",
+            seen.waiting.number,
+            count=format_counted(seen.waiting),
             time=format_time(queue.held_at),
         )
     fix = " ".join(diagnosis.fixes[:1]) if diagnosis else ""
@@ -133,7 +134,12 @@ def _failing(seen: Evidence, incident: Incident) -> StatusItem:
     parts = [_("Since %(time)s.", time=format_time(incident.episode_started_at))]
     if seen.waiting:
         parts = [
-            ngettext("1 email is waiting.", "%(num)d emails are waiting.", seen.waiting),
+            ngettext(
+                "1 email is waiting.",
+                "%(count)s emails are waiting.",
+                seen.waiting.number,
+                count=format_counted(seen.waiting),
+            ),
             *parts,
             _nothing_lost(),
         ]

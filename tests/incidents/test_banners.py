@@ -8,6 +8,8 @@ from portal.clock import utcnow
 from portal.db import db
 from portal.outbox import rate_limits
 from portal.outbox.models import Outcome, Queue
+from portal.status import evidence
+from portal.status.sending import status_of
 from tests.incidents.conftest import (
     DOWN,
     enqueue,
@@ -62,3 +64,12 @@ def test_the_own_limit_is_shown_while_emails_wait_for_it(brightleaf, owner):
     assert "You have reached a sending limit" not in text_of(owner, "/deliveries"), "no email waits for it"
     enqueue(brightleaf, 1)
     assert "You have reached a sending limit" in text_of(owner, "/deliveries")
+
+
+def test_more_waiting_emails_than_are_counted_are_a_lower_bound(account_on_hold, owner, monkeypatch):
+    monkeypatch.setattr(evidence, "MAX_SHOWN", 10)
+    assert "10+ emails waiting since 2 Mar 2026, 23:12 UTC" in text_of(owner, "/deliveries")
+    facts = status_of(account_on_hold).as_dict()
+    assert (facts["waiting"], facts["more_waiting"]) == (10, True)
+    monkeypatch.setattr(evidence, "MAX_SHOWN", 14)
+    assert "14 emails waiting since" in text_of(owner, "/deliveries")
