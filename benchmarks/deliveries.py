@@ -156,7 +156,8 @@ def run_portal(kind: str, kept_folder: Path | None) -> Iterator[Any]:
             binaries = databases.binaries()
             if binaries is None:
                 sys.exit("PostgreSQL is not installed here.")
-            env["DATABASE_URL"] = stack.enter_context(databases.cluster(binaries)).url("postgres")
+            kept = kept_folder / "postgresql" if kept_folder else None
+            env["DATABASE_URL"] = stack.enter_context(databases.cluster(binaries, kept=kept)).url("postgres")
         os.environ.pop(databases.URL, None)
         app = create_app(make_config(folder / "instance", env=env))
         bootstrap.migrate(app)
@@ -275,14 +276,13 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--plans", action="store_true")
     parser.add_argument(
-        "--keep", type=Path, help="folder for the large SQLite database, which the next run uses again"
+        "--keep", type=Path, help="folder for the large databases, which the next run uses again"
     )
     options = parser.parse_args()
     violations = 0
     for kind in options.database or ["sqlite", "postgresql"]:
         few = measure(kind, 1000, plans=False)
-        kept_folder = options.keep if kind == "sqlite" else None
-        many = measure(kind, options.rows, plans=options.plans, kept_folder=kept_folder)
+        many = measure(kind, options.rows, plans=options.plans, kept_folder=options.keep)
         print(f"\n| {kind} | 1,000 | {options.rows:,} | |\n|---|---:|---:|---|")
         for name, seconds in many.items():
             too_slow = seconds > LIMIT_S or seconds > MAX_RATIO * few[name]

@@ -10,6 +10,7 @@
     python -m benchmarks.outbox requests   sign-ups, events and visits on PostgreSQL, and a view that commits a row there
     python -m benchmarks.outbox memory     memory of one worker that drains 100,000 messages
     python -m benchmarks.outbox pickup     time from the commit of a message to its acceptance
+    python -m benchmarks.outbox references  what the reference of a message costs, by which an event of a provider names it
     python -m benchmarks.outbox idle       statements and processor time of a worker without work, on PostgreSQL
     python -m benchmarks.outbox all
 
@@ -24,7 +25,7 @@ import inspect
 import signal
 import sys
 
-from benchmarks import claims, drain, idle, postgresql, signups, visits
+from benchmarks import claims, drain, idle, postgresql, references, signups, visits
 
 MEASUREMENTS = {
     "drain": drain.compare_drains,
@@ -37,6 +38,7 @@ MEASUREMENTS = {
     "requests": postgresql.compare_requests,
     "memory": drain.measure_memory,
     "pickup": drain.measure_pickup,
+    "references": references.compare_references,
     "idle": idle.measure_idle,
 }
 

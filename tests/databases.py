@@ -133,30 +133,36 @@ def _unprivileged_user() -> pwd.struct_passwd:
 
 
 @contextmanager
-def cluster(found: Path, settings: tuple[str, ...] = FAST) -> Iterator[Cluster]:
-    """Create and run a PostgreSQL server in a temporary folder; stop and delete it at the end."""
+def cluster(found: Path, settings: tuple[str, ...] = FAST, *, kept: Path | None = None) -> Iterator[Cluster]:
+    """Create and run a PostgreSQL server in a temporary folder; stop and delete it at the end.
+
+    A ``kept`` folder is not deleted, and the next run uses its databases again.
+    """
     in_memory = "fsync=off" in settings and has_room(MEMORY)
-    with server_folder(in_memory=in_memory) as folder:
-        initdb = [str(found / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust"]
-        run_unprivileged([*initdb, "-E", "UTF8", "--locale=C", "--no-sync"], folder)
+    with server_folder(in_memory=in_memory, kept=kept) as folder:
+        if not (folder / "data").exists():
+            initdb = [str(found / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust"]
+            run_unprivileged([*initdb, "-E", "UTF8", "--locale=C", "--no-sync"], folder)
         made = Cluster(folder, found, settings)
         made.start()
         try:
             yield made
         finally:
-            made.stop("QUIT")
+            made.stop("INT" if kept else "QUIT")
 
 
 @contextmanager
-def server_folder(*, in_memory: bool) -> Iterator[Path]:
-    """Create a temporary folder that PostgreSQL may write to; delete it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="signet-pg-", dir=MEMORY if in_memory else None))
+def server_folder(*, in_memory: bool, kept: Path | None = None) -> Iterator[Path]:
+    """Create a folder that PostgreSQL may write to; a temporary one is deleted at the end."""
+    folder = kept or Path(tempfile.mkdtemp(prefix="signet-pg-", dir=MEMORY if in_memory else None))
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             os.chown(folder, _unprivileged_user().pw_uid, _unprivileged_user().pw_gid)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_unprivileged(command: list[str], folder: Path) -> None:
