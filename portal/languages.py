@@ -8,12 +8,12 @@ people of a programme, exist in the languages of ``PORTAL_LANGUAGES``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-from functools import cache
+from datetime import date, time
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_skeleton
+from babel.dates import format_date, format_datetime, format_skeleton, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,10 +101,7 @@ def write_month(day: date, language: Language) -> str:
 
 def write_moment(moment: datetime, language: Language) -> str:
     """Return a time without its year, in its own time zone: ``2 Mar, 09:41``."""
-    locale = _locale(language.locale)
-    zone = moment.tzinfo
-    day = format_skeleton("MMMd", moment, tzinfo=zone, locale=locale)
-    return f"{day}, {format_datetime(moment, 'HH:mm', tzinfo=zone, locale=locale)}"
+    return f"{_write_month_day(moment.date(), language.locale)}, {_write_clock(moment.hour, moment.minute, language.locale)}"
 
 
 def write_short_day(day: date, language: Language, *, with_year: bool = False) -> str:
@@ -126,6 +123,16 @@ def write_time(moment: datetime, language: Language, *, with_seconds: bool = Fal
     locale, zone = _locale(language.locale), moment.tzinfo
     clock = format_datetime(moment, "HH:mm:ss" if with_seconds else "HH:mm", tzinfo=zone, locale=locale)
     return f"{format_date(moment, 'medium', locale)}, {clock}"
+
+
+@lru_cache(maxsize=2000)  # pages have hundreds of times, of few days
+def _write_month_day(day: date, locale: str) -> str:
+    return str(format_skeleton("MMMd", day, locale=_locale(locale)))
+
+
+@lru_cache(maxsize=6000)
+def _write_clock(hour: int, minute: int, locale: str) -> str:
+    return str(format_time(time(hour, minute), "HH:mm", locale=_locale(locale)))
 
 
 @cache
