@@ -5,7 +5,7 @@
 Messages of one account over thirty days are written in bulk into a new database. Then each query of a page runs nine times
 through the code of the pages, in turns with 1,000 messages and with many, and the best time counts; whole pages are fetched
 through the application, with login and template. An answer must take at most 50 ms of processor time and at most twice its
-time with 1,000 messages, or 2 ms; exits with 1 if not. Searches among all affiliates are measured and not counted.
+time with 1,000 messages, or 5 ms; exits with 1 if not. Searches among all affiliates are measured and not counted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from tests.pages import csrf_token
 
 FEW = 1000
 LIMIT_S, MAX_RATIO = 0.050, 2.0
-TINY_S = 0.002  # twice as long is within the noise below
+TINY_S = 0.005  # a tenth of the limit; below, the two are not compared
 # No index answers these: they look for a part of a name or of an address among the affiliates (docs/benchmarks.md).
 LINEAR = {
     *(f"affiliates: {name}" for name in ("a common word", "a word of one", "a word of none")),

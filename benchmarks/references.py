@@ -34,7 +34,8 @@ _COMPOSED = 200  # messages in one turn
 _TURNS = 25
 _THREADS = 4
 _SETTINGS = ("shared_preload_libraries=pg_stat_statements",)
-_STATEMENTS = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_%'"
+# What runs for every second message or more often; sweeps and leases depend on how long the drain takes.
+_STATEMENTS = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE calls >= %s AND query NOT LIKE '%%pg_stat_%%'"
 _COLUMN = ("DROP INDEX ix_delivery_log_outcome", "ALTER TABLE delivery_log DROP COLUMN outcome")
 
 
@@ -72,7 +73,7 @@ def compare_references(count: int = 1_000) -> None:
 
 
 def _measure_composing() -> dict[str, float]:
-    """Return the processor time in microseconds of composing one message, the median of the turns, each way."""
+    """Return the processor time in microseconds of composing one message, the least of the turns, each way."""
     turns: dict[str, list[float]] = {WITH: [], WITHOUT: []}
     with run_instance("sqlite", [2525]) as instance:
         instance.enqueue(messages(instance.add_accounts([2525]), _COMPOSED))
@@ -84,7 +85,7 @@ def _measure_composing() -> dict[str, float]:
                 with _left_out():
                     turns[WITHOUT].append(_compose(rows, route, now))
             db.session.remove()
-    return {how: statistics.median(times) for how, times in turns.items()}
+    return {how: min(times) for how, times in turns.items()}
 
 
 def _compose(rows: Sequence[OutboxMessage], route: Any, now: datetime) -> float:
@@ -165,7 +166,7 @@ def _count_statements(sink: Sink, how: str, count: int) -> float | str:
                     counted_from = len(sink.wait_for(WARM_UP))
                     connection.execute("SELECT pg_stat_statements_reset()")
                     accepted = len(sink.wait_for(WARM_UP + count))
-                    (calls,) = connection.execute(_STATEMENTS).fetchone() or (0,)
+                    (calls,) = connection.execute(_STATEMENTS, [count / 2]).fetchone() or (0,)
                     return float(calls) / max(1, accepted - counted_from)
     finally:
         databases.DURABLE = durable

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, case, func, select
+from sqlalchemy import Integer, Select, bindparam, case, func, select
 
 from ..bounces.meaning import BOUNCES
 from ..db import db
@@ -44,7 +44,10 @@ class Domains:
 
 def read(account_id: int) -> Domains:
     """Return the domains to which an account's newest messages went."""
-    found = [DomainRow(*row) for row in db.session.execute(_statement(), {"account": account_id})]
+    found = [
+        DomainRow(*row)
+        for row in db.session.execute(_statement(), {"account": account_id, "limit": MAX_MESSAGES})
+    ]
     found.sort(key=lambda row: (-row.emails, row.domain))
     return Domains(found[:_MAX_DOMAINS], sum(row.emails for row in found))
 
@@ -57,7 +60,7 @@ def _statement() -> Select[Any]:
         select(log.domain, log.status, log.outcome)
         .where(log.account_id == bindparam("account"))
         .order_by(log.message_id.desc())
-        .limit(MAX_MESSAGES)
+        .limit(bindparam("limit", type_=Integer()))
         .subquery()
     )
     number = func.count()

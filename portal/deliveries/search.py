@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     CompoundSelect,
+    Integer,
     Select,
     Subquery,
     bindparam,
@@ -119,7 +120,7 @@ def count_status(account_id: int, status: Status | None) -> Count:
 def count_statuses(account_id: int, statuses: tuple[Status | None, ...]) -> Mapping[Status | None, Count]:
     """Count an account's messages with each status, and all of them for None, up to ``MAX_COUNT``, by one statement."""
     numbers: dict[int, int] = dict(
-        db.session.execute(_status_counts(statuses), {"account": account_id}).all()
+        db.session.execute(_status_counts(statuses), {"account": account_id, "limit": MAX_COUNT + 1}).all()
     )
     return {status: capped(numbers[place], MAX_COUNT) for place, status in enumerate(statuses)}
 
@@ -133,7 +134,7 @@ def _status_counts(statuses: tuple[Status | None, ...]) -> CompoundSelect[Any]:
             Condition(LogRow.status, status) if status else Condition(LogRow.message_id, 0, more_than=True)
         )
         some = select(LogRow.message_id).where(LogRow.account_id == bindparam("account"), condition.indexed())
-        some_rows = some.limit(MAX_COUNT + 1).subquery()
+        some_rows = some.limit(bindparam("limit", type_=Integer())).subquery()
         counts.append(select(literal_column(str(place)), func.count()).select_from(some_rows))
     return union_all(*counts)
 
