@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, bindparam, func, select
-from sqlalchemy.orm import defer, load_only
+from sqlalchemy.orm import load_only
 
 from ..db import db
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
@@ -41,11 +41,13 @@ _LISTED_COLUMNS = (
 
 @dataclass(frozen=True)
 class LogPage:
-    """One page of the log. ``last_attempts`` holds the newest attempt by message id, of those that were tried."""
+    """One page of the log, of rows with ``_LISTED_COLUMNS`` and ``outcome``, which is empty if none was reported.
+
+    ``last_attempts`` holds what ``message_page.problem`` shows of the newest attempt, by message id, of those that were tried.
+    """
 
     page: Page[Any]
-    last_attempts: Mapping[int, DeliveryAttempt]
-    outcomes: Mapping[int, str]  # by message id, of those of which one was reported
+    last_attempts: Mapping[int, Any]
     counts: Mapping[Status, Count]  # of what is searched
     total: Count
     matching: Count | None  # None beyond the first page of a windowed search
@@ -85,7 +87,6 @@ def read_page(
     return LogPage(
         page=page,
         last_attempts=_last_attempts(shown),
-        outcomes=_outcomes(shown),
         counts=counts,
         total=total,
         matching=matching,
@@ -137,34 +138,37 @@ def attempts_of(message: OutboxMessage) -> list[DeliveryAttempt]:
     return list(db.session.scalars(query.order_by(DeliveryAttempt.number)))
 
 
-def _rows(message_ids: Sequence[int]) -> list[OutboxMessage]:
-    query = (
-        select(OutboxMessage).where(OutboxMessage.id.in_(message_ids)).options(load_only(*_LISTED_COLUMNS))
-    )
-    return list(db.session.scalars(query.order_by(OutboxMessage.id.desc())))
+def _rows(message_ids: Sequence[int]) -> Sequence[Any]:
+    """Return the columns that a page shows of messages, newest first, with the outcome that was reported."""
+    return db.session.execute(_rows_statement(), {"message_ids": message_ids}).all()
 
 
-def _outcomes(message_ids: Sequence[int]) -> dict[int, str]:
-    query = select(LogRow.message_id, LogRow.outcome).where(LogRow.message_id.in_(message_ids))
-    return dict(db.session.execute(query.where(LogRow.outcome != "")).all())
+@cache
+def _rows_statement() -> Select[Any]:
+    """Return the statement, which every page of the log runs. Plain rows cost less than objects of the session."""
+    columns: Any = (OutboxMessage.id, *_LISTED_COLUMNS, LogRow.outcome)
+    query: Select[Any] = select(*columns)
+    query = query.outerjoin(LogRow, LogRow.message_id == OutboxMessage.id)
+    ids: Any = bindparam("message_ids", expanding=True)
+    return query.where(OutboxMessage.id.in_(ids)).order_by(OutboxMessage.id.desc())
 
 
-def _last_attempts(message_ids: Sequence[int]) -> dict[int, DeliveryAttempt]:
-    found = db.session.scalars(_last_attempts_statement(), {"message_ids": message_ids})
+def _last_attempts(message_ids: Sequence[int]) -> dict[int, Any]:
+    found = db.session.execute(_last_attempts_statement(), {"message_ids": message_ids})
     return {attempt.message_id: attempt for attempt in found}
 
 
 @cache
 def _last_attempts_statement() -> Select[Any]:
-    """Return the statement, which every page of the log runs."""
+    """Return the statement for what ``message_page.problem`` shows of an attempt."""
+    row = DeliveryAttempt
     newest = (
-        select(DeliveryAttempt.message_id, func.max(DeliveryAttempt.number).label("number"))
-        .where(DeliveryAttempt.message_id.in_(bindparam("message_ids", expanding=True)))
-        .group_by(DeliveryAttempt.message_id)
+        select(row.message_id, func.max(row.number).label("number"))
+        .where(row.message_id.in_(bindparam("message_ids", expanding=True)))
+        .group_by(row.message_id)
         .subquery()
     )
-    query = select(DeliveryAttempt).join(
-        newest,
-        (DeliveryAttempt.message_id == newest.c.message_id) & (DeliveryAttempt.number == newest.c.number),
+    shown = (row.message_id, row.outcome, row.reply_code, row.enhanced_code, row.reply_text, row.diagnosis)
+    return select(*shown).join(
+        newest, (row.message_id == newest.c.message_id) & (row.number == newest.c.number)
     )
-    return query.options(defer(DeliveryAttempt.transcript))
