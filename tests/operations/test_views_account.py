@@ -53,6 +53,7 @@ def test_the_page_shows_the_people_with_roles_and_log_ins(
     page = shown(operator, path)
     for text in ("Bo Larsen", "bo@copperpot.example", "Owner", "Contact", "One person"):
         assert text in page
+    assert 'data-copy="mailbox-1"' in page
     assert re.search(r"last seen <time [^>]*>just now</time> <span class=\"ago\">", page), (
         "and the exact time"
     )
