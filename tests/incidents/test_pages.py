@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from portal.clock import utcnow
 from portal.db import db
@@ -86,7 +86,14 @@ def test_the_list_starts_with_open_incidents_and_pages_through_closed_ones(brigh
 
 def test_the_page_of_an_incident_shows_cause_whose_move_it_is_and_fix(account_on_hold, owner):
     run_worker_jobs()
+    db.session.execute(
+        update(OutboxMessage)
+        .where(OutboxMessage.recipient == "affiliate0@visitors.example")
+        .values(recipient_name="Grace Hopper")
+    )
+    db.session.commit()
     page = text_of(owner, f"/incidents/{incidents(account_on_hold)[0].id}")
+    assert page.index("<bdi>Grace Hopper</bdi>") < page.index(">affiliate0@visitors.example<")
     assert "did not accept the username and password (535)." in page
     assert "You" in page and "Copy the SMTP password again" in page
     assert "5.7.8 no" in page
