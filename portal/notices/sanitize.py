@@ -16,7 +16,7 @@ from flask_babel import gettext
 
 from .liquid import LiquidToken, find_tokens
 from .markup.html_tokens import Kind, Token, read_tokens
-from .markup.removals import RENAMED, Removal, SanitizerRules, count_parts, normalize_style, split_hidden
+from .markup.removals import RENAMED, Removal, SanitizerRules, find_removals, normalize_style, split_hidden
 from .markup.well_formed import WellFormedHtml
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _KEPT = {"*": _ATTRIBUTES["*"], **{tag: _ATTRIBUTES.get(tag, set()) for tag in _
 _SCHEMES = {"http", "https", "mailto", "tel"}
 _COLOUR_FUNCTION = re.compile(r"\b(?:rgb|hsl)a?\([0-9 ,.%/]*\)", re.IGNORECASE)
 _PLAIN_STYLE_VALUE = re.compile(r"[\w\s#%.,!'\"/+-]*")
+_COMMON_STYLE_VALUE = re.compile(r"[\w #%.,-]*")  # neither quotes nor a function
 _MAILBOX_SCHEME = re.compile(r"\A(?:mailto|tel):", re.IGNORECASE)
 ELEMENT_LIMIT = 1_000  # of an email; values can add line breaks to those of its source
 SOURCE_ELEMENT_LIMIT = 400  # of a source; the longest one has 50 characters for each
@@ -131,7 +132,7 @@ def _filter_attribute(marker: str, _tag: str, name: str, value: str) -> str | No
     if name == "src":
         return value if _is_picture(value) else None
     if name == "style":
-        return ";".join(normalize_style(part) for part in value.split(";") if _is_plain_style(part)) or None
+        return ";".join(map(normalize_style, filter(_is_plain_style, value.split(";")))) or None
     return value
 
 
@@ -141,6 +142,8 @@ def _is_plain_style(declaration: str) -> bool:
     Current browsers ignore such values here, but old mail programs fetch or run them.
     """
     _, _, value = declaration.partition(":")
+    if _COMMON_STYLE_VALUE.fullmatch(value):
+        return True
     is_balanced = value.count("'") % 2 == value.count('"') % 2 == 0
     return is_balanced and _PLAIN_STYLE_VALUE.fullmatch(_COLOUR_FUNCTION.sub("", value)) is not None
 
@@ -189,10 +192,7 @@ def sanitize_source(source: str) -> SanitizedSource:
     cleaned = _clean(read, marker)
     if "<tbody" not in source.lower():  # the sanitiser adds the implied element; keep the source as written
         cleaned = cleaned.replace("<tbody>", "").replace("</tbody>", "")
-    removed = [
-        *hidden,
-        *(count_parts(read, marker, rules) - count_parts(read_tokens(cleaned), marker, rules)),
-    ]
+    removed = [*hidden, *find_removals(read, read_tokens(cleaned), marker, rules)]
     unmasked = re.sub(rf"<!--({marker}\d+x)-->", r"\1", cleaned)
     _check_tags_kept(tokens, unmasked, marker)
 
@@ -207,7 +207,7 @@ def sanitize_source(source: str) -> SanitizedSource:
 
     return SanitizedSource(
         unmask(unmasked),
-        [Removal(what.unmasked(unmask), why) for what, why in removed],
+        [Removal(what.unmasked(unmask), why) for what, why in removed] if tokens else removed,
         addresses_of("a", "href"),
         addresses_of("img", "src"),
     )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _QUOTED_LIMIT_CHARS = 40  # of a token that an error quotes
 _TAG_NAME = re.compile(r"\{%-?\s*(\w*)")
 _FILTER_NAME = re.compile(r"\|\s*(\w+)")
+_WORD = re.compile(r"[^\W\d][\w-]*+")
 _STRING_LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"")
 _BLOCKS = {"if", "unless", "case"}
 _BRANCHES = {"else": _BLOCKS, "elsif": {"if", "unless"}, "when": {"case"}}  # the blocks each may stand in
@@ -79,7 +80,8 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
     except (LiquidError, UnrenderableText):
         yield TextError(1, _("This contains an unknown placeholder."))
         return
-    yield from _find_unknown_variables(source, template, notice)
+    if not _names_variables_only(source, notice):
+        yield from _find_unknown_variables(source, template, notice)
 
 
 def describe_token_excess(source: str) -> str:
@@ -218,6 +220,20 @@ def _as_template(token: str) -> str:
     if tag is None or tag.group(1) == "assign":
         return token
     return f"{token}{{% end{tag.group(1)} %}}" if tag.group(1) in _BLOCKS else ""
+
+
+def _names_variables_only(source: str, notice: Notice) -> bool:
+    """Return whether each word in the tokens of a valid text is a variable, a tag or a filter, so that none can be unknown.
+
+    Nearly all texts are like this, and the analysis of a template costs as much as parsing it.
+    """
+    words: set[str] = set()
+    for token in find_tokens(source):
+        plain = _FILTER_NAME.sub("|", _STRING_LITERAL.sub("", _TAG_NAME.sub("", token.text, count=1)))
+        if "." in plain or "[" in plain:
+            return False
+        words.update(_WORD.findall(plain))
+    return words <= notice.variable_names
 
 
 def _find_unknown_variables(source: str, template: BoundTemplate, notice: Notice) -> Iterator[TextError]:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_PLAIN_TAG = re.compile(
-    r"</?[A-Za-z][A-Za-z0-9]{0,11}+>"
-)  # most tags; the rest of this module reads them as well
-_OPENING = re.compile(r"<(?=[A-Za-z/!?])")  # any other < is text
+# Where a tag or a comment begins; any other < is text. It is a group up to its end where it is like most tags, which the rest of
+# this module reads as well.
+_OPENING = re.compile(
+    r"<(?=[A-Za-z/!?])(/?[A-Za-z][A-Za-z0-9]{0,11}+(?: [a-z]{1,12}+=\"[^\"<>]{0,200}+\"){0,4}+>)?+"
+)
 _NAME = re.compile(r"[A-Za-z][^ \t\n\f\r/>]*+")
 # One attribute; without a name where the tag ends. ``open`` is a quotation mark that is never closed.
 _ATTRIBUTE = re.compile(
@@ -67,11 +68,16 @@ def read_tokens(html: str) -> Iterator[Token]:
     at, text_from = 0, 0
     while (start := _OPENING.search(html, at)) is not None:
         opening = start.start()
-        found = _read_markup(html, opening)
-        if found is None:  # the character is text
-            at = opening + 1
-            continue
-        token, at = found
+        common = start[1]
+        token: Token | None
+        if common is not None:
+            token, at = _common_token(common), start.end()
+        else:
+            found = _read_markup(html, opening)
+            if found is None:  # the character is text
+                at = opening + 1
+                continue
+            token, at = found
         if opening > text_from:
             yield Token(Kind.TEXT, html[text_from:opening])
         if token is not None:
@@ -90,9 +96,6 @@ def _read_markup(html: str, at: int) -> tuple[Token | None, int] | None:
 
     The token is None if the standard drops it: an unclosed tag, or a malformed end tag.
     """
-    plain = _PLAIN_TAG.match(html, at)
-    if plain is not None:
-        return _plain_token(plain.group()), plain.end()
     following = html[at + 1 : at + 2]
     if following == "!" or following == "?":
         return _read_comment(html, at)
@@ -107,10 +110,12 @@ def _read_markup(html: str, at: int) -> tuple[Token | None, int] | None:
 
 
 @lru_cache(maxsize=256)  # a text repeats few tags
-def _plain_token(tag: str) -> Token:
-    """Return the token of a tag without attributes."""
-    is_end = tag[1] == "/"
-    return Token(Kind.END if is_end else Kind.START, tag[1 + is_end : -1].lower())
+def _common_token(tag: str) -> Token:
+    """Return the token of a tag, which is given without its ``<``."""
+    is_end = tag[0] == "/"
+    name = re.split("[ >]", tag[is_end:], maxsplit=1)[0]
+    attributes, _end = _read_attributes(tag, is_end + len(name))
+    return Token(Kind.END if is_end else Kind.START, name.lower(), attributes)
 
 
 def _read_attributes(html: str, at: int) -> tuple[dict[str, str], int]:

@@ -49,6 +49,7 @@ _LINK = _Words(lazy_gettext("the link “%(address)s”"))
 _ATTRIBUTE = _Words(lazy_gettext("%(attribute)s of <%(tag)s>"))
 _OUTLOOK_COMMENT = _Words(lazy_gettext("a comment for Outlook"))
 _COMMENT = _Words(lazy_gettext("a comment"))
+_ELEMENT = _Words("<%(tag)s>")
 
 _ACTIVE_TAGS = {
     "script", "noscript", "template", "iframe", "object", "embed", "form", "input", "button", "select", "textarea",
@@ -225,9 +226,28 @@ def _describe_unseen(token: Token, rules: SanitizerRules, classes: set[str]) -> 
     return _removal(_PICTURE, PICTURE, address=_shorten(address))
 
 
-def count_parts(tokens: Iterable[Token], marker: str, rules: SanitizerRules) -> Counter[Removal]:
-    """Count comments, elements and attributes by their description; comments with the marker stand for Liquid tags."""
-    counts: Counter[Removal] = Counter()
+class _CountedPart(NamedTuple):
+    """A comment, an element or an attribute as it is counted: what it is called, why it may be missing, its tag, its value."""
+
+    what: _Words
+    why: _Words
+    tag: str = ""
+    value: str = ""
+
+
+def find_removals(
+    read: Iterable[Token], kept: Iterable[Token], marker: str, rules: SanitizerRules
+) -> list[Removal]:
+    """Return descriptions of the comments, elements and attributes that were read and not kept.
+
+    Comments with the marker stand for Liquid tags. Parts are counted as they are; only those that are missing are described.
+    """
+    missing = _count_parts(read, marker, rules) - _count_parts(kept, marker, rules)
+    return list(dict.fromkeys(_describe(part, rules) for part in missing))
+
+
+def _count_parts(tokens: Iterable[Token], marker: str, rules: SanitizerRules) -> Counter[_CountedPart]:
+    counts: Counter[_CountedPart] = Counter()
     found: dict[object, tuple[Token, int]] = {}  # a text repeats few start tags many times
     for token in tokens:
         if token.kind is Kind.COMMENT and marker not in token.value:
@@ -238,8 +258,8 @@ def count_parts(tokens: Iterable[Token], marker: str, rules: SanitizerRules) -> 
             continue
         found[key] = (token, found[key][1] + 1 if key in found else 1)
     for token, times in found.values():
-        for removal in _describe(token, rules):
-            counts[removal] += times
+        for part, number in _parts_of(token, rules):
+            counts[part] += times * number
     return counts
 
 
@@ -256,35 +276,58 @@ def normalize_style(declaration: str) -> str:
     return f"{name}{colon}{value}"
 
 
-def _describe(token: Token, rules: SanitizerRules) -> Iterator[Removal]:
+def _parts_of(token: Token, rules: SanitizerRules) -> Iterator[tuple[_CountedPart, int]]:
+    """Yield the parts of a comment or a start tag, and how often it has each."""
     if token.kind is Kind.COMMENT:
-        yield _removal(*((_OUTLOOK_COMMENT, CONDITIONAL) if _is_conditional(token) else (_COMMENT, COMMENT)))
+        yield (
+            _CountedPart(
+                *((_OUTLOOK_COMMENT, CONDITIONAL) if _is_conditional(token) else (_COMMENT, COMMENT))
+            ),
+            1,
+        )
         return
     tag = token.value
     if tag == "body":
-        names = (one for one in token.attributes if one in _BODY_ATTRIBUTES)
-        yield from (_removal(_BODY_ATTRIBUTE, HEAD, name=one) for one in names)
+        yield from (
+            (_CountedPart(_BODY_ATTRIBUTE, HEAD, tag, one), 1)
+            for one in token.attributes
+            if one in _BODY_ATTRIBUTES
+        )
         return
-    why = ACTIVE if tag in _ACTIVE_TAGS else HEAD if tag in _HEAD_TAGS else OTHER
-    reason = Phrase(_RENAMED_TO, (("tag", RENAMED[tag]),)) if why is OTHER and tag in RENAMED else Phrase(why)
-    yield Removal(
-        Phrase(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else "")), reason
+    yield (
+        _CountedPart(_ELEMENT, ACTIVE if tag in _ACTIVE_TAGS else HEAD if tag in _HEAD_TAGS else OTHER, tag),
+        1,
     )
     if tag not in rules.tags:
         return
     for name, value in token.decoded_attributes.items():
         if name == "style":
-            for declaration in value.split(";"):
+            for declaration, times in Counter(value.split(";")).items():
                 style = normalize_style(declaration).partition(":")[0].strip()
                 if style:
                     why = STYLE if rules.is_style_kept(declaration) else UNSAFE_STYLE
-                    yield _removal(_STYLE, why, style=_shorten(style), tag=tag)
+                    yield _CountedPart(_STYLE, why, tag, style), times
         elif name == "href" and not rules.is_address(value):
-            yield _removal(_LINK, LINK, address=_shorten(value))
+            yield _CountedPart(_LINK, LINK, tag, value), 1
         else:
-            yield _removal(
-                _ATTRIBUTE, ACTIVE if name.startswith("on") else OTHER, attribute=_shorten(name), tag=tag
-            )
+            yield _CountedPart(_ATTRIBUTE, ACTIVE if name.startswith("on") else OTHER, tag, name), 1
+
+
+def _describe(part: _CountedPart, rules: SanitizerRules) -> Removal:
+    what, why, tag, value = part
+    if what is _ELEMENT:
+        is_renamed = why is OTHER and tag in RENAMED
+        reason = Phrase(_RENAMED_TO, (("tag", RENAMED[tag]),)) if is_renamed else Phrase(why)
+        return Removal(
+            Phrase(f"<{tag}>" + (" and what was in it" if tag in rules.dropped_with_content else "")), reason
+        )
+    if what is _STYLE:
+        return _removal(what, why, style=_shorten(value), tag=tag)
+    if what is _LINK:
+        return _removal(what, why, address=_shorten(value))
+    if what is _ATTRIBUTE:
+        return _removal(what, why, attribute=_shorten(value), tag=tag)
+    return _removal(what, why, name=value) if what is _BODY_ATTRIBUTE else _removal(what, why)
 
 
 def _removal(what: _Words | str, why: _Words, **values: str) -> Removal:
