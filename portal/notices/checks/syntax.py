@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from flask_babel import get_locale
@@ -12,6 +12,7 @@ from flask_babel import gettext as _
 from liquid.exceptions import LiquidError
 
 from .. import sanitize
+from ..catalogue import CATALOGUE
 from ..liquid import (
     FILTER_LIMIT,
     FILTERS,
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 _QUOTED_LIMIT_CHARS = 40  # of a token that an error quotes
 _TAG_NAME = re.compile(r"\{%-?\s*(\w*)")
 _FILTER_NAME = re.compile(r"\|\s*(\w+)")
+_PLAIN_OUTPUT = re.compile(
+    r"\{\{-? {0,5}([a-z][a-z0-9_]{0,40}+) {0,5}"
+    r"(?:\| {0,5}[a-z0-9_]{1,20}+(?:: {0,5}(?:'[^'{}]*+'|\"[^\"{}]*+\"|[0-9]{1,6}+))?+ {0,5}){0,5}+-?\}\}"
+)
 _WORD = re.compile(r"[^\W\d][\w-]*+")
 _STRING_LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"")
 _BLOCKS = {"if", "unless", "case"}
@@ -75,12 +80,14 @@ def find_errors(source: str, notice: Notice, *, html: bool) -> Iterator[TextErro
     if syntax_errors:
         yield from syntax_errors
         return
+    if all(_output_variable(token.text) in notice.variable_names for token in find_tokens(source)):
+        return  # as in nearly all texts; parsing one costs as much as rendering it
     try:
         template = parse(source, html=html)
     except (LiquidError, UnrenderableText):
         yield TextError(1, _("This contains an unknown placeholder."))
         return
-    if not _names_variables_only(source, notice):
+    if not _has_known_words_only(source, notice):
         yield from _find_unknown_variables(source, template, notice)
 
 
@@ -185,8 +192,9 @@ def _describe_invalid(token: str, _locale: str) -> tuple[str, ...]:
             limit=TOKEN_LIMIT_CHARS,
         )
         return (sentence,)
-    names = _FILTER_NAME.findall(_STRING_LITERAL.sub("''", token))
-    unknown = [name for name in names if name not in FILTERS]
+    if _output_variable(token):
+        return ()
+    unknown = [name for name in _filters_of(token) if name not in FILTERS]
     known = ", ".join(FILTERS)
     sentences = [
         _("there is no filter “%(name)s”. There are: %(known)s.", name=shorten(name), known=known)
@@ -222,10 +230,28 @@ def _as_template(token: str) -> str:
     return f"{token}{{% end{tag.group(1)} %}}" if tag.group(1) in _BLOCKS else ""
 
 
-def _names_variables_only(source: str, notice: Notice) -> bool:
+def _output_variable(token: str) -> str:
+    """Return the variable of a valid output in the form that nearly all have, which is not parsed; "" for another token."""
+    plain = _PLAIN_OUTPUT.fullmatch(token)
+    if plain is None or plain[1] not in _all_variables():
+        return ""
+    return plain[1] if all(name in FILTERS for name in _filters_of(token)) else ""
+
+
+@cache
+def _all_variables() -> frozenset[str]:
+    """Return the variables of all notices. Other names can be words of the language, such as ``in``."""
+    return frozenset().union(*(notice.variable_names for notice in CATALOGUE.values()))
+
+
+def _filters_of(token: str) -> list[str]:
+    return _FILTER_NAME.findall(_STRING_LITERAL.sub("''", token))
+
+
+def _has_known_words_only(source: str, notice: Notice) -> bool:
     """Return whether each word in the tokens of a valid text is a variable, a tag or a filter, so that none can be unknown.
 
-    Nearly all texts are like this, and the analysis of a template costs as much as parsing it.
+    The analysis of a template, which is left out then, costs more than parsing it.
     """
     words: set[str] = set()
     for token in find_tokens(source):

@@ -11,6 +11,11 @@ from .markdown import inline_to_html
 
 SIGNS = {"strong": "**", "b": "**", "em": "*", "i": "*", "s": "~~"}
 _ENDS_OF_SENTENCES = ".,:;!?…"
+# A line so simple that all its signs count: on one side of each is a letter, on the other a space or nothing. Most lines are, and
+# reading one as Markdown costs much more.
+_SIGNS_BESIDE_SPACES = re.compile(
+    r"(?:[^*~_`\\\[\]<>&]++|(?<![^ ])[*~]{1,6}+(?=[^\W_])|(?<=[^\W_])[*~]{1,6}+(?![^ ]))*+"
+)
 
 
 class MarkdownLine:
@@ -86,7 +91,8 @@ class MarkdownLine:
         pieces, self.pieces, self._closed_at = self.pieces, [], -1
         line = "".join(pieces).strip()
         words = "".join(one for one in pieces if one not in SIGNS.values()).strip()
-        return line if line == words or _shown(line) == _shown(words) else words
+        counts = line == words or _SIGNS_BESIDE_SPACES.fullmatch(line) is not None
+        return line if counts or _shown(line) == _shown(words) else words
 
     def _let_signs_end(self) -> None:
         """Put the full stop before the last signs behind them, or else a space, so that a word can follow."""
