@@ -83,7 +83,14 @@ class UnrenderableText(Exception):
 
 def find_tokens(source: str) -> list[LiquidToken]:
     """Return the outputs and tags of a text."""
-    return [one for one in _scan(source, with_unclosed=False) if isinstance(one, LiquidToken)]
+    return [*(_remembered_tokens(source) if len(source) <= SOURCE_LIMIT_CHARS else _read_tokens(source))]
+
+
+def _read_tokens(source: str) -> tuple[LiquidToken, ...]:
+    return tuple(one for one in _scan(source, with_unclosed=False) if isinstance(one, LiquidToken))
+
+
+_remembered_tokens = lru_cache(maxsize=16)(_read_tokens)  # the checks of a text ask for them thirty times
 
 
 def find_unclosed(source: str) -> list[UnclosedToken]:

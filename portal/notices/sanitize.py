@@ -56,6 +56,7 @@ _DROPPED_WITH_CONTENT = {
     "object",
 }
 _KEPT = {"*": _ATTRIBUTES["*"], **{tag: _ATTRIBUTES.get(tag, set()) for tag in _TAGS}}
+_TAG_KINDS = (Kind.START, Kind.END)
 _SCHEMES = {"http", "https", "mailto", "tel"}
 _COLOUR_FUNCTION = re.compile(r"\b(?:rgb|hsl)a?\([0-9 ,.%/]*\)", re.IGNORECASE)
 _PLAIN_STYLE_VALUE = re.compile(r"[\w\s#%.,!'\"/+-]*")
@@ -106,7 +107,10 @@ def _check_element_count(html: str, limit: int) -> None:
 def _clean(tokens: Iterable[Token], marker: str = "") -> str:
     """Run nh3. A ``marker`` begins the stand-ins for Liquid tokens; comments are kept then, since some stand for tags."""
     writer = WellFormedHtml(_KEPT, dropped_with_content=_DROPPED_WITH_CONTENT, kept_comment=marker)
-    html = writer.write(one._replace(value=RENAMED[one.value]) if _is_renamed(one) else one for one in tokens)
+    html = writer.write(
+        one._replace(value=RENAMED[one.value]) if one.kind in _TAG_KINDS and one.value in RENAMED else one
+        for one in tokens
+    )
     _check_element_count(html, SOURCE_ELEMENT_LIMIT if marker else ELEMENT_LIMIT)
     return nh3.clean(
         html,
@@ -119,10 +123,6 @@ def _clean(tokens: Iterable[Token], marker: str = "") -> str:
         url_schemes=_SCHEMES,
         filter_style_properties=_STYLES,
     )
-
-
-def _is_renamed(token: Token) -> bool:
-    return token.kind in (Kind.START, Kind.END) and token.value in RENAMED
 
 
 def _filter_attribute(marker: str, _tag: str, name: str, value: str) -> str | None:

@@ -66,8 +66,9 @@ def repair(source: str, notice: Notice, *, html: bool) -> tuple[str, list[tuple[
     if source.count("{") + source.count("%7") + source.count("&") > _SIGNS_LIMIT:
         return source, []
     pairs: dict[str, str] = {}
-    if html:
+    if html and "&" in source:
         source = _ENTITIES.sub(lambda match: _decode_braces(match, pairs), source)
+    if html:
         source = _SPLIT_OPENING.sub(lambda match: _join(match, pairs, "{"), source)
         source = _SPLIT_CLOSING.sub(lambda match: _join(match, pairs, "}"), source)
     if len(_APART.findall(source)) <= TOKEN_LIMIT:  # each is parsed
@@ -83,7 +84,8 @@ def repair(source: str, notice: Notice, *, html: bool) -> tuple[str, list[tuple[
         pairs.setdefault(f"{match.group()}{{{{ {match.group(2)}", f"{match.group(1)}{{{{ {match.group(2)}")
         return match.group(1)
 
-    source = _BEFORE_LINK.sub(drop_scheme, source)
+    if "://{{" in source:
+        source = _BEFORE_LINK.sub(drop_scheme, source)
     return _repair_tokens(source, pairs, notice, html=html), list(pairs.items())
 
 

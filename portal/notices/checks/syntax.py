@@ -180,7 +180,7 @@ def _find_invalid_tokens(source: str) -> Iterator[TextError]:
 
 def describe_invalid(token: str) -> tuple[str, ...]:
     """Return a sentence for each error in one token."""
-    return _describe_invalid(token, str(get_locale()))
+    return () if _output_variable(token) else _describe_invalid(token, str(get_locale()))
 
 
 @lru_cache(maxsize=2048)  # a text repeats few tokens often, and is validated at every preview
@@ -192,8 +192,6 @@ def _describe_invalid(token: str, _locale: str) -> tuple[str, ...]:
             limit=TOKEN_LIMIT_CHARS,
         )
         return (sentence,)
-    if _output_variable(token):
-        return ()
     unknown = [name for name in _filters_of(token) if name not in FILTERS]
     known = ", ".join(FILTERS)
     sentences = [
@@ -230,9 +228,10 @@ def _as_template(token: str) -> str:
     return f"{token}{{% end{tag.group(1)} %}}" if tag.group(1) in _BLOCKS else ""
 
 
+@lru_cache(maxsize=2048)
 def _output_variable(token: str) -> str:
     """Return the variable of a valid output in the form that nearly all have, which is not parsed; "" for another token."""
-    plain = _PLAIN_OUTPUT.fullmatch(token)
+    plain = _PLAIN_OUTPUT.fullmatch(token) if len(token) <= TOKEN_LIMIT_CHARS else None
     if plain is None or plain[1] not in _all_variables():
         return ""
     return plain[1] if all(name in FILTERS for name in _filters_of(token)) else ""

@@ -60,6 +60,8 @@ class Token(NamedTuple):
     @property
     def decoded_attributes(self) -> dict[str, str]:
         """The attributes with their character references replaced."""
+        if not self.attributes:
+            return {}
         return {name: unescape(value) if "&" in value else value for name, value in self.attributes.items()}
 
 
