@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from contextlib import suppress
@@ -14,8 +15,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from portal.accounts.models import Account
-from portal.notices import rendering
-from portal.notices.catalogue import NEW_SIGN_UP
+from portal.notices import liquid, rendering
+from portal.notices.catalogue import CATALOGUE, NEW_SIGN_UP
+from portal.notices.checks.syntax import describe_invalid
 from portal.notices.liquid import MissingNumber, NumberValue, UnrenderableText, render_liquid
 from portal.notices.texts import Text
 from portal.outbox.sending.mime import serialise
@@ -250,3 +252,30 @@ def test_an_amount_is_written_for_people_and_can_be_filtered():
     values = {"commission": NumberValue(Decimal("1234.5"), "1,234.50"), "missing": MissingNumber()}
     text = "{{ commission }} {{ commission | truncate: 4, '' }} {{ missing | default: 'none' }}{{ missing }}"
     assert render_liquid(text, values, html=True) == "1,234.50 1,23 none"
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{{{{{name}}}}}", "{{{{- {name} | {filter} -}}}}", "{{{{ {name} | {filter}: '|' | default:\"x\" }}}}"],
+)
+def test_what_is_recognised_without_being_parsed_can_be_parsed(form):
+    """Each variable of a notice, with each filter. Another name can be a word of the language, such as ``in``."""
+    for notice in CATALOGUE.values():
+        for name, filter_ in zip(
+            sorted(notice.variable_names), itertools.cycle(liquid.FILTERS), strict=False
+        ):
+            token = form.format(name=name, filter=filter_)
+            assert describe_invalid(token) == ()
+            liquid.parse_token(token)
+
+
+@pytest.mark.parametrize(
+    "token", ["{{ in }}", "{{ name | none }}", "{{ name | default: 'x }}", "{{ name | }}"]
+)
+def test_an_invalid_output_of_nearly_the_same_form_is_described(context, token):
+    assert describe_invalid(token)
+
+
+def test_a_list_of_tokens_is_the_caller_s_own():
+    liquid.find_tokens("{{ a }}").clear()
+    assert [one.text for one in liquid.find_tokens("{{ a }}")] == ["{{ a }}"]

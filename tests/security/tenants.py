@@ -483,11 +483,15 @@ def _control(place: Portal, label: str) -> Row:
 
 
 def _rows_of(target: Person) -> dict[str, list[tuple]]:
-    """Return every row of an account, by table."""
+    """Return every row of an account, by table, without the time at which a session was last seen.
+
+    Each request of a log-in stores it, at most every five minutes, so that it shows on a slow machine only.
+    """
     found = {}
     for table in Base.metadata.sorted_tables:
         if "account_id" in table.columns:
-            query = select(table).where(table.c.account_id == target.account_id)
+            columns = [one for one in table.columns if one is not OwnerSession.__table__.c.seen_at]
+            query = select(*columns).where(table.c.account_id == target.account_id)
             found[table.name] = sorted((tuple(row) for row in db.session.execute(query)), key=repr)
     found["account"] = [
         tuple(row)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import update
 
+from portal.accounts.models import OwnerSession
+from portal.clock import utcnow
+from portal.db import db
 from tests.security import tenants
 from tests.security.rows import Row
 
@@ -34,6 +38,17 @@ def test_no_person_sees_or_changes_what_belongs_to_another_account(place: tenant
     found = breaches(rows)
     assert not found, "\n".join(found)
     assert len(place.rules()) > 80
+
+
+def test_a_session_that_is_seen_again_is_no_change(place: tenants.Portal) -> None:
+    person = place.people[tenants.BETA]
+    mine = OwnerSession.account_id == person.account_id
+    with place.app.app_context():
+        before = tenants._rows_of(person)
+        assert before["owner_session"]
+        db.session.execute(update(OwnerSession).where(mine).values(seen_at=utcnow()))
+        db.session.commit()
+        assert tenants._rows_of(person) == before
 
 
 def test_a_leak_is_found(place: tenants.Portal, monkeypatch: pytest.MonkeyPatch) -> None:
