@@ -227,7 +227,8 @@ def _mask_tokens(source: str, marker: str) -> tuple[str, list[LiquidToken]]:
     in_html_tag, end = False, 0
     for number, token in enumerate(tokens):
         between = source[end : token.start]
-        in_html_tag = _ends_in_html_tag(between, before=in_html_tag)
+        if between:
+            in_html_tag = _ends_in_html_tag(between, before=in_html_tag)
         word = f"{marker}{number}x"
         parts += (between, f"<!--{word}-->" if token.is_tag and not in_html_tag else word)
         end = token.end
@@ -242,9 +243,11 @@ def _ends_in_html_tag(text: str, *, before: bool) -> bool:
 
 def _check_tags_kept(tokens: Sequence[LiquidToken], unmasked: str, marker: str) -> None:
     """Raise MisplacedTag unless all Liquid tags remain, each once and in their order."""
+    expected = [number for number, token in enumerate(tokens) if token.is_tag]
+    if not expected:
+        return
     kept = [int(number) for number in re.findall(rf"{marker}(\d+)x", unmasked)]
     order = [number for number in kept if tokens[number].is_tag]
-    expected = [number for number, token in enumerate(tokens) if token.is_tag]
     if order == expected:
         return
     times = Counter(order)
