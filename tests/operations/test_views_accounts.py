@@ -42,6 +42,11 @@ def test_the_page_lists_every_account(operator: LintingClient, stranger: Linting
     assert len(re.findall(r'data-code="[a-z-]+"', page)) >= 2, "the sending status of each account"
     assert ">no-worker<" not in page
     assert page.count(">No worker<") == 2, "in words"
+    assert '>Suspend<span class="visually-hidden"> copperpot</span></summary>' in page
+    operator.submit("/account/language", {"language": "de"}, page="/account")
+    german = shown(operator)
+    assert '>Stilllegen<span class="visually-hidden"> copperpot</span></summary>' in german
+    assert "Aussetzen" not in german, "the word for affiliates"
 
 
 def test_each_sending_status_has_words() -> None:
