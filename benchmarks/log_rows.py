@@ -191,6 +191,11 @@ def fill(total: int, account: int, now: datetime) -> None:
         if start % 100_000 == 0:
             print(f"  {start:,} messages written", file=sys.stderr, flush=True)
     if db.engine.dialect.name == "postgresql":
+        # COPY wrote the ids, so the sequence is still at its start; the portal's own mail would collide.
+        db.session.execute(
+            text("SELECT setval(pg_get_serial_sequence('outbox_message', 'id'), :last)"), {"last": total}
+        )
+        db.session.commit()
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
 
