@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT_S = 0.45
+LIMIT_S = 0.40
 FILE = Path(__file__).with_suffix(".txt")
 _used: Counter[str] = Counter()
 
