@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, case, delete, exists, null, or_, select, update
 
 from .. import audit
-from ..clock import utcnow
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
 from ..db.transaction import current_connection
 from ..notices.catalogue import Category, Notice
-from ..outbox.models import DeliveryAttempt, Outcome
-from ..smtp.diagnosis.diagnose import RetryClass
-from ..smtp.failure import Stage
 from ..state import get_state
 from ..web.pagination import Page, newest_first
 from . import cancel_pending, erased
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from ..outbox.store.types import Claim
-
 # Prepared, because a sign-up runs it in a raw transaction (see enrolment/signup.py).
 _FIND_REASON = PreparedStatement(
     select(Suppression.reason).where(
@@ -37,8 +31,6 @@ _FIND_REASON = PreparedStatement(
         Suppression.mailbox_key.in_([bindparam("mailbox_key"), bindparam("hash")]),
     )
 )
-# RFC 3463 and RFC 7505: no such mailbox, no such host, a domain that accepts no mail. Other failures may be temporary.
-_NO_SUCH_MAILBOX_CODES = frozenset({"5.1.1", "5.1.2", "5.1.10"})
 _NOTE_CHARS, _WHY_CHARS = 200, 200
 # A reason replaces those after it and itself; the owner's decision stays. An erased person has a row of their own.
 _PRECEDENCE = (
@@ -294,27 +286,6 @@ def was_lifted_since(account_id: int, mailbox: str, at: datetime) -> bool:
     """Return whether the owner ended a suppression of a mailbox after this time."""
     lifted = last_lifted_at(account_id, mailbox)
     return lifted is not None and lifted > at
-
-
-def on_attempt_settled(
-    account_id: int | None, claim: Claim, outcome: Outcome, diagnosis: Mapping[str, Any] | None, server: str
-) -> None:
-    """Suppress an affiliate's mailbox if a server rejected it because it does not exist. The caller commits."""
-    if account_id is None or outcome is not Outcome.REJECTED or diagnosis is None:
-        return
-    if diagnosis.get("retry_class") != RetryClass.RECIPIENT or claim.message.forced_version_id is not None:
-        return
-    row = DeliveryAttempt.__table__.c
-    query = select(row.stage, row.enhanced_code, row.reply_code, row.reply_text)
-    stage, enhanced, code, reply = db.session.execute(query.where(row.id == claim.attempt_id)).one()
-    if (
-        stage != Stage.RCPT
-        or enhanced not in _NO_SUCH_MAILBOX_CODES
-        or not is_affiliate(account_id, claim.message.recipient)
-    ):
-        return
-    note = f"{server}: {code} {enhanced} {reply}"
-    suppress(account_id, claim.message.recipient, SuppressionReason.BOUNCED, note=note, now=utcnow())
 
 
 def is_affiliate(account_id: int, mailbox: str) -> bool:

@@ -9,11 +9,12 @@ if TYPE_CHECKING:
 
 
 def install(app: Flask) -> None:
-    """Register the hooks, the jobs and the clean-up of this room with the app."""
+    """Register the hooks, the jobs, the clean-up and the listener for settled attempts of this room with the app."""
     from ..jobs.registry import add_cleanup, add_work_source
     from ..oauth import redirects
     from ..oauth.models import Purpose
-    from . import cleanup, processing, verifying, views, views_hooks
+    from ..outbox.callbacks import add_listener
+    from . import cleanup, processing, suppressing, verifying, views, views_hooks
     from .mailbox import reading, views_connect
     from .mailbox import views as views_mailbox
 
@@ -28,3 +29,4 @@ def install(app: Flask) -> None:
     add_work_source(app, verifying.find_due_work)
     add_work_source(app, reading.find_due_work, is_patient=True)
     add_cleanup(app, cleanup.delete_old)
+    add_listener(app, suppressing.on_attempt_settled, on_acceptance=lambda _account_id, _claim: False)

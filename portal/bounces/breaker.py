@@ -17,7 +17,7 @@ from .. import audit
 from ..affiliates import suppressions
 from ..affiliates.models import SuppressionReason
 from ..affiliates.suppressions import SuppressionCause
-from ..db import db
+from ..db import db, insert
 from ..state import get_state
 from . import outcomes
 from .meaning import Meaning
@@ -65,7 +65,7 @@ def effect_of(outcome: MessageOutcome, *, now: datetime) -> SuppressionEffect:
     account_id, domain = outcome.account_id, outcome.domain
     found = _newest(account_id, domain)
     if found is not None and found.closed_at is None:
-        found.last_seen_at = now
+        # The row is not written: a drain holds its queue's lock here, which a decision takes after the row.
         return SuppressionEffect.WAITS
     if found is not None and found.closed_at is not None and found.closed_at > now - WINDOW:
         # The owner has decided about the reports of this hour.
@@ -106,7 +106,7 @@ def count_by_effect(breaker: BounceBreaker) -> dict[SuppressionEffect, int]:
 def decide(breaker: BounceBreaker, decision: BreakerDecision, *, now: datetime) -> int:
     """Suppress all mailboxes of an open breaker, or none; return how many are as decided. Commits each batch.
 
-    None means that reports do not: a mailbox that a server refused itself, or that complained, stays suppressed.
+    None means that refusals and reports do not: a mailbox that complained, or that the owner chose, stays suppressed.
 
     The breaker closes with the last batch. After a call that broke off it is open, and the next one goes on.
     """
@@ -184,8 +184,10 @@ def _is_too_many(account_id: int, domain: str, now: datetime) -> bool:
 
 
 def _open(account_id: int, domain: str, now: datetime) -> None:
-    breaker = BounceBreaker(account_id=account_id, domain=domain, opened_at=now, last_seen_at=now)
-    db.session.add(breaker)
-    db.session.flush()
+    values = {"account_id": account_id, "domain": domain, "opened_at": now, "last_seen_at": now}
+    statement = insert(BounceBreaker).values(values).on_conflict_do_nothing().returning(BounceBreaker)
+    breaker = db.session.scalar(statement)
+    if breaker is None:
+        return  # a drain has opened it at the same moment
     for listener in get_state().part(_BreakerCallbacks).listeners:
         listener(breaker)

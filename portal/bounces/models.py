@@ -111,6 +111,10 @@ class BounceEvent(Base):
 REFUSED = text("meaning IN ('hard', 'blocked')")
 
 
+# The source of an outcome that was not reported: the account's server refused the mailbox itself. Only a breaker counts it.
+REFUSED_AT_ONCE = "smtp"
+
+
 class MessageOutcome(Base):
     """What became of a message after a server had accepted it: the highest meaning that was reported."""
 
@@ -165,7 +169,7 @@ class BounceBreaker(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     domain: Mapped[str] = mapped_column(String(254))
     opened_at: Mapped[datetime]
-    last_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]  # the same; releases before wrote later reports here
     closed_at: Mapped[datetime | None]
     decision: Mapped[BreakerDecision] = mapped_column(
         enum_column(BreakerDecision), default=BreakerDecision.OPEN

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 
 from ..db import db, insert
 from ..state import get_state
 from .meaning import RANKS, Meaning
-from .models import MessageOutcome, OutcomeHour
+from .models import REFUSED_AT_ONCE, MessageOutcome, OutcomeHour
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from flask import Flask
@@ -69,11 +68,15 @@ def join(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> Outcom
     if rank is None:
         return None
     outcome = db.session.get(MessageOutcome, message.id, populate_existing=True)
-    if outcome is not None and _order(outcome.meaning, outcome.occurred_at, outcome.event_key) >= _order(
-        event.meaning, event.occurred_at, event.key
+    is_reported = outcome is not None and outcome.source != REFUSED_AT_ONCE
+    if (
+        outcome is not None
+        and is_reported
+        and _order(outcome.meaning, outcome.occurred_at, outcome.event_key)
+        >= _order(event.meaning, event.occurred_at, event.key)
     ):
         return None
-    before = outcome.meaning if outcome is not None else None
+    before = outcome.meaning if outcome is not None and is_reported else None
     if outcome is None:
         mailbox = message.recipient.casefold()
         sent_at = message.settled_at or message.created_at
@@ -103,14 +106,9 @@ def _order(meaning: Meaning, occurred_at: datetime, key: str) -> tuple[int, floa
 
 
 def find(message_id: int) -> MessageOutcome | None:
-    """Return the outcome of a message, if one was reported."""
-    return db.session.get(MessageOutcome, message_id)
-
-
-def find_all(message_ids: Collection[int]) -> Mapping[int, MessageOutcome]:
-    """Return the outcomes of these messages, by message id."""
-    query = select(MessageOutcome).where(MessageOutcome.message_id.in_(message_ids))
-    return {row.message_id: row for row in db.session.scalars(query)}
+    """Return the outcome of a message, if one was reported after its acceptance."""
+    found = db.session.get(MessageOutcome, message_id)
+    return found if found is not None and found.source != REFUSED_AT_ONCE else None
 
 
 def _count(change: OutcomeChange) -> None:

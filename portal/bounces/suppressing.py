@@ -1,7 +1,7 @@
 """Which events stop the mail to a mailbox: unknown mailboxes and complaints at once, soft bounces after three messages.
 
-A refusal by policy, reputation or content never does: the mailbox exists. Only affiliates' mailboxes are suppressed, never the
-owner's. No function commits.
+A mailbox that the account's own server refuses counts like an unknown one that is reported. A refusal by policy, reputation or
+content never does: the mailbox exists. Only affiliates' mailboxes are suppressed, never the owner's. No function commits.
 """
 
 from __future__ import annotations
@@ -14,17 +14,27 @@ from sqlalchemy import func, select
 from ..affiliates import suppressions
 from ..affiliates.models import SuppressionReason
 from ..affiliates.suppressions import SuppressionCause
+from ..clock import utcnow
 from ..db import db
+from ..outbox.models import DeliveryAttempt, Outcome
+from ..smtp.diagnosis.diagnose import RetryClass
+from ..smtp.failure import Stage
 from . import breaker, outcomes
-from .meaning import Meaning
-from .models import MessageOutcome, SuppressionEffect
+from .meaning import REASON_CHARS, Meaning
+from .models import REFUSED_AT_ONCE, MessageOutcome, SuppressionEffect
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from ..outbox.models import OutboxMessage
+    from ..outbox.store.types import Claim
     from .models import BounceEvent
 
 SOFT_MESSAGES = 3  # different ones
 SOFT_WITHIN = timedelta(days=14)
+# RFC 3463 and RFC 7505: no such mailbox, no such host, a domain that accepts no mail. Other failures may be temporary.
+_NO_SUCH_MAILBOX_CODES = frozenset({"5.1.1", "5.1.2", "5.1.10"})
 
 
 def apply(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> None:
@@ -55,6 +65,47 @@ _RULES = {
     Meaning.COMPLAINT: SuppressionReason.COMPLAINED,
     Meaning.UNSUBSCRIBED: SuppressionReason.UNSUBSCRIBED,
 }
+
+
+def on_attempt_settled(
+    account_id: int | None, claim: Claim, outcome: Outcome, diagnosis: Mapping[str, Any] | None, server: str
+) -> None:
+    """Suppress an affiliate's mailbox that the server refused as unknown, unless the breaker of its domain is open."""
+    if account_id is None or outcome is not Outcome.REJECTED or diagnosis is None:
+        return
+    if diagnosis.get("retry_class") != RetryClass.RECIPIENT or claim.message.forced_version_id is not None:
+        return
+    row, message_id, mailbox = DeliveryAttempt.__table__.c, claim.message.id, claim.message.recipient
+    query = select(row.stage, row.enhanced_code, row.reply_code, row.reply_text)
+    stage, enhanced, code, reply = db.session.execute(query.where(row.id == claim.attempt_id)).one()
+    is_unknown = stage == Stage.RCPT and enhanced in _NO_SUCH_MAILBOX_CODES
+    if not is_unknown or not suppressions.is_affiliate(account_id, mailbox):
+        return
+    note, now = f"{server}: {code} {enhanced} {reply}", utcnow()
+    refusal = db.session.get(MessageOutcome, message_id)
+    if refusal is None:
+        key = mailbox.casefold()
+        refusal = MessageOutcome(
+            message_id=message_id,
+            account_id=account_id,
+            mailbox_key=key,
+            domain=key.rpartition("@")[2],
+            meaning=Meaning.HARD,
+            source=REFUSED_AT_ONCE,
+            event_key=f"attempt {claim.attempt_id}",
+            occurred_at=now,
+            noted_at=now,
+            status=enhanced,
+            reply_code=code,
+            reason=note[:REASON_CHARS],
+            sent_at=now,
+        )
+        db.session.add(refusal)
+        db.session.flush()
+    refusal.effect = breaker.effect_of(refusal, now=now)
+    if refusal.effect is SuppressionEffect.SUPPRESSED:
+        cause = SuppressionCause(SuppressionReason.BOUNCED, note, message_id)
+        suppressions.suppress_because(account_id, mailbox, cause, now=now)
 
 
 def _note(event: BounceEvent) -> str:

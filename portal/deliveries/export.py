@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select
 
-from ..bounces.models import MessageOutcome
+from ..bounces.models import REFUSED_AT_ONCE, MessageOutcome
 from ..db import db, read_only
 from ..notices.catalogue import CATALOGUE
 from ..outbox.models import DeliveryAttempt, OutboxMessage
@@ -71,7 +71,7 @@ def _rows(message_ids: list[int]) -> list[Any]:
         )
         .join(log, log.message_id == row.id)
         .outerjoin(attempt, last)
-        .outerjoin(outcome, outcome.message_id == row.id)
+        .outerjoin(outcome, and_(outcome.message_id == row.id, outcome.source != REFUSED_AT_ONCE))
         .where(row.id.in_(message_ids))
         .order_by(row.id.desc())
     )  # fmt: skip

@@ -8,6 +8,8 @@ from sqlalchemy import select
 from portal.accounts.models import Account
 from portal.affiliates import suppressions
 from portal.affiliates.models import Affiliate, AffiliateState, Suppression, SuppressionReason
+from portal.bounces import breaker, outcomes
+from portal.bounces.models import BreakerDecision, SuppressionEffect
 from portal.clock import utcnow
 from portal.db import db
 from portal.enrolment import signup
@@ -18,6 +20,7 @@ from portal.outbox.queue import NewMessage, enqueue_row
 from portal.outbox.routing import Routing
 from portal.outbox.sending.drain import drain_queue
 from portal.state import get_state
+from tests.bounces.support import add_affiliate, suppressed
 from tests.enrolment.support import account_of
 from tests.outbox.support import StubRoutes, answering
 from tests.smtp.badserver import BadServer
@@ -76,6 +79,28 @@ def test_other_queued_emails_to_a_mailbox_that_does_not_exist_are_not_tried(deli
 )
 def test_a_temporary_or_ambiguous_failure_suppresses_no_mailbox(deliver, reply):
     assert deliver(reply) == {}
+
+
+def test_mass_refusals_of_one_domain_wait_and_the_hour_can_be_undone(app, owner):
+    get_state(app).part(Routing).find = routes = StubRoutes()
+    account_id = db.session.scalars(select(Account.id)).one()
+    crowd = [f"m{number}@crowd.example" for number in range(25)]
+    for mailbox in (GRACE, *crowd):
+        add_affiliate(account_id, mailbox)
+        enqueue_row(account_id, NewMessage("new-purchase", mailbox, mailbox, "S", "T"), now=utcnow())
+    db.session.commit()
+    with BadServer(answering(RCPT=lambda peer, _line: peer.send(b"550 5.1.1 No such user\r\n"))) as server:
+        routes.send_to(account_id, server)
+        drain_queue(account_id)
+    db.session.rollback()
+    assert set(db.session.scalars(select(OutboxMessage.status))) == {Status.FAILED}
+    assert suppressed(account_id).keys() == {GRACE, *crowd[:20]}
+    (row,) = breaker.list_open(account_id)
+    assert breaker.count_by_effect(row) == {SuppressionEffect.SUPPRESSED: 20, SuppressionEffect.WAITS: 5}
+    message_id = db.session.scalars(select(OutboxMessage.id).where(OutboxMessage.recipient == crowd[0])).one()
+    assert outcomes.find(message_id) is None, "nothing was reported after an acceptance"
+    assert breaker.decide(breaker.find_open(account_id, row.id), BreakerDecision.KEEP, now=utcnow()) == 25
+    assert suppressed(account_id).keys() == {GRACE}
 
 
 def test_the_owners_own_mailbox_is_never_suppressed(deliver):
