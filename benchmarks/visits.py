@@ -34,7 +34,8 @@ SIGN_UPS, VISITS = 20, 300  # a second
 CONNECTIONS = 4  # that visits share
 AFFILIATES = 500
 ROUNDS = 3
-PROCESSES = (1, 2)
+ONE, TWO, OWN = "one process", "two processes", "one process, and one of their own for short links"
+SERVING = (ONE, TWO, OWN)
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -87,13 +88,13 @@ def pace(rate: float, start: float, end: float) -> Iterator[float]:
 
 
 def compare_visits(seconds: int = 10) -> None:
-    """Compare the time of a sign-up without and with visits, in turns, on a portal of one process and of two."""
-    for processes in PROCESSES:
-        compare_on(processes, seconds)
+    """Compare the time of a sign-up without and with visits, in turns: of one process, of two, and with one for visits alone."""
+    for serving in SERVING:
+        compare_with(serving, seconds)
 
 
-def compare_on(processes: int, seconds: int) -> None:
-    """One process is bound to a CPU; two would share it, so the system chooses their CPUs."""
+def compare_with(serving: str, seconds: int) -> None:
+    """Processes that answer alone are bound to a CPU; two of one gunicorn would share it, so the system chooses theirs."""
     alone, beside, clicks = Measured(), Measured(), []
     with ExitStack() as stack:
         sink = stack.enter_context(run_sink())
@@ -101,16 +102,21 @@ def compare_on(processes: int, seconds: int) -> None:
         accounts = instance.add_accounts([sink.port])
         with instance.app.app_context():
             codes = add_affiliates(accounts[0])
+        processes = 2 if serving == TWO else 1
         pinned = processes == 1
         stack.enter_context(instance.workers(1, **cpu(-1, pinned=pinned)))
         env = instance.env | cpu(0, pinned=pinned)
         server = stack.enter_context(run_gunicorn("wsgi:app", env, ROOT, instance.log, processes))
+        short_links = server
+        if serving == OWN:
+            other = instance.env | cpu(-1, pinned=True)
+            short_links = stack.enter_context(run_gunicorn("wsgi:app", other, ROOT, instance.log))
         for _ in range(ROUNDS):
-            measure(server, [], seconds, alone, clicks)
-            measure(server, codes, seconds, beside, clicks)
+            measure(server, short_links, [], seconds, alone, clicks)
+            measure(server, short_links, codes, seconds, beside, clicks)
     medians = [percentile(measured.durations, 0.5) for measured in (alone, beside)]
     print_table(
-        f"{SIGN_UPS} sign-ups a second on SQLite, gunicorn with {processes} process(es) of 8 threads",
+        f"{SIGN_UPS} sign-ups a second on SQLite, {serving}",
         ("visits a second", "sign-ups", "p50, ms", "p99, ms", "times as long", "of a processor"),
         [
             (
@@ -127,13 +133,15 @@ def compare_on(processes: int, seconds: int) -> None:
     print(f"\nvisits answered: {len(clicks):,}, all redirected: {set(clicks) == {302}}")
 
 
-def measure(server: Server, codes: list[str], seconds: float, into: Measured, clicks: list[int]) -> None:
+def measure(
+    server: Server, short_links: Server, codes: list[str], seconds: float, into: Measured, clicks: list[int]
+) -> None:
     """Measure sign-ups, with visits of these codes if there are any."""
     start = time.monotonic() + WARM_UP_S
     end = start + seconds
     visitor = PacedVisitor(server.port, "/join/account-1", start, end)
     # Visits begin earlier, so that the sign-ups are measured beside all of them.
-    others = [Clicks(server.port, codes, start - 1, end) for _ in range(CONNECTIONS)] if codes else []
+    others = [Clicks(short_links.port, codes, start - 1, end) for _ in range(CONNECTIONS)] if codes else []
     for thread in (visitor, *others):
         thread.start()
     into.processors.append(processor_time(server, start, end) / seconds)
