@@ -142,12 +142,24 @@ class AcceptanceLog:
         """Return the descriptor of this process's file; a forked process opens its own."""
         if self._pid != os.getpid():
             self.folder.mkdir(mode=0o700, exist_ok=True)
-            # The process id alone is not unique: in a container every worker has the same one.
-            self._path = self.folder / f"{os.getpid()}-{secrets.token_hex(6)}{_SUFFIX}"
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._file, self._path = _create(self.folder)
             self._pid, self._size = os.getpid(), 0
         return self._file
+
+
+def _create(folder: Path) -> tuple[int, Path]:
+    """Create a log file and lock it; return its descriptor and path.
+
+    Before it is locked, another process may take it for that of an ended one and delete it: then there is another try.
+    """
+    while True:
+        # The process id alone is not unique: in a container every worker has the same one.
+        path = folder / f"{os.getpid()}-{secrets.token_hex(6)}{_SUFFIX}"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink > 0:
+            return file, path
+        os.close(file)
 
 
 def _read_mark(folder: Path) -> str:

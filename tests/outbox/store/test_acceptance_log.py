@@ -96,6 +96,27 @@ def test_the_log_of_a_running_process_is_not_recovered(app, server, account):
     assert count_leases(account) == 0
 
 
+def test_a_file_that_another_process_deleted_before_it_was_locked_is_not_written_to(
+    app, server, account, monkeypatch
+):
+    enqueue_message(account, "m")
+    claim = start_drain(account).current
+    lock, deleted = acceptance_log.fcntl.flock, []
+
+    def flock(file, operation):
+        if operation == acceptance_log.fcntl.LOCK_EX and not deleted:
+            deleted.append(file)
+            assert list(acceptance_log.orphaned_entries()) == [[]], (
+                "the new file is taken for that of an ended process"
+            )
+        lock(file, operation)
+
+    monkeypatch.setattr(acceptance_log.fcntl, "flock", flock)
+    assert acceptance_log.current_log().log_start(claim)
+    assert deleted
+    assert [one["message"] for one in acceptance_log.entries_for({claim.token})] == [claim.message.id]
+
+
 def test_the_log_contains_no_bodies_secrets_or_addresses(app, server, account):
     enqueue_message(account, "m", recipient="bob@example.net", text="canary text", html="<p>canary html</p>")
     drain_queue(account)
