@@ -169,7 +169,7 @@ class BounceBreaker(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
     domain: Mapped[str] = mapped_column(String(254))
     opened_at: Mapped[datetime]
-    last_seen_at: Mapped[datetime]  # the same; releases before wrote later reports here
+    last_seen_at: Mapped[datetime]  # as opened_at; earlier releases set it to the last report
     closed_at: Mapped[datetime | None]
     decision: Mapped[BreakerDecision] = mapped_column(
         enum_column(BreakerDecision), default=BreakerDecision.OPEN

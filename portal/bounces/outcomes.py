@@ -68,21 +68,15 @@ def join(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> Outcom
     if rank is None:
         return None
     outcome = db.session.get(MessageOutcome, message.id, populate_existing=True)
-    is_reported = outcome is not None and outcome.source != REFUSED_AT_ONCE
-    if (
-        outcome is not None
-        and is_reported
-        and _order(outcome.meaning, outcome.occurred_at, outcome.event_key)
-        >= _order(event.meaning, event.occurred_at, event.key)
+    reported = _if_reported(outcome)
+    if reported is not None and _order(reported.meaning, reported.occurred_at, reported.event_key) >= _order(
+        event.meaning, event.occurred_at, event.key
     ):
         return None
-    before = outcome.meaning if outcome is not None and is_reported else None
+    before = reported.meaning if reported is not None else None
     if outcome is None:
-        mailbox = message.recipient.casefold()
         sent_at = message.settled_at or message.created_at
-        outcome = MessageOutcome(message_id=message.id, account_id=event.account_id, mailbox_key=mailbox)
-        outcome.domain, outcome.sent_at = mailbox.rpartition("@")[2], sent_at
-        db.session.add(outcome)
+        outcome = add(event.account_id, message.id, message.recipient, sent_at=sent_at)
     outcome.meaning, outcome.source, outcome.event_key = event.meaning, event.source, event.key
     outcome.occurred_at = event.occurred_at
     if (
@@ -107,8 +101,20 @@ def _order(meaning: Meaning, occurred_at: datetime, key: str) -> tuple[int, floa
 
 def find(message_id: int) -> MessageOutcome | None:
     """Return the outcome of a message, if one was reported after its acceptance."""
-    found = db.session.get(MessageOutcome, message_id)
-    return found if found is not None and found.source != REFUSED_AT_ONCE else None
+    return _if_reported(db.session.get(MessageOutcome, message_id))
+
+
+def add(account_id: int, message_id: int, recipient: str, *, sent_at: datetime) -> MessageOutcome:
+    """Add the outcome of a message to the session; the caller sets what became of the message."""
+    mailbox = recipient.casefold()
+    outcome = MessageOutcome(message_id=message_id, account_id=account_id, mailbox_key=mailbox)
+    outcome.domain, outcome.sent_at = mailbox.rpartition("@")[2], sent_at
+    db.session.add(outcome)
+    return outcome
+
+
+def _if_reported(outcome: MessageOutcome | None) -> MessageOutcome | None:
+    return outcome if outcome is not None and outcome.source != REFUSED_AT_ONCE else None
 
 
 def _count(change: OutcomeChange) -> None:

@@ -84,23 +84,11 @@ def on_attempt_settled(
     note, now = f"{server}: {code} {enhanced} {reply}", utcnow()
     refusal = db.session.get(MessageOutcome, message_id)
     if refusal is None:
-        key = mailbox.casefold()
-        refusal = MessageOutcome(
-            message_id=message_id,
-            account_id=account_id,
-            mailbox_key=key,
-            domain=key.rpartition("@")[2],
-            meaning=Meaning.HARD,
-            source=REFUSED_AT_ONCE,
-            event_key=f"attempt {claim.attempt_id}",
-            occurred_at=now,
-            noted_at=now,
-            status=enhanced,
-            reply_code=code,
-            reason=note[:REASON_CHARS],
-            sent_at=now,
-        )
-        db.session.add(refusal)
+        refusal = outcomes.add(account_id, message_id, mailbox, sent_at=now)
+        refusal.meaning, refusal.source = Meaning.HARD, REFUSED_AT_ONCE
+        refusal.event_key = f"attempt {claim.attempt_id}"
+        refusal.occurred_at = refusal.noted_at = now
+        refusal.status, refusal.reply_code, refusal.reason = enhanced, code, note[:REASON_CHARS]
         db.session.flush()
     refusal.effect = breaker.effect_of(refusal, now=now)
     if refusal.effect is SuppressionEffect.SUPPRESSED:
