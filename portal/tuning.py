@@ -31,6 +31,9 @@ class Tuning:
     lease_renew_fraction: float = (
         0.1  # of a lease, after which it is renewed; a stalled drain verifies it after twice
     )
+    outage_min_fraction: float = (
+        0.3  # of a lease; a shorter time without the database leaves workers time to renew theirs
+    )
     connection_turn_s: float = 5.0  # then a long queue yields its connection if other accounts wait for one
     connection_max_messages: int = (
         100  # providers count messages per connection and cut it, mostly at a hundred

@@ -192,8 +192,6 @@ def _boot() -> str:
 
 # -- when a lease is over, in spite of clock steps and of a database that was away
 
-_AWAY_FRACTION = 0.3  # of a lease; a shorter time without the database leaves workers time to renew theirs
-
 
 @dataclass
 class _Clock:
@@ -204,12 +202,15 @@ class _Clock:
     read_at: float | None = None  # when it was read last
     outages: list[tuple[float, float]] = field(default_factory=list)  # (how long, until when it counts)
 
-    def count_outage(self, monotonic: float, lease: float) -> float:
-        """Return for how many seconds the database was away, if it was within the duration of a lease; else 0."""
+    def count_outage(self, monotonic: float, lease: float, min_s: float) -> float:
+        """Return for how many seconds the database was away, if it was within the duration of a lease; else 0.
+
+        ``min_s``: a shorter time without it is none.
+        """
         gap = 0.0 if self.read_at is None else monotonic - self.read_at
         self.read_at = monotonic
         found = [one for one in self.outages if monotonic < one[1]]
-        if gap > lease * _AWAY_FRACTION:
+        if gap > min_s:
             found.append((gap, monotonic + lease))
         self.outages = found
         return max((one for one, _ in found), default=0.0)
@@ -229,7 +230,8 @@ def lease_bounds(now: datetime) -> tuple[datetime, datetime]:
     config, clock = current_config(), get_state().part(_Clock)
     monotonic = time.monotonic()
     offset = now.timestamp() - monotonic
-    away_s = clock.count_outage(monotonic, config.lease)
+    min_s = config.tuning.outage_min_fraction * config.lease
+    away_s = clock.count_outage(monotonic, config.lease, min_s)
     clock.offsets[round(offset / config.tuning.clock_step_s)] = (offset, monotonic)
     for key, (_, at) in list(clock.offsets.items()):
         if not 0 <= monotonic - at < config.lease + away_s:
