@@ -205,7 +205,7 @@ class FirstInviteForm(InviteForm):
 
 
 def validate_code(_form: Form, field: Any) -> None:
-    """Refuse a code that cannot stand in a link. One that is stored already may stay: imports keep also a single digit."""
+    """Refuse a code that a link cannot contain, unless it is the stored one: an import accepts codes of one character."""
     why = codes.why_refused(field.data or "")
     if why and field.data != field.object_data:
         raise ValidationError(why)

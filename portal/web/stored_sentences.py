@@ -18,7 +18,6 @@ from flask_babel import get_locale, gettext
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-
 # Below portal/; each makes sentences that are stored, or shown beside JSON.
 MODULES = (
     *(
