@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -175,10 +175,8 @@ def _count_statements(sink: Sink, how: str, count: int) -> float | str:
 def run_worker(how: str) -> None:
     """Run ``flask worker`` in this process, which composes messages with references or without."""
     sys.argv = ["flask", "--app", "wsgi", "worker", "--threads", str(_THREADS)]
-    if how == WITHOUT:
-        with _left_out():
-            flask.cli.main()
-    flask.cli.main()
+    with _left_out() if how == WITHOUT else nullcontext():
+        flask.cli.main()
 
 
 if __name__ == "__main__":
