@@ -15,13 +15,18 @@ from ..failure import Reason, Stage, SubmissionFailure
 from ..protocol.reply import plain_text
 from ..server import Security
 from ..toml_tables import TomlTable, read_toml
-from .phrases import fold, phrase_pattern
+from .phrases import concepts_in, fold, phrase_pattern
 
 _FILE = Path(__file__).parent / "client_errors.toml"
 _MAX_CHARS = 4000
 _MAX_DETAIL_CHARS = 120
+# What servers of other protocols say first, and the kind of server; "400" of a web server is no reply code.
+_OTHER_PROTOCOL = re.compile(
+    r"\b(HTTP)/[12][. ]|\* OK\b[^\n]{0,60}\b(IMAP)|(?:^|[\s'\":=])\+OK\b|\b(SSH)-2\.0", re.IGNORECASE
+)
 _REPLY = re.compile(r"(?<![\w.:-])[45][0-5]\d[ -](?=\S)|(?<![\w.])[245]\.\d{1,3}\.\d{1,3}(?![\w.])")
 _IN_TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
+_BEFORE_COMMANDS = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.TLS})
 _PORT = re.compile(r"(?:(?<=[a-z0-9\])]):|\bport[ =:\"']{1,4})(\d{2,5})\b", re.IGNORECASE)
 _PORTS = frozenset(
     {25, 26, 80, 443, 465, 587, 588, 993, 995, 110, 143, 1025, 2465, 2525, 2526, 2587, 3535, 8025}
@@ -76,17 +81,32 @@ def client_failure(text: str, stage: Stage | None) -> SubmissionFailure | None:
     ``stage`` is None when it is unknown; then only words that no bounce holds are recognised.
     """
     text = text[:_MAX_CHARS]
+    is_early = stage is not None and stage not in _IN_TRANSACTION
+    evidence = {"detail": plain_text(text, _MAX_DETAIL_CHARS)}
+    if stage in _BEFORE_COMMANDS and (other := _OTHER_PROTOCOL.search(text)):
+        evidence["answers"] = next(filter(None, other.groups()), "POP3").upper()
+        return SubmissionFailure(Stage.GREETING, Reason.NOT_SMTP, evidence=evidence)
     if _REPLY.search(text):
         return None
     folded = fold(text)
-    is_early = stage is not None and stage not in _IN_TRANSACTION
+    if stage is Stage.AUTH and "password" in concepts_in(folded):
+        is_early = False  # "failed to connect, no password specified" is about the log-in
     error = next((one for one in load_client_errors() if one.matches(folded, is_early=is_early)), None)
-    if error is None:
+    reason = error.reason if error else _reason_without_server(folded, stage)
+    if stage is Stage.TLS and reason is Reason.CONNECT_TIMED_OUT:
+        reason = Reason.TIMED_OUT if "unreachable" in concepts_in(folded) else Reason.TLS_FAILED
+    if reason is None:
         return None
-    evidence = {"detail": plain_text(text, _MAX_DETAIL_CHARS)}
-    if error.trouble:
+    if error and error.trouble:
         evidence["trouble"] = error.trouble
-    return SubmissionFailure(_stage_of(error.reason, stage), error.reason, evidence=evidence)
+    return SubmissionFailure(_stage_of(reason, stage), reason, evidence=evidence)
+
+
+def _reason_without_server(folded: str, stage: Stage | None) -> Reason | None:
+    """Return the reason for other words at a stage at which no server has said anything yet; None at later stages."""
+    if stage is Stage.RESOLVE:
+        return Reason.NAME_UNKNOWN if "unknown" in concepts_in(folded) else Reason.NAME_UNANSWERED
+    return Reason.CONNECT_TIMED_OUT if stage is Stage.CONNECT else None
 
 
 def _stage_of(reason: Reason, stage: Stage | None) -> Stage:

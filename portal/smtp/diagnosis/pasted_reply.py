@@ -83,17 +83,30 @@ _SURROUNDINGS = re.compile(
 )  # MAIL FROM:<ada@example.org>, (banner), "EHLO"
 _MAX_STAGE_CHARS = 400  # long enough for a command with an address
 _LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 and its predecessors
-_CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([245]\d\d)\b[- ,:]*(?:b?['\"(])?", re.IGNORECASE)
+_CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([245]\d\d)\b\)?[- ,:]*(?:b?['\"(])?", re.IGNORECASE)
 _LINE = re.compile(r"\\r\\n|\\n|\r\n|\n|\r")
 _BARE_ENHANCED = re.compile(r"^\W*([245])\.\d{1,3}\.\d{1,3}\b")
 _MAX_REPLY_CHARS = 4000  # of a pasted reply; real replies have a few hundred
 # The reply inside a bounce: a code with its enhanced code, or a code after a mark that ends other words.
 _EMBEDDED = (
     re.compile(r"(?<![\w.-])([45]\d\d)[ -]['\"#]?(?=[45]\.\d{1,3}\.\d{1,3}(?![\w.]))"),
-    re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45]\d\d)[ ,-](?=[ ]?[^\d\s])"),
+    re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45][0-57]\d)[ ,-](?=[ ]?[^\d\s])"),
+    re.compile(r"\berror \(([45]\d\d)\)"),  # lettre: "permanent error (550): text"
+)
+# What mail programs write around a refusal, or alone when they do not show it: it is no reason.
+_SUMMARY = re.compile(
+    r"\ball recipients were (?:rejected|refused)|\bfollowing (?:recipients|addresses) failed|\binvalid addresses\b"
+    r"|\b(?:mail(?: from)?|rcpt(?: to)?|recipient|data(?: end)?) command failed|\bSMTPRecipientsRefused\b",
+    re.IGNORECASE,
+)
+# A code that a program names beside the reply's text: "SMTP code: 530", "responseCode: 535", "error 550".
+_NAMED_CODE = re.compile(
+    r"\b(?:error|code|status|response ?code|got)\W{1,4}([45][0-7]\d)(?![\w.])", re.IGNORECASE
 )
 # What other commands were answered after the one that failed.
 _NEXT_REPLY = re.compile(r"\s(503|554|421)[ -](?:[45]\.\d{1,3}\.\d{1,3}|Error|Need|Valid|Bad|All|No)\b")
+# A filter that hands on what the server behind it said (amavisd-new).
+_NEXT_HOP = re.compile(r"[45]\d\d [^\n]{0,80}\bfrom MTA\([^()\n]{1,80}\): (?=[45]\d\d[ -])")
 _IN_REPLY = re.compile(r"\(in reply to [^()]{1,60}\)")
 _WRAPPED_STAGE = re.compile(
     r"(?:in reply to|after) (?:the )?(end of data|mail from|rcpt to|data|ehlo|helo|auth)\b|(refused to talk to me)",
@@ -111,20 +124,22 @@ def parse_reply(text: str, stage: Stage) -> Reply:
     Without a code, one is assumed from the concepts and the stage.
     """
     code, lines = None, []
-    for raw in (
-        line.strip() for line in _LINE.split(_unwrapped(undo_wrong_decoding(text[:_MAX_REPLY_CHARS])))
-    ):
+    text = _unwrapped(undo_wrong_decoding(text[:_MAX_REPLY_CHARS]))
+    if not _CODE.match(text):
+        text = _SUMMARY.sub("", text)
+    for raw in (line.strip() for line in _LINE.split(text)):
         found = _CODE.match(raw)
         if found and code in {None, int(found[1])}:
-            code, raw = int(found[1]), raw[found.end() :]
+            code, raw = int(found[1]), raw[found.end() :].removeprefix(f"{found[1]} ")
         if raw:
             lines.append(raw.strip(" '\")"))
-    return Reply.from_lines(code or _assumed_code(lines, stage), lines)
+    named = None if code else _NAMED_CODE.search(text)
+    return Reply.from_lines(code or (int(named[1]) if named else _assumed_code(lines, stage)), lines)
 
 
 def _unwrapped(text: str) -> str:
     """Return the first reply within a bounce's text, without the words around it; other text unchanged."""
-    text = _IN_REPLY.sub("", text)
+    text = _NEXT_HOP.sub("", _IN_REPLY.sub("", text), count=1)
     if not _CODE.match(text):
         starts = [found.start(1) for pattern in _EMBEDDED if (found := pattern.search(text))]
         text = text[min(starts) :] if starts else text

@@ -43,6 +43,23 @@ CASES = [
     ("DATA", "unexpected EOF", "hung-up-on-message"),
     ("DATA", "The peer has unexpectedly disconnected", "hung-up-on-message"),
     ("DATA", "DATA END command failed:", "hung-up-on-message"),
+    ("connect", "Falha ao conectar: Conexão recusada (111)", "connection-refused"),
+    ("connect", "Die Verbindung kam nicht zustande", "connection-timed-out"),
+    ("connect", "access to the socket is forbidden by its permissions (10013)", "unreachable"),
+    ("resolve", "getaddrinfo EAI_FAIL smtp.shop.example", "name-service-silent"),
+    ("resolve", "queryA EREFUSED smtp.shop.example", "name-service-silent"),
+    ("resolve", "Serveur de messagerie inconnu", "host-unknown"),
+    ("resolve", "getaddrinfo failed: Temporary failure in name resolution", "name-service-silent"),
+    ("EHLO", "EHLO command failed: MAIL was called without being connected", "hung-up"),
+    ("TLS", "The socket disconnected before secure TLS was established", "hung-up-during-tls"),
+    ("TLS", "The TLS connection could not be established", "tls-failed"),
+    ("AUTH", "use of closed network connection", "hung-up-during-login"),
+    ("AUTH", "failed to connect, no password given", "credentials"),
+    ("greeting", "HTTP/1.1 400 Bad Request", "web-server"),
+    ("greeting", "* OK [CAPABILITY IMAP4rev1] ready", "reading-server"),
+    ("greeting", "+OK ready", "reading-server"),
+    ("EHLO", "Invalid greeting: who are you?", "garbled-before-login"),
+    ("greeting", "the server gave an invalid reply", "garbled-before-login"),
 ]  # fmt: skip
 
 
