@@ -55,7 +55,7 @@ def apply(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> None:
     if effect is SuppressionEffect.SUPPRESSED:
         cause = SuppressionCause(_RULES[event.meaning], _note(event), message.id)
         suppressions.suppress_because(account_id, mailbox, cause, now=now)
-    if outcome is not None:
+    if outcome is not None and event.meaning is not Meaning.UNSUBSCRIBED:  # a bounce may still follow
         outcome.effect = effect
 
 

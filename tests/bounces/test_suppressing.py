@@ -119,6 +119,15 @@ def test_a_complaint_replaces_a_bounce_and_the_owners_decision_stays(brightleaf)
     assert suppressed(brightleaf)[other.recipient] is SuppressionReason.BY_OWNER
 
 
+def test_a_bounce_after_an_unsubscription_from_the_same_message_suppresses(brightleaf):
+    sent = send(brightleaf)
+    for meaning in (Meaning.DELIVERED, Meaning.UNSUBSCRIBED):
+        report(brightleaf, sent, meaning)
+    assert suppressed(brightleaf) == {GRACE: SuppressionReason.UNSUBSCRIBED}
+    report(brightleaf, sent, Meaning.HARD, status="5.1.1")
+    assert suppressed(brightleaf) == {GRACE: SuppressionReason.BOUNCED}
+
+
 def test_the_owners_own_mailbox_is_never_suppressed_but_shown(brightleaf):
     sent = send(brightleaf, "ada@brightleaf.example", affiliate=False)
     report(brightleaf, sent, Meaning.HARD)
