@@ -56,8 +56,8 @@ class OutcomeFigures:
 
     @property
     def complaint_rate(self) -> float:
-        """Complaints per delivered message; per accepted one where deliveries are not reported."""
-        base = self.delivered if self.counts.get(Meaning.DELIVERED) else self.accepted
+        """Complaints per delivered message; per accepted one where few deliveries are reported, or none."""
+        base = self.delivered if self.delivered >= MIN_MESSAGES else self.accepted
         return self.complained / max(base, self.complained, 1)
 
 

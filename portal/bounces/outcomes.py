@@ -14,6 +14,7 @@ from .meaning import RANKS, Meaning
 from .models import REFUSED_AT_ONCE, MessageOutcome, OutcomeHour
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from flask import Flask
@@ -39,16 +40,33 @@ class OutcomeChange:
 
 
 Listener = Callable[[OutcomeChange], None]
+BatchListener = Callable[[int, "frozenset[Meaning]"], None]
 
 
 @dataclass
 class _OutcomeListeners:
     listeners: list[Listener] = field(default_factory=list)
+    of_batches: list[BatchListener] = field(default_factory=list)
 
 
 def add_listener(app: Flask, listener: Listener) -> None:
     """Call ``listener`` when the outcome of a message changes, in that transaction. It must not commit."""
     get_state(app).part(_OutcomeListeners).listeners.append(listener)
+
+
+def add_batch_listener(app: Flask, listener: BatchListener) -> None:
+    """Call ``listener`` after a batch of events, in its transaction, with the account and the meanings it made outcomes.
+
+    It sees all outcomes of the batch, which no other transaction of the account follows before the commit. It must not commit.
+    """
+    get_state(app).part(_OutcomeListeners).of_batches.append(listener)
+
+
+def end_batch(account_id: int, meanings: Iterable[Meaning]) -> None:
+    """Call the listeners of batches, unless no outcome has changed."""
+    changed = frozenset(meanings)
+    for listener in get_state().part(_OutcomeListeners).of_batches if changed else ():
+        listener(account_id, changed)
 
 
 def lock_account(account_id: int) -> None:

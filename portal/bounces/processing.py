@@ -21,6 +21,7 @@ from .recording import JOB
 
 if TYPE_CHECKING:
     from ..outbox.models import OutboxMessage
+    from .outcomes import OutcomeChange
 
 _log = logging.getLogger(__name__)
 _BATCH = 100  # events in one transaction
@@ -55,33 +56,45 @@ def _process_batch(account_id: int, now: datetime) -> bool:
         BounceEvent.state == EventState.WAITING,
     )
     events = db.session.scalars(query.order_by(BounceEvent.next_at, BounceEvent.id).limit(_BATCH)).all()
-    for event in events:
-        _process_one(event, now)
+    changes = [_process_one(event, now) for event in events]
+    _end_batch(account_id, [change for change in changes if change is not None])
     db.session.commit()
     return len(events) == _BATCH
 
 
-def _process_one(event: BounceEvent, now: datetime) -> None:
-    """Match one event. An internal error sets it aside, so that the others of its batch still count."""
+def _process_one(event: BounceEvent, now: datetime) -> OutcomeChange | None:
+    """Match one event; return the change of an outcome. An internal error sets it aside, so that the others still count."""
     try:
         with db.session.begin_nested():
             message = matching.find_message(event)
-            if message is None:
-                _retry(event, now)
-            else:
-                _apply(event, message, now)
+            if message is not None:
+                return _apply(event, message, now)
+            _retry(event, now)
     except (OperationalError, InterfaceError):  # of the database, not of this event
         raise
     except Exception:
         _log.exception("processing bounce event %s failed", event.id)
         event.state, event.next_at = EventState.UNMATCHED, None
+    return None
 
 
-def _apply(event: BounceEvent, message: OutboxMessage, now: datetime) -> None:
+def _apply(event: BounceEvent, message: OutboxMessage, now: datetime) -> OutcomeChange | None:
     event.state, event.message_id, event.next_at = EventState.MATCHED, message.id, None
-    outcomes.join(event, message, now=now)
+    change = outcomes.join(event, message, now=now)
     suppressing.apply(event, message, now=now)
     event_log.drop_surplus(message.id)
+    return change
+
+
+def _end_batch(account_id: int, changes: list[OutcomeChange]) -> None:
+    """Notify the listeners of batches. An internal error in one must not hold up the events."""
+    try:
+        with db.session.begin_nested():
+            outcomes.end_batch(account_id, (change.after for change in changes))
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        _log.exception("what follows from a batch of bounce events of account %s failed", account_id)
 
 
 def _retry(event: BounceEvent, now: datetime) -> None:

@@ -37,6 +37,7 @@ def install(app: Flask) -> None:
         add_work_source(app, source)
     add_listener(app, detection.on_attempt_settled, on_acceptance=detection.concerns_acceptance)
     outcomes.add_listener(app, bounces.on_outcome_change)
+    outcomes.add_batch_listener(app, bounces.on_batch)
     outcomes.add_listener(app, message_events.on_outcome_change)
     add_listener(app, message_events.on_attempt_settled, on_acceptance=message_events.concerns_acceptance)
     suppressions.add_listener(app, message_events.on_suppressed)

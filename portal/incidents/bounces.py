@@ -6,7 +6,6 @@ English and translated where they are shown (portal/web/stored_sentences.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from ..bounces.models import REFUSED, MessageOutcome
 from ..clock import utcnow
 from ..db import db
 from ..deliveries import stats
-from ..state import get_state
 from . import lifecycle
 from .lifecycle import Failure
 from .models import EndReason, IncidentKind
@@ -30,26 +28,21 @@ if TYPE_CHECKING:
 
 RATE_DAYS = 7  # over which a rate is computed, with today
 BLOCKED_MESSAGES = 10  # of one receiving domain within an hour
-_CHECK_EVERY = timedelta(minutes=1)  # of an account, in one process
-_MAX_REMEMBERED = 10_000  # accounts
 COMPLAINTS, UNKNOWN_RATE = "complaint-rate", "bounce-rate"
 BLOCKED, MASS_REFUSALS = "receiver-blocks", "mass-refusals"
 
 
-@dataclass
-class _Checked:
-    """When the rates of an account were last computed in this process."""
-
-    at: dict[int, datetime] = field(default_factory=dict)
-
-
 def on_outcome_change(change: OutcomeChange) -> None:
-    """Open or extend an incident if this outcome makes a rate, or the number of blocked messages, too high."""
-    now, account_id = utcnow(), change.outcome.account_id
+    """Open or extend an incident if this outcome makes the number of blocked messages too high."""
     if change.after is Meaning.BLOCKED:
-        _check_blocks(account_id, change.outcome.domain, change.outcome.reason, now)
-    if change.after in (*BOUNCES, Meaning.COMPLAINT) and _is_due(account_id, now):
-        _check_rates(account_id, now)
+        outcome = change.outcome
+        _check_blocks(outcome.account_id, outcome.domain, outcome.reason, utcnow())
+
+
+def on_batch(account_id: int, meanings: frozenset[Meaning]) -> None:
+    """Open or extend an incident if the outcomes of a batch make a rate too high. A rate is computed once for each batch."""
+    if not meanings.isdisjoint({*BOUNCES, Meaning.COMPLAINT}):
+        _check_rates(account_id, utcnow())
 
 
 def on_breaker(breaker: BounceBreaker) -> None:
@@ -107,18 +100,6 @@ def _check_blocks(account_id: int, domain: str, reason: str, now: datetime) -> N
     cause = f"{domain} blocks your emails because of its policy, your reputation or their content."
     fix = "Open Sending domain and add what is missing. The receiver’s reply below states the reason."
     _record(account_id, _diagnosis(BLOCKED, cause, fix), domain, now, reason)
-
-
-def _is_due(account_id: int, now: datetime) -> bool:
-    """Whether the rates of an account were not computed within a minute; the next bounce computes them again."""
-    checked = get_state().part(_Checked).at
-    last = checked.get(account_id)
-    if last is not None and timedelta() <= now - last < _CHECK_EVERY:
-        return False
-    if len(checked) >= _MAX_REMEMBERED:
-        checked.clear()
-    checked[account_id] = now
-    return True
 
 
 def _diagnosis(code: str, cause: str, fix: str) -> dict[str, Any]:

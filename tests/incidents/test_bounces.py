@@ -82,6 +82,20 @@ def test_three_in_a_thousand_complaints_are_an_incident(brightleaf, clock):
     assert causes(brightleaf) == ["complaint-rate"]
 
 
+def test_bounces_that_are_processed_at_once_are_an_incident(brightleaf):
+    report(brightleaf, accepted(brightleaf, 200)[:30], Meaning.SOFT)
+    assert causes(brightleaf) == ["bounce-rate"]
+
+
+def test_complaints_are_compared_with_all_messages_until_200_deliveries_are_reported(brightleaf):
+    sent = accepted(brightleaf, 400)
+    report(brightleaf, sent[:1], Meaning.COMPLAINT)
+    report(brightleaf, sent[1:50], Meaning.DELIVERED)
+    assert causes(brightleaf) == []
+    report(brightleaf, sent[50:51], Meaning.SOFT)
+    assert causes(brightleaf) == [], "one complaint of 400 messages"
+
+
 def test_fewer_than_200_messages_and_delays_are_none(brightleaf, clock):
     sent = accepted(brightleaf, 199)
     report(brightleaf, sent[:50], Meaning.SOFT)
