@@ -92,7 +92,12 @@ _EMBEDDED = (
     re.compile(r"(?<![\w.-])([45]\d\d)[ -]['\"#]?(?=[45]\.\d{1,3}\.\d{1,3}(?![\w.]))"),
     re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45][0-57]\d)[ ,-](?=[ ]?[^\d\s])"),
     re.compile(r"\berror \(([45]\d\d)\)"),  # lettre: "permanent error (550): text"
+    re.compile(r"\b[Rr]esponse: (2\d\d)[ -]"),  # a program that expected another code
 )
+# The end of a reply that a program wrote between quotation marks.
+_END_OF_QUOTED = {
+    quote: re.compile(rf"{quote}(?=[,;)}}\]]|\s*$|\s+(?:Log data|at|in)\b|\s+[({{])") for quote in ("'", '"')
+}
 # What mail programs write around a refusal, or alone when they do not show it: it is no reason.
 _SUMMARY = re.compile(
     r"\ball recipients were (?:rejected|refused)|\bfollowing (?:recipients|addresses) failed|\binvalid addresses\b"
@@ -141,14 +146,23 @@ def _unwrapped(text: str) -> str:
     """Return the first reply within a bounce's text, without the words around it; other text unchanged."""
     text = _NEXT_HOP.sub("", _IN_REPLY.sub("", text), count=1)
     if not _CODE.match(text):
-        starts = [found.start(1) for pattern in _EMBEDDED if (found := pattern.search(text))]
-        text = text[min(starts) :] if starts else text
+        text = _embedded(text)
     first = _CODE.match(text)
     followers = _NEXT_REPLY.finditer(text, first.end() if first else 0)
     # "554-..." begins a reply of several lines, each with the same code.
     several = first[1] if first and text[first.end(1) : first.end(1) + 1] == "-" else None
     follower = next((one for one in followers if one[1] != several), None)
     return text[: follower.start()] if follower else text
+
+
+def _embedded(text: str) -> str:
+    """Return the text from the first reply on, up to the quotation mark that ends it; the text itself if it holds none."""
+    starts = [found.start(1) for pattern in _EMBEDDED if (found := pattern.search(text))]
+    if not starts:
+        return text
+    quote, text = text[min(starts) - 1 : min(starts)], text[min(starts) :]
+    end = _END_OF_QUOTED[quote].search(text) if quote in _END_OF_QUOTED else None
+    return text[: end.start()] if end else text
 
 
 _DEFAULT_CODES = {Stage.AUTH: 535, Stage.DATA: 554, Stage.GREETING: 554}
