@@ -83,7 +83,8 @@ _SURROUNDINGS = re.compile(
 )  # MAIL FROM:<ada@example.org>, (banner), "EHLO"
 _MAX_STAGE_CHARS = 400  # long enough for a command with an address
 _LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 and its predecessors
-_CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([245]\d\d)\b\)?[- ,:]*(?:b?['\"(])?", re.IGNORECASE)
+_CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([2-5]\d\d)\b\)?[- ,:]*(?:b?['\"(])?", re.IGNORECASE)
+_STACK_FRAME = re.compile(r"(?:at \S.{0,300}:\d+\)?|File \".{1,300}, line \d+.*)$")
 _LINE = re.compile(r"\\r\\n|\\n|\r\n|\n|\r")
 _BARE_ENHANCED = re.compile(r"^\W*([245])\.\d{1,3}\.\d{1,3}\b")
 _MAX_REPLY_CHARS = 4000  # of a pasted reply; real replies have a few hundred
@@ -92,7 +93,9 @@ _EMBEDDED = (
     re.compile(r"(?<![\w.-])([45]\d\d)[ -]['\"#]?(?=[45]\.\d{1,3}\.\d{1,3}(?![\w.]))"),
     re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45][0-57]\d)[ ,-](?=[ ]?[^\d\s])"),
     re.compile(r"\berror \(([45]\d\d)\)"),  # lettre: "permanent error (550): text"
-    re.compile(r"\b[Rr]esponse: (2\d\d)[ -]"),  # a program that expected another code
+    re.compile(
+        r"\b(?:[Rr]esponse:|command failed[:-]?) ?-? ?([23]\d\d)[ -]"
+    ),  # of a program that expected another code
 )
 # The end of a reply that a program wrote between quotation marks.
 _END_OF_QUOTED = {
@@ -100,7 +103,8 @@ _END_OF_QUOTED = {
 }
 # What mail programs write around a refusal, or alone when they do not show it: it is no reason.
 _SUMMARY = re.compile(
-    r"\ball recipients were (?:rejected|refused)|\bfollowing (?:recipients|addresses) failed|\binvalid addresses\b"
+    r"(?:\bcan'?t send mail\W{1,3})?\ball recipients were (?:rejected|refused)"
+    r"|\bfollowing (?:recipients|addresses) failed|\binvalid addresses\b"
     r"|\b(?:mail(?: from)?|rcpt(?: to)?|recipient|data(?: end)?) command failed|\bSMTPRecipientsRefused\b",
     re.IGNORECASE,
 )
@@ -136,7 +140,7 @@ def parse_reply(text: str, stage: Stage) -> Reply:
         found = _CODE.match(raw)
         if found and code in {None, int(found[1])}:
             code, raw = int(found[1]), raw[found.end() :].removeprefix(f"{found[1]} ")
-        if raw:
+        if raw and not _STACK_FRAME.match(raw):
             lines.append(raw.strip(" '\")"))
     named = None if code else _NAMED_CODE.search(text)
     return Reply.from_lines(code or (int(named[1]) if named else _assumed_code(lines, stage)), lines)

@@ -50,6 +50,7 @@ CASES = [
     ("resolve", "queryA EREFUSED smtp.shop.example", "name-service-silent"),
     ("resolve", "Serveur de messagerie inconnu", "host-unknown"),
     ("resolve", "getaddrinfo failed: Temporary failure in name resolution", "name-service-silent"),
+    ("DATA", "The remote host closed connection unexpectedly", "hung-up-on-message"),
     ("TLS", "The host name did not match the one in the SSL certificate", "certificate-name"),
     ("EHLO", "EHLO command failed: MAIL was called without being connected", "hung-up"),
     ("TLS", "The socket disconnected before secure TLS was established", "hung-up-during-tls"),
