@@ -54,6 +54,8 @@ _CASES: Mapping[str, tuple[BounceClass, BounceCause]] = MappingProxyType({
     "recipient-not-found": (_O.HARD, _C.UNKNOWN_MAILBOX),
     "recipient-closed": (_O.SOFT, _C.MAILBOX_DISABLED),
     "recipient-account-closed": (_O.SOFT, _C.MAILBOX_DISABLED),
+    "recipient-account-inactive": (_O.SOFT, _C.MAILBOX_DISABLED),
+    "recipient-may-not-receive": (_O.SOFT, _C.MAILBOX_DISABLED),
     "recipient-chooses-senders": (_O.BLOCKED, _C.POLICY),
     "recipient-suppressed": (_O.BLOCKED, _C.SUPPRESSED),
     "recipient-program-failed": (_O.SOFT, _C.SERVER),
