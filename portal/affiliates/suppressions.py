@@ -19,7 +19,7 @@ from . import cancel_pending, erased
 from .models import Affiliate, OptOut, Suppression, SuppressionLift, SuppressionReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from flask import Flask
@@ -32,6 +32,7 @@ _FIND_REASON = PreparedStatement(
     )
 )
 _NOTE_CHARS, _WHY_CHARS = 200, 200
+_KEYS_OF_QUERY = 500
 # A reason replaces those after it and itself; the owner's decision stays. An erased person has a row of their own.
 _PRECEDENCE = (
     SuppressionReason.ERASED,
@@ -240,6 +241,17 @@ def has_erased(account_id: int) -> bool:
         Suppression.account_id == account_id, Suppression.reason == SuppressionReason.ERASED
     )
     return bool(db.session.scalar(select(found)))
+
+
+def erased_among(account_id: int, mailboxes: Collection[str]) -> set[str]:
+    """Return which of these mailboxes are those of persons whom the account has erased."""
+    by_hash = {erased.hash_of(account_id, mailbox): mailbox for mailbox in mailboxes}
+    hashes, found = list(by_hash), set[str]()
+    for start in range(0, len(hashes), _KEYS_OF_QUERY):
+        keys = Suppression.mailbox_key.in_(hashes[start : start + _KEYS_OF_QUERY])
+        query = select(Suppression.mailbox_key).where(Suppression.account_id == account_id, keys)
+        found.update(by_hash[key] for key in db.session.scalars(query))
+    return found
 
 
 def find_by_id(account_id: int, suppression_id: int) -> Suppression | None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from ..clock import utcnow
 from ..db import db
-from . import event_log, matching, outcomes, suppressing
+from . import erased_persons, event_log, matching, outcomes, suppressing
 from .models import BounceEvent, EventState
 from .recording import JOB
 
@@ -101,5 +101,6 @@ def _retry(event: BounceEvent, now: datetime) -> None:
     event.tries += 1
     if matching.is_final(event) or now > event.received_at + _GIVE_UP_AFTER:
         event.state, event.next_at = EventState.UNMATCHED, None
+        erased_persons.blank(event)
     else:
         event.next_at = now + _RETRY_DELAYS[min(event.tries, len(_RETRY_DELAYS)) - 1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..db import db, insert
 from ..jobs import notify
 from ..smtp.protocol.reply import plain_text
+from . import erased_persons
 from .meaning import REASON_CHARS, Meaning, Report, plausible_time
 from .models import BounceEvent, EventState
 from .providers.adapter import Unreadable
@@ -53,6 +54,7 @@ def record_event(account_id: int, source: str, report: Report, *, now: datetime)
 def record_events(account_id: int, source: str, reports: Sequence[Report], *, now: datetime) -> int:
     """Record several reports; return how many are new. Pushes the job that matches them. The caller commits."""
     rows = [_row(account_id, source, report, now) for report in reports[:MAX_REPORTS]]
+    _blank_erased(account_id, rows)
     rows.sort(
         key=lambda row: str(row["key"])
     )  # two calls with the same events then wait for each other in one order
@@ -63,6 +65,15 @@ def record_events(account_id: int, source: str, reports: Sequence[Report], *, no
     if new:
         notify.push_after_commit(JOB, account_id)
     return new
+
+
+def _blank_erased(account_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    """Blank what was not understood and names an erased person; the others are looked at once they find no message."""
+    unmatched = [row for row in rows if row["state"] is EventState.UNMATCHED]
+    texts = [f"{row['recipient']} {row['reason']} {row['raw']}" for row in unmatched]
+    for row, is_named in zip(unmatched, erased_persons.named_in(account_id, texts), strict=True):
+        if is_named:
+            row.update(erased_persons.blanked())
 
 
 def event_key(*parts: object) -> str:

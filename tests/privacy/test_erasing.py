@@ -26,10 +26,10 @@ from portal.affiliates.models import (
 from portal.api.ingest import ingest_event
 from portal.api.problems import Problem
 from portal.arrival.models import TestEmail
-from portal.bounces import outcomes
+from portal.bounces import outcomes, processing
 from portal.bounces.meaning import Meaning, Report
 from portal.bounces.models import BounceEvent, EventState, MessageOutcome
-from portal.bounces.recording import record_event
+from portal.bounces.recording import record_event, record_events
 from portal.clock import utcnow
 from portal.db import Base, db, readiness
 from portal.db.migrate import downgrade, upgrade
@@ -447,6 +447,24 @@ def test_a_corrected_address_and_the_reason_of_a_late_report_are_blanked(owner, 
     db.session.commit()
     late_reports.blank(utcnow())
     assert traces() == set()
+
+
+def test_late_reports_that_find_no_message_do_not_name_an_erased_person(owner, client):
+    sign_up(client, name=NAME, mailbox="grace@bücher.example")
+    person = newest_affiliate()
+    erase(person)
+    others = Report(Meaning.HARD, "other", recipient="bo@example.org", queue_id="q", raw="to bo@example.org")
+    reports = [
+        Report(Meaning.HARD, "late", queue_id="q1", recipient="Grace@xn--bcher-kva.example", raw="{}"),
+        Report(Meaning.UNKNOWN, "odd", raw='{"rcpt":"grace@bücher.example"}'),
+        others,
+    ]
+    record_events(person.account_id, "generic", reports, now=utcnow() - timedelta(hours=2))
+    db.session.commit()
+    processing.process(person.account_id)
+    assert traces() == set()
+    kept = db.session.scalars(sa.select(BounceEvent.raw).order_by(BounceEvent.id)).all()
+    assert sorted(kept) == ["", "", others.raw]
 
 
 def test_addresses_that_were_withdrawn_and_what_was_sent_there_are_blanked(owner, client):
