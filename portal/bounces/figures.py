@@ -11,11 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 
 from ..db import db
+from .mailbox.models import BounceMailbox
 from .meaning import BOUNCES, Meaning
-from .models import OutcomeHour
+from .models import BounceHook, OutcomeHour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,11 @@ class OutcomeFigures:
     @property
     def delivered(self) -> int:
         return self.counts.get(Meaning.DELIVERED, 0) + self.complained
+
+    @property
+    def reports_deliveries(self) -> bool:
+        """Whether any delivery was reported; a mailbox for bounces gets none."""
+        return bool(self.counts.get(Meaning.DELIVERED))
 
     @property
     def bounced(self) -> int:
@@ -68,6 +74,13 @@ def read(account_id: int, since: datetime, *, accepted: int) -> OutcomeFigures:
     )
     rows = db.session.execute(query.group_by(OutcomeHour.meaning))
     return OutcomeFigures(accepted, {meaning: int(count) for meaning, count in rows})
+
+
+def is_set_up(account_id: int) -> bool:
+    """Return whether a provider or a mailbox may report to an account."""
+    hook = select(BounceHook.id).where(BounceHook.account_id == account_id)
+    mailbox = select(BounceMailbox.id).where(BounceMailbox.account_id == account_id)
+    return db.session.scalar(union_all(hook, mailbox).limit(1)) is not None
 
 
 def bounced_since(account_id: int, since: datetime, *, days: bool) -> Mapping[datetime, int]:

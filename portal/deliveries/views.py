@@ -71,9 +71,11 @@ def _around_the_list(account: int, span: str) -> dict[str, Any]:
     found = stats.read(account, span, now=utcnow())
     since = found.buckets[0].at
     bounced = figures.bounced_since(account, since, days=span == "month")
+    outcome_figures = figures.read(account, since, accepted=found.sent)
     return {
         "stats": found,
-        "outcomes": figures.read(account, since, accepted=found.sent),
+        "outcomes": outcome_figures,
+        "is_reported": outcome_figures.is_known or figures.is_set_up(account),
         "percent": figures.percent,
         "figure_limits": figures,
         "chart": stats_chart(found, bounced),

@@ -20,7 +20,7 @@ from portal.db import db
 from portal.deliveries import message_outcomes, retention
 from portal.deliveries.models import LogRow
 from portal.outbox.models import DeliveryAttempt, OutboxMessage
-from tests.bounces.support import account_id_of, run_worker, send
+from tests.bounces.support import account_id_of, make_hook, run_worker, send
 from tests.deliveries.conftest import listed_ids
 from tests.pages import downloaded
 
@@ -160,6 +160,16 @@ def test_list_filter_and_figures_know_the_outcome(brightleaf, owner):
         in text
     )
     assert "2 (" not in text
+
+
+def test_deliveries_that_no_source_reports_are_not_counted_as_none(brightleaf, owner):
+    make_hook(brightleaf, "generic")
+    sent = send(brightleaf)
+    text = text_of(owner, "/deliveries")
+    assert "Nothing has been reported yet about the emails of this period." in text
+    assert "Set up reports" not in text
+    report(brightleaf, sent, Meaning.HARD)
+    assert "Delivered</dt> <dd> not reported </dd>" in text_of(owner, "/deliveries")
 
 
 def test_the_csv_has_the_outcome(brightleaf, owner):
