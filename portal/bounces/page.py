@@ -76,7 +76,7 @@ def _view(adapter: Adapter, hook: BounceHook, former_until: datetime | None, now
         setup=setup_of(adapter.id),
         hook=hook,
         address=hooks.address(hook),
-        has_key=hook.sealed_key is not None,
+        has_key=bool(hooks.open_key(hook)),
         tone=tone,
         state=state,
         former_until=former_until,
@@ -87,19 +87,25 @@ def _state(adapter: Adapter, hook: BounceHook, now: datetime) -> tuple[str, str]
     if adapter.key_name and hook.sealed_key is None:
         text = _("Signet refuses events until you save the %(key)s below.", key=str(adapter.key_name))
         return "warning", text
+    if adapter.key_name and not hooks.open_key(hook):
+        text = _(
+            "Signet refuses events: the %(key)s was encrypted with a key that this portal no longer has. Save it again below.",
+            key=str(adapter.key_name),
+        )
+        return "danger", text
     if adapter.is_verified_later and not hook.topic:
         return "info", _(
             "No SNS topic (Amazon’s channel for events) has asked for confirmation yet. This happens "
             "automatically once you subscribe the address."
         )
-    if hook.last_event_at is None:
-        return "info", _("No events received yet.")
-    if now - hook.last_event_at > hooks.QUIET_AFTER:
-        days = (now - hook.last_event_at).days
+    quiet = now - (hook.last_event_at or hook.created_at)
+    if quiet > hooks.QUIET_AFTER:
         return "warning", _(
             "No events received for %(days)d days. Check that the hook still exists at your provider.",
-            days=days,
+            days=quiet.days,
         )
+    if not hook.events:  # a call without events, such as a test of the address, sets last_event_at as well
+        return "info", _("No events received yet.")
     return "success", ngettext(
         "It works: one event received.", "It works: %(num)s events received.", hook.events
     )

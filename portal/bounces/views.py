@@ -60,8 +60,14 @@ def renew(provider: str) -> Any:
 def save_key(provider: str) -> Any:
     if hooks.find(current_user.account_id, provider) is None or not ADAPTERS[provider].key_name:
         abort(404)
-    form = SecretKeyForm() if ADAPTERS[provider].is_key_secret else PublicKeyForm()
-    if not form.validate():
+    adapter = ADAPTERS[provider]
+    form = SecretKeyForm() if adapter.is_key_secret else PublicKeyForm()
+    if form.validate() and not adapter.is_key(form.key.data or ""):
+        no_key = _(
+            "This is not a %(key)s of %(name)s. Copy it again.", key=adapter.key_name, name=adapter.name
+        )
+        form.key.errors = [no_key]
+    if form.errors:
         return _page(refused=(provider, form)), 422
     hooks.save_key(current_user.account_id, provider, form.key.data or "")
     flash(_("The key is saved. Signet now accepts events with a valid signature."), "success")

@@ -13,6 +13,7 @@ from portal.bounces.models import BounceHook
 from portal.clock import utcnow
 from portal.db import db
 from tests.bounces.providers.mailgun import KEY, call, event
+from tests.bounces.providers.samples import SAMPLES
 from tests.bounces.support import hook_row, make_hook, path_of, post, run_worker, send, suppressed
 from tests.bounces.test_suppressing import mass
 from tests.incidents.conftest import add_settings
@@ -60,6 +61,37 @@ def test_the_last_event_two_quiet_weeks_and_wrong_signatures_are_shown(app, brig
     db.session.execute(update(BounceHook).values(last_event_at=utcnow() - timedelta(days=15)))
     db.session.commit()
     assert "No events received for 15 days." in text_of(owner)
+
+
+def test_a_call_without_events_is_not_counted_as_working(app, brightleaf, owner):
+    assert post(app, make_hook(brightleaf, "sparkpost"), [{"msys": {}}]) == 200
+    assert "No events received yet." in text_of(owner)
+    assert "Last event" not in text_of(owner)
+    db.session.execute(
+        update(BounceHook).values(last_event_at=None, created_at=utcnow() - timedelta(days=16))
+    )
+    db.session.commit()
+    assert "No events received for 16 days." in text_of(owner), "since it was made"
+
+
+@pytest.mark.parametrize(("provider", "wrong"), [("sendgrid", "a-word"), ("resend", "whsec_no-base64")])
+def test_a_text_that_is_no_key_of_the_provider_is_refused(brightleaf, owner, provider, wrong):
+    make_hook(brightleaf, provider)
+    refused = owner.submit(f"{PAGE}/{provider}/key", {"key": wrong}, page=PAGE)
+    assert refused.status_code == 422
+    assert "This is not a" in refused.get_data(as_text=True)
+    assert "you save the" in text_of(owner)
+    key = SAMPLES[provider].key
+    assert owner.submit(f"{PAGE}/{provider}/key", {"key": key}, page=PAGE).status_code == 303
+
+
+def test_a_key_that_the_portal_can_no_longer_open_is_asked_for_again(brightleaf, owner):
+    make_hook(brightleaf, "mailgun", KEY)
+    db.session.execute(update(BounceHook).values(sealed_key=b"sealed with a lost key"))
+    db.session.commit()
+    text = text_of(owner)
+    assert "Save it again below." in text
+    assert "A key is saved." not in text
 
 
 def test_a_new_address_is_made_and_a_hook_removed(brightleaf, owner):

@@ -47,6 +47,7 @@ class Adapter:
     verify: Callable[[Call], None] | None = None
     key_name: str = ""  # what the owner enters; empty: nothing
     is_key_secret: bool = True
+    is_key: Callable[[str], bool] = bool  # whether a text can be such a key at all
     is_verified_later: bool = False  # by a worker, which fetches the certificate
 
 

@@ -48,15 +48,23 @@ _CLASSIFIED = {
 }
 
 
-def _verify(call: Call) -> None:
-    timestamp = call.headers.get(_TIMESTAMP, "")
+def _public_key(text: str) -> ec.EllipticCurvePublicKey | None:
+    """Return the key that a text holds as SendGrid shows it, or None if it holds none."""
     try:
-        key = load_der_public_key(base64.b64decode(call.key, validate=True))
+        key = load_der_public_key(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, ec.EllipticCurvePublicKey) else None
+
+
+def _verify(call: Call) -> None:
+    key, timestamp = _public_key(call.key), call.headers.get(_TIMESTAMP, "")
+    try:
         signature = base64.b64decode(call.headers.get(_SIGNATURE, ""), validate=True)
         at = datetime.fromtimestamp(int(timestamp), tz=UTC)
-    except (binascii.Error, ValueError, OverflowError, OSError, UnsupportedAlgorithm):
+    except (binascii.Error, ValueError, OverflowError, OSError):
         raise Forged from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
+    if key is None:
         raise Forged
     try:
         key.verify(signature, timestamp.encode() + call.body, ec.ECDSA(hashes.SHA256()))
@@ -105,4 +113,12 @@ def _meaning(event: Item) -> Meaning:
     return classify(event.text("status"), reason, default=default)
 
 
-SENDGRID = Adapter("sendgrid", "SendGrid", _read, _verify, "Verification Key", is_key_secret=False)
+SENDGRID = Adapter(
+    "sendgrid",
+    "SendGrid",
+    _read,
+    _verify,
+    "Verification Key",
+    is_key_secret=False,
+    is_key=lambda text: _public_key(text) is not None,
+)
