@@ -96,15 +96,29 @@ def defaults(card: Provider) -> Defaults:
 
 
 def _ehlo_name(text: str, errors: dict[str, str]) -> str:
-    """Return a host name, or an address literal such as [192.0.2.1] (RFC 5321 section 4.1.3)."""
+    """Return a host name, or an address literal such as [192.0.2.1] (RFC 5321 section 4.1.3).
+
+    An address without brackets becomes a literal: many servers refuse it as a name.
+    """
+    if not text:
+        return ""
     try:
-        if text.startswith("[") and "%" not in text:  # behind a % any text is a zone
-            address = ip_address(text.removeprefix("[").removesuffix("]").removeprefix("IPv6:"))
-            return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
-        return canonical_host(text) if text else ""
-    except (HostError, ValueError):
+        return _address_literal(text) or canonical_host(text)
+    except HostError:
         errors["ehlo_name"] = _("Enter a host name such as portal.example.com, or leave this empty.")
         return ""
+
+
+def _address_literal(text: str) -> str:
+    """Return the literal of an IP address with or without brackets and tag; empty for any other text."""
+    inner = text.removeprefix("[").removesuffix("]")
+    if inner[:5].lower() == "ipv6:":
+        inner = inner[5:]
+    try:
+        address = ip_address(inner if "%" not in inner else "")  # behind a % any text is a zone
+    except ValueError:
+        return ""
+    return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
 
 def _envelope_sender(text: str, errors: dict[str, str]) -> str:

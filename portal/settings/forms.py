@@ -162,12 +162,15 @@ class SmtpForm(PortalForm):
         if pasted is None:
             return ""
         self._pasted_port = pasted.port
-        parts = [_fill(self.host, pasted.host)]
+        _fill(self.host, pasted.host)
+        parts = [self.host]
         if pasted.port and not self.port.data:
-            parts.append(_fill(self.port, str(pasted.port)))
+            _fill(self.port, str(pasted.port))
+            parts.append(self.port)
             if pasted.port in _IMPLICIT_TLS_PORTS and self.security.data == Security.STARTTLS.value:
                 self.security.data = Security.IMPLICIT_TLS.value
-        return str(_("We split what you pasted: %(parts)s.", parts="; ".join(parts)))
+                parts.append(self.security)
+        return str(_("We split what you pasted. %(parts)s.", parts="; ".join(map(_described, parts))))
 
     def values(self) -> dict[str, str]:
         """Return the present values of the fields that an offer may change."""
@@ -259,6 +262,12 @@ def _fill(field: Any, value: str) -> str:
     """Set the value of an empty field as if it had been submitted. Return a phrase that names field and value."""
     field.data, field.raw_data = value, [value]
     return _("%(setting)s with %(other_setting)s", setting=field.label.text, other_setting=value)
+
+
+def _described(field: Any) -> str:
+    """Return a phrase of the label and the value of a field, of a choice its first word: ``Enable SSL: On``."""
+    value = {Security.IMPLICIT_TLS.value: _("On: SSL/TLS")}.get(field.data, field.data)
+    return str(_("%(label)s: %(value)s", label=field.label.text, value=value))
 
 
 def provider_choices() -> list[SelectChoice]:

@@ -150,12 +150,13 @@ def test_a_pasted_server_is_taken_apart_visibly(owner, form, servers):
     assert answer.status_code == 303
     assert (versions()[0].host, versions()[0].port) == ("smtp.example.com", 587)
     page = text_of(owner.get(PAGE))
-    assert "We split what you pasted: SMTP Server with smtp.example.com; SMTP Port with 587." in page
+    assert "We split what you pasted. SMTP Server: smtp.example.com; SMTP Port: 587." in page
 
 
 def test_a_pasted_port_decides_the_encryption_only_if_it_was_not_chosen(owner, form):
     save(owner, form, host="smtps://smtp.example.com:465", port="", security="starttls")
     assert versions()[0].security == "implicit"
+    assert "SMTP Port: 465; Enable SSL: On: SSL/TLS." in text_of(owner.get(PAGE))
 
 
 def test_a_pasted_port_that_contradicts_the_port_is_an_error_beside_it(owner, form):

@@ -21,6 +21,18 @@ from portal.smtp.network.pasted_host import PastedHost, take_apart
         ('"smtp.example.com"', "smtp.example.com", None),
         ("<smtp.example.com>;", "smtp.example.com", None),
         ("[2001:db8::25]:587", "[2001:db8::25]", 587),
+        ("smtp.example.com:465 (SSL/TLS)", "smtp.example.com", 465),
+        ("smtp.example.com (port 587)", "smtp.example.com", 587),
+        ("smtp.example.com：587", "smtp.example.com", 587),
+        ("\u200bsmtp.example.com", "smtp.example.com", None),
+        ("MAIL_HOST=smtp.example.com", "smtp.example.com", None),
+        ("Outgoing Mail (SMTP) Server: smtp.example.com", "smtp.example.com", None),
+        ("Postausgangsserver: smtp.example.de", "smtp.example.de", None),
+        ("SMTP server\tsmtp.example.com\t587", "smtp.example.com", 587),
+        ("host: mail-server", "mail-server", None),
+        ("mailserver:25", "mailserver", 25),  # a container's name is no label
+        ("smtp:587", "smtp", 587),
+        ("my-smtp-host:1025", "my-smtp-host", 1025),
     ],
 )
 def test_a_pasted_server_is_taken_apart(text: str, host: str, port: int | None) -> None:
@@ -40,6 +52,8 @@ def test_a_pasted_server_is_taken_apart(text: str, host: str, port: int | None) 
         "smtp.example.com:0",
         "smtp.example.com:99999",
         "smtp.example.com:mail",
+        "smtp.example.com or mail.example.com",
+        "smtp.example.com ports 25, 465 or 587",
         "https://ada:secret@smtp.example.com:587/",
         "ada@example.com",
         "http://",
