@@ -15,6 +15,7 @@ from ..smtp.protocol.stages import StageStatus
 from ..smtp.server import Security, Server
 from ..state import current_config
 from ..web import owner_limits
+from ..web.translations import translated
 from . import credentials, providers
 from .models import SmtpSettings
 
@@ -48,7 +49,7 @@ def suggest(owner: Owner, address: str, *, now: datetime) -> Suggestion:
     try:
         return suggest_settings(address, current_config().dns_servers)
     except (SettingsNotFound, ValueError) as error:
-        raise NoSuggestion(str(error)) from None
+        raise NoSuggestion(translated(str(error))) from None
 
 
 def find_port(version_id: int) -> Detection:

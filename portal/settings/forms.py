@@ -206,6 +206,11 @@ class SmtpForm(PortalForm):
             _fill(self.wrapped_user, local.lower())
             _fill(self.domain, domain)
 
+    def log_in_with_username(self) -> None:
+        """Log in where a username was entered. The guide has no field for the choice of no log-in."""
+        if self.username.data and self.mechanism.data == Mechanism.NONE.value:
+            self.mechanism.data = Mechanism.AUTOMATIC.value
+
     def fill_from_suggestion(self, suggestion: Suggestion) -> list[str]:
         """Fill empty fields with the suggested values. Return one phrase for each filled field."""
         filled = []

@@ -116,6 +116,17 @@ class SettingsPage:
         return self.checking or (self.test is not None and not self.test.done)
 
     @property
+    def awaits_proof(self) -> bool:
+        """Whether the newest version passed its check, and waits only for the proof of its domain."""
+        is_newest = self.proof is not None and self.checked is self.newest
+        return is_newest and self.check is not None and self.check.state is CheckState.PASSED
+
+    @property
+    def former(self) -> SmtpSettings | None:
+        """The version that fills the form once all drafts are discarded, if none is live."""
+        return next((one for one in self.versions if one.state is VersionState.RETIRED), None)
+
+    @property
     def newest_is_draft(self) -> bool:
         return self.newest is not None and self.newest.state is VersionState.DRAFT
 

@@ -13,6 +13,7 @@ from ..clock import utcnow
 from ..notices import send_test as test_emails
 from ..web.errors import error_page
 from ..web.owner_limits import LimitReached
+from ..web.translations import translated
 from . import (
     autodetect,
     check,
@@ -80,6 +81,7 @@ def save() -> Any:
         return _suggest(form)
     if is_guided():
         form.fill_sender(provider)
+        form.log_in_with_username()
     filled = form.fill_from_provider(provider)
     if "use_provider" in request.form:
         flash(
@@ -264,7 +266,7 @@ def _suggest(form: SmtpForm) -> Any:
         if filled
         else _("What you entered is unchanged.")
     )
-    sentences = filter(None, [suggestion.source, outcome, suggestion.warning])
+    sentences = filter(None, [translated(suggestion.source), outcome, translated(suggestion.warning)])
     flash(" ".join(sentences), "warning" if suggestion.warning else "info")
     return render_page(form, offer=provider_values.offer_of_suggestion(suggestion, form.values()))
 

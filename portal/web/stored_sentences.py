@@ -26,7 +26,7 @@ MODULES = (
     ),
     *(f"domains/spf/{name}" for name in ("advice", "evaluate", "record", "tree")),
     *(f"smtp/protocol/{name}" for name in ("handshake", "stages", "transaction")),
-    *(f"smtp/probe/{name}" for name in ("fixes", "port_detection")),
+    *(f"smtp/probe/{name}" for name in ("autoconfig", "fixes", "port_detection")),
     *(f"api/{name}" for name in ("schemas", "problems")),
     *(f"incidents/{name}" for name in ("bounces", "detection", "expiry", "held_mail", "monitor", "webhooks")),
     "smtp/network/guard",

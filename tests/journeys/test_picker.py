@@ -78,4 +78,4 @@ def test_enter_in_the_address_finds_the_settings(log_in: Page) -> None:
     page.get_by_label("Your email address or domain").fill("ada@gmail.com")
     page.get_by_label("Your email address or domain").press("Enter")
     expect(page.get_by_label("SMTP Server")).to_have_value("smtp.gmail.com")
-    expect(page.locator(".flashes")).to_contain_text("gmail.com belongs to Google")
+    expect(page.locator(".flashes")).to_contain_text("gmail.com is a mail domain of Google")

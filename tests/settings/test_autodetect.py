@@ -67,7 +67,7 @@ def test_an_address_fills_provider_server_port_and_username_and_the_page_names_t
     response = search(owner, "ada@brightleaf.example")
     assert response.status_code == 200
     page, fields = text_of(response), shown(response)
-    assert "The mail of brightleaf.example is received by Google" in page
+    assert "Emails to brightleaf.example are received by Google" in page
     assert "We filled in: SMTP Server with smtp.gmail.com; SMTP Port with 587" in page
     assert (fields["provider"], fields["host"], fields["port"]) == ("gmail", "smtp.gmail.com", "587")
     assert fields["username"] == "ada@brightleaf.example"
@@ -103,8 +103,8 @@ def test_only_empty_fields_are_filled(owner: LintingClient) -> None:
     [
         ("", "Enter your email address"),
         ("nonsense", "Enter an email address such as"),
-        ("ada@unknown.example", "does not say who receives its mail"),
-        ("ada@mute.example", "Nobody could tell us about mute.example"),
+        ("ada@unknown.example", "does not name a server that receives emails"),
+        ("ada@mute.example", "The DNS did not answer for mute.example"),
         ("ada@\x00brightleaf.example", "invisible characters"),
         ("x" * 400, "254 characters or fewer"),
     ],
@@ -127,7 +127,7 @@ def test_control_characters_in_other_fields_give_a_valid_page(owner: LintingClie
 
 def test_a_provider_that_accepts_no_passwords_is_suggested_with_a_warning(owner: LintingClient) -> None:
     page = text_of(search(owner, "ada@hotmail.com"))
-    assert "takes no passwords from programs any more" in page
+    assert "accepts no passwords from programs any more. Connect it without a password instead." in page
     assert "banner-warning" in page
 
 

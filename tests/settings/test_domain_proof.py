@@ -71,6 +71,7 @@ def test_the_version_waits_for_a_record_that_the_page_shows_and_goes_live_when_i
     assert states() == ["live", "draft"]
     page = text_of(stranger.get(PAGE))
     assert f"Prove that {DOMAIN} is yours" in page
+    assert "It has passed its check, and you have not proved yet that its domain is yours." in page
     assert f'<code class="copy-value" id="domain-proof-name">{NAME}</code>' in re.sub(r"\s+", " ", page)
     for id_ in ("domain-proof-name", "domain-proof-value"):
         assert f'data-copy="{id_}"' in page

@@ -57,6 +57,19 @@ def test_a_discarded_draft_has_no_password_and_keeps_its_number(owner, live, for
     assert [version.number for version in versions()] == [1, 2, 3]
 
 
+def test_discarding_tells_what_fills_the_form_afterwards(owner, form, servers):
+    fail_a_draft(owner, form, servers)
+    assert "You start with an empty form." in text_of(owner.get(PAGE))
+    owner.submit(f"{PAGE}/versions/1/activate", {}, page=PAGE)
+    owner.submit(f"{PAGE}/stop", {}, page=PAGE)
+    fail_a_draft(owner, form, servers, username="bo@brightleaf.example")
+    page = text_of(owner.get(PAGE))
+    assert "The form then shows version 1 again." in page
+    assert "empty form" not in page
+    owner.submit(f"{PAGE}/drafts/discard", {}, page=PAGE)
+    assert value_of(text_of(owner.get(PAGE)), "username") == "ada@brightleaf.example"
+
+
 def test_several_drafts_are_discarded_together(owner, form, servers):
     fail_a_draft(owner, form, servers)
     fail_a_draft(owner, form, servers)

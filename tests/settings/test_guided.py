@@ -173,6 +173,18 @@ def test_what_was_typed_survives_a_refusal_and_the_password_stays_hidden(owner):
     )
 
 
+def test_a_username_in_the_guide_means_a_log_in(owner):
+    """The guide has no field for the choice of no log-in, which the form may still hold from a relay."""
+    walk = Walk(owner)
+    walk.open("/settings/set-up/google-relay")
+    assert "To send without a log-in, use the full form." in walk.html
+    form = values_of(walk.html, "smtp-settings") | {"mechanism": "none"}
+    entered = {"username": "ada@brightleaf.example", "password": "abcdefghijklmnop"}
+    assert owner.post("/settings/email-preferences", data=form | entered).status_code == 303
+    (version,) = versions()
+    assert (version.username, version.mechanism) == ("ada@brightleaf.example", "automatic")
+
+
 def test_a_refused_log_in_leads_back_to_the_field(owner):
     walk = Walk(owner)
     walk.open("/settings/set-up/mailgun")

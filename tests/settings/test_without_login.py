@@ -40,6 +40,7 @@ def test_a_listed_server_sends_without_a_log_in(owner, relay, servers):
     page = text_of(owner.get(PAGE))
     assert "lets us send as info@brightleaf.example without a log-in." in page
     assert "no log-in" in page
+    assert "8 steps passed. The server accepted the test email." in page
     id_ = enqueue_message(version.account_id, "m")
     drain_queue(version.account_id)
     assert message(id_).status is Status.SENT
@@ -111,3 +112,14 @@ def test_a_refusal_without_a_log_in_is_explained(owner, relay, servers):
     work()
     page = text_of(owner.get(PAGE))
     assert "Without a log-in, this server will not take mail" in page
+
+
+def test_a_relay_that_demands_a_log_in_leads_to_the_choice_of_the_log_in(owner, relay, servers):
+    """The form shows no fields for username and password while there is no log-in."""
+    servers.one.script = answering(MAIL=b"530 5.7.0 Must issue AUTH first\r\n")
+    save(owner, relay)
+    work()
+    page = text_of(owner.get(PAGE))
+    assert "Choose Automatic under SMTP Authentication, and enter username and password." in page
+    assert 'id="mechanism-error"' in page
+    assert 'id="username-error"' not in page

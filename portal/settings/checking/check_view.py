@@ -122,7 +122,7 @@ def summary(check: SettingsCheck, *, behind: bool = False) -> str:
 
     ``behind``: another check of the account runs, and a waiting one starts after it.
     """
-    done = [result for result in check.stages if result["verdict"] in ("passed", "skipped")]
+    passed = [result for result in check.stages if result["verdict"] == "passed"]
     if check.state is CheckState.WAITING and behind:
         return str(_("Your previous check is still running. This one starts when it ends."))
     if check.state is CheckState.WAITING:
@@ -140,7 +140,10 @@ def summary(check: SettingsCheck, *, behind: bool = False) -> str:
         verdict = _("Skipped") if check.stages[-1]["verdict"] == "skipped" else _("Passed")
         return _("Checking. %(stage)s: %(verdict)s.", stage=latest, verdict=verdict.lower())
     if check.state is CheckState.PASSED:
-        return _("All %(count)s steps passed. The server accepted the test email.", count=len(done))
+        values = {"count": len(passed)}
+        if any(result["verdict"] == "skipped" for result in check.stages):
+            return str(_("%(count)s steps passed. The server accepted the test email.", **values))
+        return _("All %(count)s steps passed. The server accepted the test email.", **values)
     if check.diagnosis and check.diagnosis["code"] == CHECK_STOPPED["code"]:
         return str(_("You stopped the check."))
     return (

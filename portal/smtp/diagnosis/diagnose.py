@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..failure import Reason, Stage, SubmissionFailure
 from ..providers import Catalogue, Provider, ProviderKind, load_catalogue
 from ..providers.catalogue import normalise_host
+from ..server import Mechanism
 from ..token_errors import read_token_error, token_failure
 from .cases import DiagnosisKind, FormField, Move, RetryClass
 from .client_errors import client_failure, port_in, security_of
@@ -38,6 +39,11 @@ __all__ = [
     "parse_reply",
     "parse_stage",
 ]
+
+
+# Fixes of cases.
+_ENTER_LOGIN = "Enter SMTP Username and SMTP Password."
+_CHOOSE_LOGIN = "Choose Automatic under SMTP Authentication, and enter username and password."
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def _provider(server: ServerLike, provider: Provider | None) -> Provider | None:
 
 def _diagnose(context: FailureContext) -> Diagnosis:
     case, values = first_match(context), placeholders(context)
-    return Diagnosis(
+    diagnosis = Diagnosis(
         code=case.code,
         kind=case.kind,
         cause=fill(case.cause, values),
@@ -121,6 +127,15 @@ def _diagnose(context: FailureContext) -> Diagnosis:
         retry_class=case.retry,
         evidence=_evidence(context.failure),
     )
+    return _for_no_login(diagnosis) if context.server.mechanism is Mechanism.NONE else diagnosis
+
+
+def _for_no_login(diagnosis: Diagnosis) -> Diagnosis:
+    """Point to the choice of the log-in: while it is none, the form shows no fields for username and password."""
+    if diagnosis.field not in (FormField.USERNAME, FormField.PASSWORD):
+        return diagnosis
+    fixes = tuple(_CHOOSE_LOGIN if fix == _ENTER_LOGIN else fix for fix in diagnosis.fixes)
+    return replace(diagnosis, field=FormField.MECHANISM, fixes=fixes)
 
 
 def explain(

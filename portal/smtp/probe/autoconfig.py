@@ -8,23 +8,20 @@ use. This module sends DNS queries only and connects to no mail server.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..mailbox import MailboxError, parse_mailbox
 from ..network.dns import LookupResult, Nameserver, resolve_all
 from ..network.guard import HostError, canonical_host
-from ..providers import MalformedData, load_catalogue
+from ..providers import load_catalogue
 from ..providers.model import PasswordLogin, Provider, ProviderKind
 from ..server import Security
-from ..toml_tables import read_toml
+from .exchangers import find_exchanger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DNS_TIMEOUT_S = 3.0  # for all queries together
-_TABLE = Path(__file__).parent / "exchangers.toml"
 _SERVICES = (  # in order of preference, RFC 8314 section 3.3
     ("_submissions._tcp", Security.IMPLICIT_TLS),
     ("_submission._tcp", Security.STARTTLS),
@@ -47,7 +44,9 @@ class Suggestion:
         """Why these settings cannot be used although they are right; empty if they can."""
         if self.provider is None or self.provider.password_login is not PasswordLogin.NO:
             return ""
-        return f"But {self.provider.name} takes no passwords from programs any more: choose another provider."
+        if self.provider.oauth is not None:
+            return f"{self.provider.name} accepts no passwords from programs any more. Connect it without a password instead."
+        return f"{self.provider.name} accepts no passwords from programs any more. Choose another provider."
 
 
 class SettingsNotFound(Exception):
@@ -74,7 +73,7 @@ def suggest_settings(
     query = _parse(address_or_domain)
     known = load_catalogue().by_domain(query.domain)
     if known is not None:
-        return _from_card(known, "", query, f"{query.domain} belongs to {known.name}.")
+        return _from_card(known, "", query, f"{query.domain} is a mail domain of {known.name}.")
     questions = [(f"{service}.{query.domain}", "SRV") for service, _ in _SERVICES] + [(query.domain, "MX")]
     *services, exchangers = resolve_all(questions, nameservers, timeout_s)
     return _from_srv(services, query) or _from_mx(exchangers, query)
@@ -103,7 +102,7 @@ def _from_srv(services: Sequence[LookupResult], query: _Query) -> Suggestion | N
             host, port = _name(record, "target"), _number(record, "port")
             if host and port:
                 provider = load_catalogue().by_host(host)
-                source = f"{query.domain} itself names this server for sending mail."
+                source = f"The DNS of {query.domain} names this server for sending emails."
                 return Suggestion(provider, host, port, security, _username(provider, host, query), source)
     return None
 
@@ -116,23 +115,23 @@ def _from_mx(exchangers: LookupResult, query: _Query) -> Suggestion:
         if (name := _name(record, "exchange"))
     ]
     for name in names:
-        for suffix, provider, host in _exchangers():
-            if name == suffix or name.endswith("." + suffix):
-                source = f"The mail of {query.domain} is received by {provider.name}."
-                return _from_card(provider, host, query, source)
+        if found := find_exchanger(name):
+            provider, host = found
+            source = f"Emails to {query.domain} are received by {provider.name}."
+            return _from_card(provider, host, query, source)
     raise SettingsNotFound(_not_found_sentence(exchangers, names, query.domain))
 
 
 def _not_found_sentence(exchangers: LookupResult, names: Sequence[str], domain: str) -> str:
     if not exchangers.answered:
         return (
-            f"Nobody could tell us about {domain} in time. Try again, or choose your provider from the list."
+            f"The DNS did not answer for {domain} in time. Try again, or choose your provider from the list."
         )
     if not exchangers.exists:
         return f"There is no domain {domain}. Check the spelling."
     if not names:
-        return f"{domain} does not say who receives its mail. Choose your provider from the list."
-    return f"The mail of {domain} is received by {names[0]}, which we do not know. Choose your provider from the list."
+        return f"The DNS does not name a server that receives emails for {domain}. Choose your provider from the list."
+    return f"Emails to {domain} are received by {names[0]}, whose provider we do not know. Choose your provider from the list."
 
 
 def _from_card(provider: Provider, host: str, query: _Query, source: str) -> Suggestion:
@@ -165,19 +164,3 @@ def _name(record: Any, name: str) -> str:
         return canonical_host(str(getattr(record, name, "")))
     except HostError:
         return ""
-
-
-@cache
-def _exchangers() -> tuple[tuple[str, Provider, str], ...]:
-    """Return (suffix, provider, submission host or empty) in the order of the file."""
-    top = read_toml(_TABLE)
-    rows = []
-    for entry in top.tables("exchangers", required=True):
-        provider = load_catalogue().get(entry.text("provider"))
-        host = entry.optional_text("host") or ""
-        if provider is None or (host and host not in {known.name for known in provider.hosts}):
-            raise MalformedData(f"{_TABLE.name}: exchangers: {entry.text('provider')} {host} is on no card")
-        rows += [(suffix, provider, host) for suffix in entry.texts("suffix", required=True)]
-        entry.reject_unknown_keys()
-    top.reject_unknown_keys()
-    return tuple(rows)

@@ -9,6 +9,7 @@ import pytest
 from portal.smtp.network.dns import Nameserver, parse_nameservers, resolve_all
 from portal.smtp.probe import autoconfig
 from portal.smtp.probe.autoconfig import SettingsNotFound, Suggestion, suggest_settings
+from portal.smtp.probe.exchangers import load_exchangers
 from portal.smtp.providers import load_catalogue
 from portal.smtp.server import Security
 from tests.smtp.badserver import THREAD_TIMEOUT_S
@@ -70,7 +71,7 @@ def test_a_public_mail_domain_needs_no_query(server: NameServer) -> None:
         Security.STARTTLS,
     )
     assert suggestion.username == "ada@gmail.com"
-    assert suggestion.source == "gmail.com belongs to Google (Gmail and Workspace)."
+    assert suggestion.source == "gmail.com is a mail domain of Google (Gmail and Workspace)."
     assert len(server.queries) == before
 
 
@@ -92,7 +93,7 @@ def test_the_provider_of_the_mail_exchanger_is_suggested(
 ) -> None:
     suggestion = suggest(server, typed)
     assert (suggestion.host, suggestion.port, suggestion.username) == (host, port, username)
-    assert "is received by" in suggestion.source
+    assert "are received by" in suggestion.source
 
 
 def test_a_generated_username_is_left_empty(server: NameServer) -> None:
@@ -119,7 +120,7 @@ def test_srv_records_take_precedence(
         None,
     )
     assert suggestion.username == f"ada@{domain}"
-    assert suggestion.source == f"{domain} itself names this server for sending mail."
+    assert suggestion.source == f"The DNS of {domain} names this server for sending emails."
 
 
 def test_an_srv_record_of_a_known_provider_sets_its_fixed_username(
@@ -133,12 +134,12 @@ def test_an_srv_record_of_a_known_provider_sets_its_fixed_username(
 @pytest.mark.parametrize(
     ("domain", "sentence"),
     [
-        ("similar.example", "received by notgoogle.com, which we do not know"),
-        ("null.example", "does not say who receives its mail"),
-        ("empty.example", "does not say who receives its mail"),
-        ("invalid.example", "does not say who receives its mail"),
+        ("similar.example", "received by notgoogle.com, whose provider we do not know"),
+        ("null.example", "does not name a server that receives emails"),
+        ("empty.example", "does not name a server that receives emails"),
+        ("invalid.example", "does not name a server that receives emails"),
         ("nowhere.example", "There is no domain nowhere.example."),
-        ("broken.example", "Nobody could tell us"),
+        ("broken.example", "The DNS did not answer"),
     ],
 )
 def test_without_a_suggestion_a_sentence_gives_the_reason(
@@ -150,12 +151,12 @@ def test_without_a_suggestion_a_sentence_gives_the_reason(
 
 @pytest.mark.parametrize("domain", ["mute.example", "garbage.example"])
 def test_the_timeout_ends_the_wait_for_a_silent_resolver(server: NameServer, domain: str) -> None:
-    with pytest.raises(SettingsNotFound, match="Nobody could tell us"):
+    with pytest.raises(SettingsNotFound, match="The DNS did not answer"):
         suggest(server, f"ada@{domain}", autoconfig.DNS_TIMEOUT_S)
 
 
 def test_the_timeout_ends_the_wait_for_an_unreachable_resolver() -> None:
-    with pytest.raises(SettingsNotFound, match="Nobody could tell us"):
+    with pytest.raises(SettingsNotFound, match="The DNS did not answer"):
         suggest_settings("ada@example.org", [Nameserver("127.0.0.1", 9)], 0.5)
 
 
@@ -182,12 +183,12 @@ def test_invalid_input_is_rejected_without_a_query(server: NameServer, typed: st
 
 def test_a_provider_without_password_login_is_suggested_with_a_warning() -> None:
     suggestion = suggest_settings("ada@hotmail.com")
-    assert "takes no passwords" in suggestion.warning
+    assert "accepts no passwords" in suggestion.warning
     assert suggest_settings("ada@gmail.com").warning == ""
 
 
 def test_every_exchanger_belongs_to_a_card() -> None:
-    rows = autoconfig._exchangers()
+    rows = load_exchangers()
     assert len(rows) > 20
     assert all(suffix == suffix.lower() and not suffix.startswith(".") for suffix, _, _ in rows)
 
