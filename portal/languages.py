@@ -99,9 +99,10 @@ def write_month(day: date, language: Language) -> str:
     return str(format_skeleton("yMMMM", day, locale=_locale(language.locale)))
 
 
-def write_moment(moment: datetime, language: Language) -> str:
+def write_moment(moment: datetime, language: Language, *, with_seconds: bool = False) -> str:
     """Return a time without its year, in its own time zone: ``2 Mar, 09:41``."""
-    return f"{_write_month_day(moment.date(), language.locale)}, {_write_clock(moment.hour, moment.minute, language.locale)}"
+    clock = _write_clock(moment.hour, moment.minute, language.locale)
+    return f"{_write_month_day(moment.date(), language.locale)}, {clock}{f':{moment:%S}' if with_seconds else ''}"
 
 
 def write_short_day(day: date, language: Language, *, with_year: bool = False) -> str:

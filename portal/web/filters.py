@@ -94,11 +94,12 @@ def format_time(time: datetime | None, seconds: bool = False) -> str:  # noqa: F
     return f"{write_time(local, current_language(), with_seconds=seconds)} {local:%Z}"
 
 
-def format_short_time(time: datetime) -> str:
+def format_short_time(time: datetime, seconds: bool = False) -> str:  # noqa: FBT001, FBT002 - a template's filter
     """Format a time beside its distance from now, as 3 Nov, 09:12, with the year where it is months away."""
     local, language = time.astimezone(page_zone()), current_language()
     is_near = abs(utcnow() - time) < _WITHOUT_YEAR
-    return write_moment(local, language) if is_near else write_time(local, language)
+    write = write_moment if is_near else write_time
+    return write(local, language, with_seconds=seconds)
 
 
 def format_day(day: date) -> str:

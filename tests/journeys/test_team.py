@@ -78,6 +78,7 @@ def test_an_owner_hands_over_to_an_editor_and_the_activity_lists_it_all(
 
         owner.goto(f"{portal.base}/team")
         row = owner.get_by_role("row", name=re.compile("Eve Quill"))
+        row.locator("summary", has_text="Change").first.click()
         row.locator("summary", has_text="Hand over ownership").click()
         row.get_by_role("button", name="Yes, offer it to Eve Quill").click()
         editor.goto(link_sent(portal, 2))

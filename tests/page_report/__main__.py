@@ -3,7 +3,7 @@
     python -m tests.page_report            everything: about 20 minutes
     python -m tests.page_report scores     Lighthouse on ten pages
     python -m tests.page_report rules      axe on every page, in each of the ways in which it can be seen
-    python -m tests.page_report widths     whether a page scrolls sideways: in German, and with longer texts
+    python -m tests.page_report widths     whether a page scrolls sideways or cuts a text off: in German, and with longer texts
 
 Lighthouse must give 100 for accessibility and best practices, for public pages 100 for search engines, and at least 98 for
 performance. The pages of a person are not for search engines, so that score is not counted there.
@@ -26,9 +26,11 @@ from . import lighthouse
 from .portal import LOGGED_IN, PUBLIC, choose_language, run_filled_portal
 from .rules import (
     FITTING,
+    IN_LINES,
     LONGER,
     VIEWS,
     accessibility_violations,
+    cut_off,
     new_page,
     open_page,
     too_wide,
@@ -104,7 +106,10 @@ def report_rules(portal: RunningPortal, browser: Browser) -> Iterator[str]:
 
 
 def report_widths(portal: RunningPortal, browser: Browser) -> Iterator[str]:
-    """Yield each page that scrolls sideways at a width, in German and with English texts that are 40 % longer."""
+    """Yield each page that scrolls sideways at a width, in German and with English texts that are 40 % longer.
+
+    In German also each cell of a table that is cut off although nothing leads to the whole text.
+    """
     for name, script in (("longer texts", LONGER), ("German", "")):
         with new_page(
             browser, "1280 px, light", bypass_csp=True, locale="de-DE" if name == "German" else "en-GB"
@@ -115,7 +120,7 @@ def report_widths(portal: RunningPortal, browser: Browser) -> Iterator[str]:
                 open_page(page, portal.base + path)
                 if script:
                     page.evaluate(script)
-                for line in too_wide(page, FITTING):
+                for line in too_wide(page, FITTING) + ([] if script else cut_off(page, IN_LINES)):
                     yield f"{name}: {line}"
         print(f"widths: {name} done", flush=True)
 

@@ -10,6 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page
 
 WIDTHS = (320, 390, 768, 1024, 1280)
+# Widths at which rows have one line.
+IN_LINES = (1100, 1280)
 # Widths at which no page scrolls sideways; tables fold below 1100.
 FITTING = (320, 390, 640, 768, 1024, 1099, 1100, 1280)
 _AXE = {
@@ -29,6 +31,19 @@ LONGER = """
     if (["SCRIPT", "STYLE", "CODE"].includes(text.parentElement.tagName)) continue;
     text.data = text.data.replace(/[A-Za-z’]+/g, word => word + "wö".repeat(Math.ceil(word.length * 0.2)));
   }
+}
+"""
+# Label and text of a cell of each column that is cut off, and neither opens nor links to the whole text; nor has its row a page.
+_CUT_OFF = """
+() => {
+  const found = new Map();
+  const isCut = (part) => part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).overflowX === "hidden"
+    && !part.closest(".visually-hidden");
+  document.querySelectorAll(".table-lines tbody :is(th, td):not(:has(.cut, a:not(.button)))").forEach((cell) => {
+    if (cell.parentElement.matches(":has(> th a)") && !cell.querySelector(".button")) return;
+    if ([cell, ...cell.querySelectorAll("*")].some(isCut)) found.set(cell.dataset.label, cell.innerText.slice(0, 60));
+  });
+  return [...found];
 }
 """
 # The ways in which a page is seen, as options of a browser context. Zoomed to 200 %, a window of 1280 px has 640 px of CSS.
@@ -76,6 +91,16 @@ def too_wide(page: Page, widths: Iterable[int]) -> list[str]:
         if shown > width:
             lines.append(f"{page.url}: {shown} px wide at {width}")
     return lines
+
+
+def cut_off(page: Page, widths: Iterable[int]) -> list[str]:
+    """Return one line for each kind of cell, and width in px, that is cut off and leads nowhere where all of it can be read."""
+    lines: dict[str, None] = {}
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 900})
+        for label, text in page.evaluate(_CUT_OFF):
+            lines[f"{page.url}: {label} is cut off at {width}: {text}"] = None
+    return list(lines)
 
 
 def violations_on(page: Page, url: str, width: int) -> list[str]:

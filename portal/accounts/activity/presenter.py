@@ -12,15 +12,13 @@ from ...audit import ActivityKind, AuditOutcome, Way
 from ...audit.actions import KIND_LABELS, LABELS
 from ...audit.fields import FIELD_LABELS, TARGET_LABELS, VALUE_LABELS
 from ...audit.retention import PERSON
-from ...languages import write_time
 from ...web.csv import csv_header, csv_lines
-from ...web.translations import current_language
 from ..sessions import device_label
 from . import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime, tzinfo
+    from datetime import datetime
 
     from ...audit.models import AuditEntry
     from .log import ActivityView
@@ -45,7 +43,6 @@ class ShownEntry:
     """A row for the page."""
 
     at: datetime
-    when: str
     who: str
     person_id: int | None  # to filter by; empty where no person acted
     way: str
@@ -56,11 +53,10 @@ class ShownEntry:
     network: str
 
 
-def show(row: AuditEntry, zone: tzinfo) -> ShownEntry:
-    """Return a row with its times in a zone and its values in words."""
+def show(row: AuditEntry) -> ShownEntry:
+    """Return a row with its values in words."""
     return ShownEntry(
         row.at,
-        write_time(row.at.astimezone(zone), current_language(), with_seconds=True),
         _who(row),
         row.actor_id if row.way is Way.PAGE else None,
         _way(row),

@@ -53,7 +53,7 @@ def _page(view: log.ActivityView, people: list[tuple[int, str]] | None = None) -
     return render_template(
         "activity/index.html",
         page=page,
-        entries=[presenter.show(row, view.zone) for row in page.rows],
+        entries=[presenter.show(row) for row in page.rows],
         query=filters.query(),
         misread=filters.misread(args),
         kinds=presenter.kind_choices(),
