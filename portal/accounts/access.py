@@ -184,9 +184,9 @@ def may_send(url: str, method: str = "POST") -> bool:
     return bool(current_user.is_operator if right is Right.OPERATE else current_user.may(right))
 
 
-def who_may_send(url: str) -> str:
-    """Return which roles may post to an address: "owners", or "owners and editors". For templates."""
-    right = _right_of(url, "POST")
+def who_may_send(url: str, method: str = "POST") -> str:
+    """Return which roles may send to an address: "owners", or "owners and editors". For templates."""
+    right = _right_of(url, method)
     roles = roles_with(right) if right else []
     return str(_("owners and editors") if Role.EDITOR in roles else _("owners"))
 

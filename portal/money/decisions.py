@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from .models import Commission, CommissionState
 from .orders import Effect, Reported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ..accounts.models import Account
     from .recording import Cause
@@ -52,6 +52,23 @@ def can_decide(row: Commission, decision: Decision) -> bool:
     if (decision is Decision.APPROVE and row.is_refunded) or (decision is Decision.SECOND and row.is_aside):
         return False
     return row.state in _ALLOWED[decision]
+
+
+@dataclass(frozen=True)
+class DecisionPreview:
+    """What a decision would change: ``changes``, newest first, and how many of the chosen commissions it would not."""
+
+    changes: Sequence[Commission]
+    unchanged: int
+
+
+def preview(account_id: int, ids: Iterable[int], decision: Decision) -> DecisionPreview:
+    """Return what a decision about these commissions of an account would change now."""
+    chosen = sorted(set(ids))[:MAX_AT_ONCE]
+    query = select(Commission).where(Commission.account_id == account_id, Commission.id.in_(chosen))
+    rows = db.session.scalars(query.order_by(Commission.id.desc())).all()
+    changes = [row for row in rows if can_decide(row, decision)]
+    return DecisionPreview(changes, len(rows) - len(changes))
 
 
 def decide_all(

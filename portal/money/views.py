@@ -29,31 +29,43 @@ from .forms import DecisionForm, RuleForm
 from .models import CommissionState
 from .recording import Cause
 
+_EXAMPLES = 10  # commissions that the page before a decision names
+
 blueprint = Blueprint("money", __name__, url_prefix="/commissions")
 
 
 @blueprint.get("")
 def index() -> Any:
-    return _page(_state(request.args), DecisionForm(formdata=None), _rule_form())
+    return _page(_state(request.args), _rule_form())
+
+
+@blueprint.get("/decide", defaults={"every": False})
+@blueprint.get("/decide/shown", defaults={"every": True})
+def new_decision(*, every: bool) -> Any:
+    """State what a decision would change, about the chosen commissions or about every one that the page showed."""
+    return _decision_page(
+        request.args, _ids(request.args, "shown" if every else "id"), DecisionForm(formdata=None)
+    )
 
 
 @blueprint.post("")
 def decide() -> Any:
     """Decide about the chosen commissions."""
-    return _decide(_ids("id"))
-
-
-@blueprint.post("/shown")
-def decide_shown() -> Any:
-    """Decide about all commissions that the page showed."""
-    return _decide(_ids("shown"))
+    values, form = request.form, DecisionForm()
+    decision, ids = _decision(values), _ids(values, "id")
+    if decision is Decision.DECLINE and not form.validate():
+        return _decision_page(values, ids, form, form_errors=True), 422
+    reason = (form.reason.data or "") if decision is Decision.DECLINE else ""
+    count = decisions.decide_all(current_user.account, ids, decision, Cause(Source.PORTAL, utcnow()), reason)
+    flash(_result(decision, count), "success" if count else "warning")
+    return redirect(url_for(".index", state=_state(values).value), 303)
 
 
 @blueprint.post("/rule")
 def save_rule() -> Any:
     form = RuleForm()
     if not form.validate():
-        page = _page(CommissionState.PENDING, DecisionForm(formdata=None), form, form_errors=True)
+        page = _page(CommissionState.PENDING, form, form_errors=True)
         return page, 422
     approval_rule.save_days(current_user.account_id, form.chosen)
     if form.chosen is None:
@@ -95,19 +107,24 @@ def send_skipped_week() -> Any:
     return redirect(url_for(".index"), 303)
 
 
-def _decide(ids: set[int]) -> Any:
-    name, state = request.form.get("decision", ""), _state(request.form)
-    decision = Decision(name) if name in set(Decision) else abort(400)
-    form = DecisionForm()
-    if decision is Decision.DECLINE and not form.validate():
-        return _page(state, form, _rule_form(), chosen=ids, form_errors=True), 422
-    if not ids:
-        flash(_("Select at least one commission first."), "warning")
-        return redirect(url_for(".index", state=state.value), 303)
-    reason = (form.reason.data or "") if decision is Decision.DECLINE else ""
-    count = decisions.decide_all(current_user.account, ids, decision, Cause(Source.PORTAL, utcnow()), reason)
-    flash(_result(decision, count), "success" if count else "warning")
-    return redirect(url_for(".index", state=state.value), 303)
+def _decision_page(values: Any, ids: set[int], form: DecisionForm, **more: object) -> str:
+    decision = _decision(values)
+    preview = decisions.preview(current_user.account_id, ids, decision)
+    return render_template(
+        "money/decide.html",
+        decision=decision,
+        state=_state(values),
+        preview=preview,
+        examples=listing.describe(preview.changes[:_EXAMPLES]),
+        has_choice=bool(ids),
+        form=form,
+        **more,
+    )
+
+
+def _decision(values: Any) -> Decision:
+    name = values.get("decision", "")
+    return Decision(name) if name in set(Decision) else abort(400)
 
 
 def _state(values: Any) -> CommissionState:
@@ -115,8 +132,8 @@ def _state(values: Any) -> CommissionState:
     return CommissionState(name) if name in set(CommissionState) else CommissionState.PENDING
 
 
-def _ids(name: str) -> set[int]:
-    found = {key_argument(text) for text in request.form.getlist(name)[: decisions.MAX_AT_ONCE]}
+def _ids(values: Any, name: str) -> set[int]:
+    found = {key_argument(text) for text in values.getlist(name)[: decisions.MAX_AT_ONCE]}
     return {one for one in found if one is not None}
 
 
@@ -141,7 +158,7 @@ def _result(decision: Decision, count: int) -> str:
     return str(one_and_many[decision])
 
 
-def _page(state: CommissionState, form: DecisionForm, rule_form: RuleForm, **more: object) -> str:
+def _page(state: CommissionState, rule_form: RuleForm, **more: object) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
     account_id = current_user.account_id
     page = listing.list_commissions(account_id, state, before=before, after=after)
@@ -157,7 +174,6 @@ def _page(state: CommissionState, form: DecisionForm, rule_form: RuleForm, **mor
         tabs=listing.TABS,
         state_labels=listing.STATE_LABELS,
         balances=overview.balances,
-        form=form,
         rule_form=rule_form,
         days=days,
         **more,

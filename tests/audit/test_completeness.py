@@ -111,7 +111,6 @@ RECORDED = {
     "incidents.save_limits": (A.LIMITS_SAVED,),
     "incidents.save_webhook": (A.WEBHOOK_SAVED,),
     "money.decide": (A.COMMISSION_DECIDED,),
-    "money.decide_shown": (A.COMMISSION_DECIDED,),
     "money.export": (A.COMMISSIONS_EXPORTED,),
     "money.save_rule": (A.COMMISSION_RULE_SAVED,),
     "money.send_skipped_week": (A.SKIPPED_WEEK_SENT,),

@@ -56,17 +56,20 @@ def test_a_purchase_is_refunded_in_part_approved_and_paid_and_another_is_decline
     for order in ("C-1", "C-3"):
         page.get_by_label(f"Select order {order}").check()
     page.get_by_role("button", name="Approve selected commissions").click()
+    expect(page.get_by_role("heading", name="Approve 2 commissions")).to_be_visible()
+    page.get_by_role("button", name="Yes, approve them").click()
     expect(page.locator("body")).to_contain_text("2 commissions are approved.")
     page.get_by_label("Select order C-2").check()
-    page.get_by_text("Decline selected commissions", exact=True).click()
+    page.get_by_role("button", name="Decline selected commissions").click()
     page.get_by_label("Reason").fill("The order was a test.")
-    page.get_by_role("button", name="Yes, decline them").click()
+    page.get_by_role("button", name="Yes, decline").click()
     expect(page.locator("body")).to_contain_text("One commission is declined.")
     mail_about(portal, "The order was a test.")
 
     page.get_by_role("link", name="Decide").first.click()
     page.get_by_label("Select order C-2").check()
     page.get_by_role("button", name="Selected are the same purchases").click()
+    page.get_by_role("button", name="Yes, ignore").click()
     expect(page.locator("body")).not_to_contain_text("reported an order twice")
 
     report("6", "payout", amount="100.00", order="C-1", reference="PAY-C1")

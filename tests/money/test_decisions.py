@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -64,9 +65,34 @@ def test_chosen_commissions_are_approved_in_bulk_and_each_is_mailed_once(owner, 
     assert "A-2" in text
     assert "Nothing was changed" in text
     assert "Approve the commission on this page" in text
-    everything = {"decision": "approve", "state": "pending", "shown": ids, "id": []}
-    assert owner.submit(f"{PATH}/shown", everything, page=PATH).status_code == 303
-    assert states() == ["approved"] * 3
+
+
+@pytest.mark.parametrize(("path", "chosen"), [("decide", "id"), ("decide/shown", "shown")])
+def test_before_a_decision_the_page_states_what_it_will_change(owner, record, path, chosen):
+    for number in range(3):
+        record(order=f"A-{number}")
+    ids = [row.id for row in rows()]
+    assert owner.submit(PATH, {"decision": "approve", "id": [str(ids[0])]}).status_code == 303
+    query = "&".join(f"{chosen}={one}" for one in ids)
+    asked = page(owner, f"{PATH}/{path}?decision=approve&{query}")
+    assert "Approve 2 commissions" in asked
+    assert "One of the selected commissions does not change." in asked
+    assert re.findall(r'name="id" value="(\d+)"', asked) == [str(one) for one in ids[:0:-1]]
+    assert states() == ["approved", "pending", "pending"]
+    asked = page(owner, f"{PATH}/{path}?decision=decline&{query}")
+    assert "Decline 3 commissions" in asked
+    assert 'name="reason"' in asked
+
+
+def test_a_decision_that_changes_nothing_is_not_offered(owner, record):
+    record()
+    [row] = rows()
+    owner.submit(PATH, {"decision": "approve", "id": [str(row.id)]})
+    asked = page(owner, f"{PATH}/decide?decision=approve&id={row.id}")
+    assert "This decision changes none of the selected commissions." in asked
+    assert 'name="id"' not in asked
+    assert "Select at least one commission first." in page(owner, f"{PATH}/decide?decision=second&id=x")
+    assert owner.get(f"{PATH}/decide?decision=burn").status_code == 400
 
 
 def test_a_commission_is_declined_with_a_reason_that_its_email_states(owner, record, affiliate, client):
@@ -91,7 +117,7 @@ def test_a_reason_that_is_too_long_keeps_the_choice(owner, record):
     text = answer.get_data(as_text=True)
     assert answer.status_code == 422
     assert "Use 300 characters or fewer." in text
-    assert "checked" in text
+    assert f'name="id" value="{row.id}"' in text
     assert "x" * 301 in text
     assert states() == ["pending"]
 
@@ -101,7 +127,7 @@ def test_a_reason_that_is_too_long_keeps_the_choice(owner, record):
 )
 def test_without_a_choice_nothing_happens(owner, form):
     assert owner.submit(PATH, form).status_code == 303
-    assert "Select at least one commission first." in page(owner)
+    assert "Nothing was changed" in page(owner)
 
 
 def test_an_unknown_decision_is_a_bad_request(owner):
@@ -111,10 +137,9 @@ def test_an_unknown_decision_is_a_bad_request(owner):
 def test_the_commissions_of_another_account_stay_as_they_are(owner, stranger, record):
     record()
     [row] = rows()
-    for path in (PATH, f"{PATH}/shown"):
-        form = {"decision": "approve", "id": [str(row.id)], "shown": [str(row.id)]}
-        assert stranger.submit(path, form, page=PATH).status_code == 303
+    assert stranger.submit(PATH, {"decision": "approve", "id": [str(row.id)]}).status_code == 303
     assert states() == ["pending"]
+    assert "A-1" not in page(stranger, f"{PATH}/decide?decision=approve&id={row.id}")
     assert "A-1" not in page(stranger)
     assert "A-1" not in downloaded(stranger, f"{PATH}/export.csv").get_data(as_text=True)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlencode
 
 from flask import Flask, url_for
 from flask.testing import FlaskClient
@@ -403,10 +404,10 @@ def _ask(place: Portal, person: Person, target: Person) -> Iterator[tuple[str, s
     ):
         yield "POST", url, person.open(app, "POST", url, {"csrf_token": token})
     yield from _ask_api(app, person, target)
-    for url in ("/commissions", "/commissions/shown"):
-        commission = str(target.ids["commission"])
-        fields = {"csrf_token": token, "decision": "approve", "id": commission, "shown": commission}
-        yield "POST", url, person.open(app, "POST", url, fields)
+    chosen = {"decision": "approve", "id": str(target.ids["commission"])}
+    yield "POST", "/commissions", person.open(app, "POST", "/commissions", {"csrf_token": token, **chosen})
+    url = f"/commissions/decide?{urlencode(chosen)}"
+    yield "GET", url, person.open(app, "GET", url)
 
 
 def _ask_api(app: Flask, person: Person, target: Person) -> Iterator[tuple[str, str, TestResponse]]:

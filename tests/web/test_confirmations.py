@@ -28,8 +28,7 @@ CONFIRM_ON = {
     "affiliates.decide_many": "affiliates/decide.html",
     "deliveries.give_order": "deliveries/new_order.html",
     "deliveries.keep": "deliveries/keep.html",
-    "money.decide": "money/index.html",
-    "money.decide_shown": "money/index.html",
+    "money.decide": "money/decide.html",
     "operator.give_order": "operator/orders.html",
     "privacy.take_part_again": "privacy/take_part_again.html",
 }

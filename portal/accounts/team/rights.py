@@ -97,7 +97,7 @@ _ENDPOINTS = {
         deliveries.stop_order
         imports.choose imports.start imports.stop imports.upload
         incidents.discard incidents.own incidents.platform incidents.release
-        money.decide money.decide_shown money.save_rule money.send_skipped_week money.skipped_week
+        money.decide money.new_decision money.save_rule money.send_skipped_week money.skipped_week
         notices.live_preview notices.reset notices.restore notices.save notices.save_branding notices.switch
         privacy.erase privacy.take_part_again
         programme.save
