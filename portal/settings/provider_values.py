@@ -144,6 +144,8 @@ def _offer(
     sentences = [
         _change(field, value, now[field], card) for field, value in changed.items() if field != "provider"
     ]
+    if changed.get("host") and now["host"]:  # the one that was typed or saved belongs to the former server
+        sentences.append(str(_("SMTP Password: enter the one of %(name)s", name=name)))
     return Offer(name, reason, tuple(sentences), changed)
 
 

@@ -10,6 +10,7 @@ from flask_login import current_user
 
 from ..accounts import access
 from ..clock import utcnow
+from ..smtp.server import Mechanism
 from ..web.labels import FIELD_LABELS
 from . import advanced, credentials, deprecations, page, provider_values, providers, versions
 from .forms import RecipientForm, SmtpForm, initial_values
@@ -75,6 +76,8 @@ def render_page(
     card = provider_values.card_of(provider, form.host.data or "")
     shown = page.build(current_user, test=request.args.get("test"), base=base)
     kept = "" if form.password.errors else form.password.data or ""
+    lost_password = _lost_password(form, base)
+    has_password = base is not None and base.mechanism != Mechanism.NONE.value
     form.typed_password.data = credentials.seal_typed(kept, current_user, now=utcnow())
     if not refused and shown.field_error:
         field, sentence = shown.field_error
@@ -95,16 +98,17 @@ def render_page(
         offer=offer or provider_values.offer_of_card(provider, form.values()),
         sender_card=card,
         sender_offer=provider_values.offer_of_mailbox(card, form.values()),
-        saved_password=base.password_saved_at if base and _keeps_password(form, base) else None,
+        saved_password=base.password_saved_at if base and has_password and not lost_password else None,
+        lost_password=lost_password if has_password and not form.password.errors else "",
         loose_errors=loose_errors or [],
         form_errors=refused,
         State=VersionState,
     )
 
 
-def _keeps_password(form: SmtpForm, base: SmtpSettings) -> bool:
-    """Whether the saved password goes to the server and user of the form."""
-    return not credentials.missing_password(replace(form.as_input(), password=""), base)
+def _lost_password(form: SmtpForm, base: SmtpSettings | None) -> str:
+    """Return why the saved password does not go to the server and user of the form; empty if it does."""
+    return credentials.missing_password(replace(form.as_input(), password=""), base)
 
 
 def _refresh_url(shown: page.SettingsPage) -> str:

@@ -99,3 +99,19 @@ def test_a_submitted_form_is_not_replaced_while_a_check_runs(owner, form):
     refused = text_of(save(owner, form, port="no number"))
     assert 'http-equiv="refresh"' not in refused
     assert re.search(r'id="part-host"\s+class="part">', refused)
+
+
+def test_the_hint_below_the_password_follows_the_server_of_the_form(owner, live, form):
+    def hint(**changes):
+        fields = {**form, "password": "", "provider": "", **changes}
+        page = text_of(owner.submit(f"{PAGE}/help", fields, page=PAGE))
+        return re.search(r'data-hint-for="password-kept">(.*?)</p>', page, re.DOTALL)[1]
+
+    assert "To keep it, leave this field empty." in hint()
+    assert "You changed the SMTP Server, so enter the SMTP password again." in hint(host="smtp.gmail.com")
+
+
+def test_a_version_without_a_log_in_has_no_saved_password(owner, form):
+    save(owner, form, mechanism="none", username="", password="")
+    page = text_of(owner.get(PAGE))
+    assert "For security we do not show it again" not in page

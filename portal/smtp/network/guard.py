@@ -212,12 +212,9 @@ def is_public(address: IPAddress) -> bool:
 
 
 def find_private_target(address: IPAddress, port: int, policy: EgressPolicy) -> PrivateTarget | None:
-    """Return the private target for an address and port, or None.
-
-    Of several, one that permits plaintext is preferred.
-    """
-    matches = [t for t in policy.private_targets if t.port == port and _contains(t.network, address)]
-    return max(matches, key=lambda target: target.plaintext, default=None)
+    """Return the private target for an address and port, or None. Of several, the one of the smallest network."""
+    matches = _private_targets(address, port, policy)
+    return max(matches, key=lambda target: target.network.prefixlen, default=None)
 
 
 def is_private_target(address: IPAddress, port: int, policy: EgressPolicy) -> bool:
@@ -227,8 +224,11 @@ def is_private_target(address: IPAddress, port: int, policy: EgressPolicy) -> bo
 
 def permits_plaintext(address: IPAddress, port: int, policy: EgressPolicy) -> bool:
     """Return whether connections to this address and port may be unencrypted."""
-    target = find_private_target(address, port, policy)
-    return target is not None and target.plaintext
+    return any(target.plaintext for target in _private_targets(address, port, policy))
+
+
+def _private_targets(address: IPAddress, port: int, policy: EgressPolicy) -> list[PrivateTarget]:
+    return [one for one in policy.private_targets if one.port == port and _contains(one.network, address)]
 
 
 def _contains(network: IPv4Network | IPv6Network, address: IPAddress) -> bool:

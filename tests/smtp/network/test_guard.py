@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from portal.smtp.failure import Reason, Stage, SubmissionFailure
-from portal.smtp.network.dial import Deadline, dial, with_own_ports
+from portal.smtp.network.dial import Deadline, Peer, dial, with_own_ports
 from portal.smtp.network.guard import (
     EgressPolicy,
     HostError,
@@ -24,7 +24,7 @@ from portal.smtp.network.guard import (
     resolve_allowed,
 )
 from portal.smtp.protocol.session import Session
-from portal.smtp.server import Limits, Security
+from portal.smtp.server import Limits, Security, Server
 
 from ..badserver import THREAD_TIMEOUT_S, BadServer, disconnect, server_at
 
@@ -180,6 +180,16 @@ class Resolver:
             (socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, 0))
             for a in answer
         ]
+
+
+def test_the_smallest_network_names_the_authorities_of_a_private_server() -> None:
+    network = PrivateTarget(ip_network("10.0.0.0/8"), 587, plaintext=True, ca_file="network.pem")
+    one_server = PrivateTarget(ip_network("10.0.0.5/32"), 587, ca_file="server.pem")
+    policy = EgressPolicy(private_targets=(network, one_server))
+    server = Server("mail.internal", 587, Security.STARTTLS, policy=policy)
+    peers = [Peer.for_server(ip_address(address), server) for address in ("10.0.0.5", "10.0.0.6")]
+    assert [peer.ca_file for peer in peers] == ["server.pem", "network.pem"]
+    assert all(peer.permits_plaintext for peer in peers)
 
 
 def test_one_private_address_among_public_ones_refuses_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
