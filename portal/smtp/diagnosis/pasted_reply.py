@@ -15,6 +15,7 @@ from ..protocol.charsets import undo_wrong_decoding
 from ..protocol.reply import Reply
 from .client_errors import client_failure
 from .phrases import concepts_in, fold
+from .program_output import CODE, MAX_CHARS, NAMED_CODE, STACK_FRAME, reordered, unwrapped, without_summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,9 +57,10 @@ def parse_stage(name: str | Stage) -> Stage:
 
 def guess_stage(text: str) -> Stage:
     """Return the stage at which a reply was probably sent, processing by its code and concepts."""
-    text = text[:_MAX_REPLY_CHARS]
+    text = text[:MAX_CHARS]
     if wrapped := _WRAPPED_STAGE.search(text):
         return _WRAPPED_STAGES[next(filter(None, wrapped.groups())).lower()]
+    text = reordered(text)
     if own := client_failure(text, None):
         return own.stage
     reply = parse_reply(text, Stage.RCPT)
@@ -83,46 +85,15 @@ _SURROUNDINGS = re.compile(
 )  # MAIL FROM:<ada@example.org>, (banner), "EHLO"
 _MAX_STAGE_CHARS = 400  # long enough for a command with an address
 _LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 and its predecessors
-_CODE = re.compile(r"^\W*(?:[a-z][\w .]*:\s*)?\(?([2-5]\d\d)\b\)?[- ,:]*(?:b?['\"(])?", re.IGNORECASE)
-_STACK_FRAME = re.compile(r"(?:at \S.{0,300}:\d+\)?|File \".{1,300}, line \d+.*)$")
 _LINE = re.compile(r"\\r\\n|\\n|\r\n|\n|\r")
 _BARE_ENHANCED = re.compile(r"^\W*([245])\.\d{1,3}\.\d{1,3}\b")
-_MAX_REPLY_CHARS = 4000  # of a pasted reply; real replies have a few hundred
-# The reply inside a bounce: a code with its enhanced code, or a code after a mark that ends other words.
-_EMBEDDED = (
-    re.compile(r"(?<![\w.-])([45]\d\d)[ -]['\"#]?(?=[45]\.\d{1,3}\.\d{1,3}(?![\w.]))"),
-    re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45][0-57]\d)[ ,-](?=[ ]?[^\d\s])"),
-    re.compile(r"\berror \(([45]\d\d)\)"),  # lettre: "permanent error (550): text"
-    re.compile(
-        r"\b(?:[Rr]esponse:|command failed[:-]?) ?-? ?([23]\d\d)[ -]"
-    ),  # of a program that expected another code
-)
-# The end of a reply that a program wrote between quotation marks.
-_END_OF_QUOTED = {
-    quote: re.compile(rf"{quote}(?=[,;)}}\]]|\s*$|\s+(?:Log data|at|in)\b|\s+[({{])") for quote in ("'", '"')
-}
-# What mail programs write around a refusal, or alone when they do not show it: it is no reason.
-_SUMMARY = re.compile(
-    r"(?:\bcan'?t send mail\W{1,3})?\ball recipients were (?:rejected|refused)"
-    r"|\bfollowing (?:recipients|addresses) failed|\binvalid addresses\b"
-    r"|\b(?:mail(?: from)?|rcpt(?: to)?|recipient|data(?: end)?) command failed|\bSMTPRecipientsRefused\b",
-    re.IGNORECASE,
-)
-# A code that a program names beside the reply's text: "SMTP code: 530", "responseCode: 535", "error 550".
-_NAMED_CODE = re.compile(
-    r"\b(?:error|code|status|response ?code|got)\W{1,4}([45][0-7]\d)(?![\w.])", re.IGNORECASE
-)
-# What other commands were answered after the one that failed.
-_NEXT_REPLY = re.compile(r"\s(503|554|421)[ -](?:[45]\.\d{1,3}\.\d{1,3}|Error|Need|Valid|Bad|All|No)\b")
-# A filter that hands on what the server behind it said (amavisd-new).
-_NEXT_HOP = re.compile(r"[45]\d\d [^\n]{0,80}\bfrom MTA\([^()\n]{1,80}\): (?=[45]\d\d[ -])")
-_IN_REPLY = re.compile(r"\(in reply to [^()]{1,60}\)")
 _WRAPPED_STAGE = re.compile(
-    r"(?:in reply to|after) (?:the )?(end of data|mail from|rcpt to|data|ehlo|helo|auth)\b|(refused to talk to me)",
+    r"(?:in reply to|after) (?:the )?(end of data|mail from|rcpt to|data|ehlo|helo|auth)\b|(refused to talk to me)"
+    r"|\b(mail from|rcpt to|data end|data|ehlo|helo|auth) command failed\b",
     re.IGNORECASE,
 )
 _WRAPPED_STAGES: Mapping[str, Stage] = MappingProxyType({
-    "end of data": Stage.DATA, "data": Stage.DATA, "mail from": Stage.MAIL, "rcpt to": Stage.RCPT,
+    "end of data": Stage.DATA, "data end": Stage.DATA, "data": Stage.DATA, "mail from": Stage.MAIL, "rcpt to": Stage.RCPT,
     "ehlo": Stage.EHLO, "helo": Stage.EHLO, "auth": Stage.AUTH, "refused to talk to me": Stage.GREETING,
 })  # fmt: skip
 
@@ -133,40 +104,15 @@ def parse_reply(text: str, stage: Stage) -> Reply:
     Without a code, one is assumed from the concepts and the stage.
     """
     code, lines = None, []
-    text = _unwrapped(undo_wrong_decoding(text[:_MAX_REPLY_CHARS]))
-    if not _CODE.match(text):
-        text = _SUMMARY.sub("", text)
-    for raw in (line.strip() for line in _LINE.split(text)):
-        found = _CODE.match(raw)
+    text = unwrapped(reordered(undo_wrong_decoding(text[:MAX_CHARS])))
+    for raw in (line.strip() for line in _LINE.split(without_summary(text))):
+        found = CODE.match(raw)
         if found and code in {None, int(found[1])}:
             code, raw = int(found[1]), raw[found.end() :].removeprefix(f"{found[1]} ")
-        if raw and not _STACK_FRAME.match(raw):
+        if raw and not STACK_FRAME.match(raw):
             lines.append(raw.strip(" '\")"))
-    named = None if code else _NAMED_CODE.search(text)
+    named = None if code else NAMED_CODE.search(text)
     return Reply.from_lines(code or (int(named[1]) if named else _assumed_code(lines, stage)), lines)
-
-
-def _unwrapped(text: str) -> str:
-    """Return the first reply within a bounce's text, without the words around it; other text unchanged."""
-    text = _NEXT_HOP.sub("", _IN_REPLY.sub("", text), count=1)
-    if not _CODE.match(text):
-        text = _embedded(text)
-    first = _CODE.match(text)
-    followers = _NEXT_REPLY.finditer(text, first.end() if first else 0)
-    # "554-..." begins a reply of several lines, each with the same code.
-    several = first[1] if first and text[first.end(1) : first.end(1) + 1] == "-" else None
-    follower = next((one for one in followers if one[1] != several), None)
-    return text[: follower.start()] if follower else text
-
-
-def _embedded(text: str) -> str:
-    """Return the text from the first reply on, up to the quotation mark that ends it; the text itself if it holds none."""
-    starts = [found.start(1) for pattern in _EMBEDDED if (found := pattern.search(text))]
-    if not starts:
-        return text
-    quote, text = text[min(starts) - 1 : min(starts)], text[min(starts) :]
-    end = _END_OF_QUOTED[quote].search(text) if quote in _END_OF_QUOTED else None
-    return text[: end.start()] if end else text
 
 
 _DEFAULT_CODES = {Stage.AUTH: 535, Stage.DATA: 554, Stage.GREETING: 554}

@@ -43,6 +43,7 @@ CASES = [
     ("DATA", "unexpected EOF", "hung-up-on-message"),
     ("DATA", "The peer has unexpectedly disconnected", "hung-up-on-message"),
     ("DATA", "DATA END command failed:", "hung-up-on-message"),
+    ("connect", "SocketTimeoutException: connect timed out", "connection-timed-out"),
     ("connect", "Falha ao conectar: Conexão recusada (111)", "connection-refused"),
     ("connect", "Die Verbindung kam nicht zustande", "connection-timed-out"),
     ("connect", "access to the socket is forbidden by its permissions (10013)", "unreachable"),
