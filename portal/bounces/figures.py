@@ -7,7 +7,7 @@ docs.aws.amazon.com/ses, Reputation dashboard (bounces, 5 %).
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from sqlalchemy import func, select, union_all
 
 from ..db import db
 from .mailbox.models import BounceMailbox
-from .meaning import BOUNCES, Meaning
+from .meaning import BOUNCES, DELIVERED, Meaning
 from .models import BounceHook, OutcomeHour
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ MIN_MESSAGES = 200  # below, a rate is not meaningful
 
 
 @dataclass(frozen=True)
+class Reported:
+    """How many messages of an hour or a day were reported as delivered, and how many as bounced."""
+
+    delivered: int = 0
+    bounced: int = 0
+
+
+@dataclass(frozen=True)
 class OutcomeFigures:
     """Counts of a span, of ``accepted`` messages."""
 
@@ -36,7 +44,7 @@ class OutcomeFigures:
 
     @property
     def delivered(self) -> int:
-        return self.counts.get(Meaning.DELIVERED, 0) + self.complained
+        return sum(self.counts.get(meaning, 0) for meaning in DELIVERED)
 
     @property
     def reports_deliveries(self) -> bool:
@@ -83,15 +91,20 @@ def is_set_up(account_id: int) -> bool:
     return db.session.scalar(union_all(hook, mailbox).limit(1)) is not None
 
 
-def bounced_since(account_id: int, since: datetime, *, days: bool) -> Mapping[datetime, int]:
-    """Return how many messages bounced, by the hour or the day in UTC in which they were accepted, from a full hour on."""
-    query = select(OutcomeHour.hour, func.sum(OutcomeHour.count)).where(
-        OutcomeHour.account_id == account_id, OutcomeHour.hour >= since, OutcomeHour.meaning.in_(BOUNCES)
+def reported_since(account_id: int, since: datetime, *, days: bool) -> Mapping[datetime, Reported]:
+    """Return what was reported, by the hour or the day in UTC in which messages were accepted, from a full hour on."""
+    query = select(OutcomeHour.hour, OutcomeHour.meaning, func.sum(OutcomeHour.count)).where(
+        OutcomeHour.account_id == account_id,
+        OutcomeHour.hour >= since,
+        OutcomeHour.meaning.in_((*DELIVERED, *BOUNCES)),
     )
-    found: Counter[datetime] = Counter()
-    for hour, count in db.session.execute(query.group_by(OutcomeHour.hour)):
-        found[hour.replace(hour=0) if days else hour] += int(count)
-    return found
+    found: defaultdict[datetime, Counter[Meaning]] = defaultdict(Counter)
+    for hour, meaning, count in db.session.execute(query.group_by(OutcomeHour.hour, OutcomeHour.meaning)):
+        found[hour.replace(hour=0) if days else hour][meaning] += int(count)
+    return {
+        at: Reported(sum(counts[one] for one in DELIVERED), sum(counts[one] for one in BOUNCES))
+        for at, counts in found.items()
+    }
 
 
 def percent(rate: float) -> str:

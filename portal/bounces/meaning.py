@@ -39,6 +39,7 @@ _STATES = (
 )
 RANKS = {meaning: len(_STATES) - place for place, meaning in enumerate(_STATES)}
 BOUNCES = (Meaning.HARD, Meaning.BLOCKED, Meaning.SOFT)
+DELIVERED = (Meaning.DELIVERED, Meaning.COMPLAINT)  # a person who complains has got the message
 REASON_CHARS = 300
 NOT_HANDED_OUT = (
     "email-not-handed-out"  # kind of an event of unknown meaning: a mailbox's server gave out no such email

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
+from ..bounces.figures import Reported
 from ..bounces.labels import MEANING_TAGS
 from ..languages import write_short_day
 from ..notices.catalogue import CATALOGUE
@@ -55,15 +56,22 @@ def _day(day: date | None) -> str:
     return write_short_day(day, current_language(), with_year=True) if day else ""
 
 
-def stats_chart(stats: Stats, bounced: Mapping[datetime, int]) -> Chart:
-    """Return the chart of the statistics, with what bounced later as a part of its own."""
+def stats_chart(stats: Stats, reported: Mapping[datetime, Reported], *, with_delivered: bool) -> Chart:
+    """Return the chart of the statistics, with what bounced later as a part of its own.
+
+    ``with_delivered``: deliveries are reported, so accepted messages are divided into delivered ones and those without a report.
+    """
     rows = []
     for bucket in stats.buckets:
-        later = min(bounced.get(bucket.at, 0), bucket.sent)
+        later = reported.get(bucket.at, _NOTHING)
+        bounced = min(later.bounced, bucket.sent)
+        delivered = min(later.delivered, bucket.sent - bounced) if with_delivered else 0
+        accepted = _("Accepted, not reported yet") if with_delivered else _("Accepted")
         values = {
-            "sent": (_("Accepted"), bucket.sent - later),
+            "delivered": (_("Delivered"), delivered),
+            "unreported" if with_delivered else "sent": (accepted, bucket.sent - bounced - delivered),
             "waiting": (_("Waiting"), bucket.waiting),
-            "bounced": (_("Bounced"), later),
+            "bounced": (_("Bounced"), bounced),
             "failed": (_("Failed"), bucket.failed),
         }
         words = ", ".join(f"{label} {format_integer(number)}" for label, number in values.values() if number)
@@ -86,6 +94,9 @@ def duration(seconds: float | None) -> str:
     if seconds < 172800:
         return f"{seconds / 3600:.0f} h"
     return _("%(number)s days", number=f"{seconds / 86400:.0f}")
+
+
+_NOTHING = Reported()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, Select, bindparam, case, func, select
 
-from ..bounces.meaning import BOUNCES
+from ..bounces.meaning import BOUNCES, DELIVERED
 from ..db import db
 from ..outbox.models import Status
 from .models import LogRow
@@ -30,6 +30,7 @@ class DomainRow:
     domain: str
     emails: int
     accepted: int
+    delivered: int
     bounced: int
     failed: int
 
@@ -68,6 +69,7 @@ def _statement() -> Select[Any]:
         newest.c.domain,
         number,
         func.sum(case((newest.c.status == Status.SENT, 1), else_=0)),
+        func.sum(case((newest.c.outcome.in_([one.value for one in DELIVERED]), 1), else_=0)),
         func.sum(case((newest.c.outcome.in_([one.value for one in BOUNCES]), 1), else_=0)),
         func.sum(case((newest.c.status == Status.FAILED, 1), else_=0)),
     )

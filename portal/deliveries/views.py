@@ -70,7 +70,7 @@ def _around_the_list(account: int, span: str) -> dict[str, Any]:
     """Return what the page shows beside the list: figures, running bulk actions, and how long the log is kept."""
     found = stats.read(account, span, now=utcnow())
     since = found.buckets[0].at
-    bounced = figures.bounced_since(account, since, days=span == "month")
+    reported = figures.reported_since(account, since, days=span == "month")
     outcome_figures = figures.read(account, since, accepted=found.sent)
     return {
         "stats": found,
@@ -78,8 +78,8 @@ def _around_the_list(account: int, span: str) -> dict[str, Any]:
         "is_reported": outcome_figures.is_known or figures.is_set_up(account),
         "percent": figures.percent,
         "figure_limits": figures,
-        "chart": stats_chart(found, bounced),
-        "bounced": bounced,
+        "chart": stats_chart(found, reported, with_delivered=outcome_figures.reports_deliveries),
+        "reported": reported,
         "domains": domains.read(account),
         "share": share,
         "span_labels": SPAN_LABELS,

@@ -18,7 +18,7 @@ _MIN_HEIGHT = 1.5  # so that one in a million is visible
 
 @dataclass(frozen=True)
 class Segment:
-    """One part of a stack. ``series`` names its colour: sent, waiting or failed."""
+    """One part of a stack. ``series`` names its colour: sent, delivered, unreported, waiting, bounced or failed."""
 
     series: str
     y: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import threading
 import time
 from datetime import timedelta
@@ -169,7 +170,24 @@ def test_deliveries_that_no_source_reports_are_not_counted_as_none(brightleaf, o
     assert "Nothing has been reported yet about the emails of this period." in text
     assert "Set up reports" not in text
     report(brightleaf, sent, Meaning.HARD)
-    assert "Delivered</dt> <dd> not reported </dd>" in text_of(owner, "/deliveries")
+    text = text_of(owner, "/deliveries")
+    assert "Delivered</dt> <dd> not reported </dd>" in text
+    assert "chart-delivered" not in text
+    assert 'data-label="Delivered"' not in text
+
+
+@pytest.mark.parametrize("span", ["day", "month"])
+def test_the_chart_divides_accepted_emails_where_deliveries_are_reported(brightleaf, owner, span):
+    messages = [send(brightleaf, f"p{number}@receiver.example") for number in range(5)]
+    for sent, meaning in zip(
+        messages, (Meaning.DELIVERED, Meaning.COMPLAINT, Meaning.HARD, Meaning.DELIVERED), strict=False
+    ):
+        report(brightleaf, sent, meaning)
+    text = text_of(owner, f"/deliveries?span={span}")
+    assert re.search(r'aria-label="[^"]*: Delivered 3, Accepted, not reported yet 1, Bounced 1"', text)
+    assert text.count('class="chart-delivered"') == 1
+    assert 'data-label="Delivered">3</td>' in text, "the table for readers, and that of the domains"
+    assert text.count('data-label="Delivered">3</td>') == 2
 
 
 def test_the_csv_has_the_outcome(brightleaf, owner):
