@@ -47,7 +47,8 @@ class State:
 
 def get_state(app: Flask | None = None) -> State:
     """Return the state of ``app``, by default of the app in whose context this runs."""
-    found: State = (app or current_app).extensions[KEY]
+    # The app itself: it is asked for several times a message, and the proxy looks up each attribute anew.
+    found: State = (app or current_app._get_current_object()).extensions[KEY]  # type: ignore[attr-defined]
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import threading
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -26,13 +27,20 @@ class References:
 
     def __init__(self, secret_key: str) -> None:
         key = hmac.new(secret_key.encode(), _PURPOSE, hashlib.sha256).digest()
-        # One block that never repeats within a key: no mode could add anything.
-        self._cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305
+        # One block that never repeats within a key: no mode could add anything. Blocks do not depend on each other, so one
+        # encryptor serves all messages; making one costs many times as much as a block.
+        cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305
+        self._encryptor, self._decryptor, self._lock = (
+            cipher.encryptor(),
+            cipher.decryptor(),
+            threading.Lock(),
+        )
 
     def make(self, message_id: int) -> str:
         """Return the reference of a message."""
         block = _ZEROS + message_id.to_bytes(_ID_BYTES, "big")
-        return self._cipher.encryptor().update(block).hex()
+        with self._lock:
+            return self._encryptor.update(block).hex()
 
     def read(self, reference: str) -> int | None:
         """Return the id of the message, or None if the reference was not made with this key."""
@@ -44,7 +52,8 @@ class References:
             return None
         if len(sealed) != len(_ZEROS) + _ID_BYTES:  # spaces between the digits
             return None
-        block = self._cipher.decryptor().update(sealed)
+        with self._lock:
+            block = self._decryptor.update(sealed)
         return int.from_bytes(block[_ID_BYTES:], "big") if block[:_ID_BYTES] == _ZEROS else None
 
 

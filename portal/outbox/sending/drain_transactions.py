@@ -99,7 +99,10 @@ class DrainTransactions:
             return
         is_unrecorded = not claim.started_attempt_id
         try:
-            self._is_stale |= not group_commit.run(lambda: self._flush(claim, is_unrecorded=is_unrecorded))
+            if not (is_unrecorded and self._flush_in_one_statement(claim)):
+                self._is_stale |= not group_commit.run(
+                    lambda: self._flush(claim, is_unrecorded=is_unrecorded)
+                )
         except Exception:
             db.session.rollback()
             if is_unrecorded:
@@ -298,6 +301,12 @@ class DrainTransactions:
         if is_unrecorded:
             self.store.record_start(claim, self.next.lookup.route, now=claim.started_at or db_now())
         return True
+
+    def _flush_in_one_statement(self, claim: Claim) -> bool:
+        """Settle acceptances and record a start that only the log contains; False where only a transaction can."""
+        actions = [action for _, action in self.submitted]
+        lookup, generation = self.next.lookup, self.next.generation
+        return outcomes.settle_and_start(actions, claim, lookup.route, generation) is not None
 
     def _renew(self) -> bool:
         is_renewed = self.store.renew_lease(self._message_account, self.token, now=db_now())

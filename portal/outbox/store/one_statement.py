@@ -46,7 +46,8 @@ _NEXT_START = """INSERT INTO delivery_attempt
         reply_text, queue_id, transcript, traceback)
     SELECT %(next)s::bigint,
         (SELECT coalesce(max(number), 0) + 1 FROM delivery_attempt WHERE message_id = %(next)s::bigint),
-        %(version_number)s::bigint, %(server)s::text, %(sender)s::text, now(), 'started', false, '', '', '', '', '', ''"""
+        %(version_number)s::bigint, %(server)s::text, %(sender)s::text, coalesce(%(started_at)s::timestamptz, now()),
+        'started', false, '', '', '', '', '', ''"""
 _ONE = f"""
 WITH settled AS (
     UPDATE outbox_message
@@ -99,6 +100,7 @@ WITH accepted AS (
     {_NEXT_START}
     FROM (SELECT count(*) AS number FROM settled) AS found
     WHERE found.number = cardinality(%(ids)s::bigint[])
+        AND EXISTS (SELECT FROM outbox_message WHERE id = %(next)s::bigint AND lease_token = %(token)s::text)
     RETURNING id
 )
 SELECT id, now() FROM started
@@ -110,8 +112,9 @@ def settle_and_start(
 ) -> datetime | None:
     """Record that messages of one drain were accepted and that the attempt of ``following`` starts; return when. Commits.
 
-    Each has its transcript last. None if a claim was lost, if the queue is to be changed or was changed, or after a database
-    error: then the caller uses a transaction, which finds out what is the case.
+    Each has its transcript last. ``following`` may have started already, with the log as the only record of that. None if a
+    claim was lost, if the queue is to be changed or was changed, or after a database error: then the caller uses a
+    transaction, which finds out what is the case.
     """
     claim = accepted[0][0]
     values: dict[str, Any] = {
@@ -120,6 +123,7 @@ def settle_and_start(
         "generation": generation,
         "first": any(one.first for one, _, _ in accepted),
         "next": following.message.id,
+        "started_at": following.started_at,
         **route.attempt_columns,
     }
     if len(accepted) == 1 and claim.started_attempt_id:
@@ -130,7 +134,7 @@ def settle_and_start(
     if row is None:
         return None
     now: datetime = row[1].astimezone(UTC)
-    mark_started(following, route, now=now)
+    mark_started(following, route, now=following.started_at or now)
     following.started_attempt_id = row[0]
     return now
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..mailbox import Mailbox, parse_mailbox
@@ -60,7 +61,7 @@ class Envelope:
         kept = tuple(o for o in options if o.partition("=")[0].upper() not in _COMPUTED)
         return cls(parse_mailbox(sender), parse_mailbox(recipient), kept)
 
-    @property
+    @cached_property
     def needs_smtputf8(self) -> bool:
         return not (self.sender.is_ascii and self.recipient.is_ascii)
 

@@ -107,7 +107,7 @@ class EhloFeatures:
         """Return the offered AUTH mechanisms in capitals, in the server's order."""
         return tuple(dict.fromkeys(self.extensions.get("AUTH", "").upper().split()))
 
-    @property
+    @cached_property
     def size(self) -> int | None:
         """Return the maximum message size in octets (RFC 1870); None if the server states none."""
         announced = self.extensions.get("SIZE", "")

@@ -1,6 +1,7 @@
 """Settlement and the next start in one statement, on PostgreSQL."""
 
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
@@ -219,6 +220,36 @@ def test_a_lost_claim_among_several_starts_nothing(by_log):
     assert settle_three(by_log) is None
     assert message(lost).status is Status.SENDING
     assert attempts(lost) == attempts(by_log.claims[3].message.id) == []
+
+
+def test_a_start_that_only_the_log_contains_is_recorded_with_its_time(by_log):
+    following = by_log.claims[3]
+    started_at = utcnow() - timedelta(seconds=2)
+    claims_of.mark_started(following, by_log.route, now=started_at)
+    assert settle_three(by_log) is not None
+    assert following.started_at == attempts(following.message.id)[0].started_at == started_at
+
+
+def test_the_start_of_a_message_that_another_worker_has_is_not_recorded(by_log):
+    following = by_log.claims[3].message.id
+    db.session.execute(db.update(OutboxMessage).where(OutboxMessage.id == following).values(lease_token="x"))
+    db.session.commit()
+    assert settle_three(by_log) is None
+    assert attempts(following) == []
+
+
+@pytest.mark.parametrize("record", [Record.LOG], indirect=True)
+@pytest.mark.tuning(connections_per_account=1, batch_first=50, settle_lag_s=600.0, settle_early_fraction=0.0)
+def test_what_is_settled_while_the_server_reads_needs_no_transaction(app, server, account, record):
+    enqueue_message(account, "first")
+    drain_queue(account)  # which records that the server is healthy
+    ids = enqueue_many(account)
+    with count_statements() as found:
+        drain_queue(account)
+    assert statuses(account) == [Status.SENT] * (COUNT + 1)
+    settlements = [one for one in found if "UPDATE outbox_message" in one and "settled_at" in one]
+    assert len(settlements) <= 2, "only where a batch is refilled, and at its end"
+    assert [one.outcome for id_ in ids for one in attempts(id_)] == [Outcome.ACCEPTED] * COUNT
 
 
 @pytest.mark.parametrize("record", list(Record), indirect=True)
