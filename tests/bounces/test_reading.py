@@ -559,3 +559,10 @@ def test_bytes_beyond_the_limit_are_not_read() -> None:
     raw = notification(status_fields())
     assert _short(read_report(raw + b"x" * 20_000_000)) == _short(read_report(raw))
     assert _short(read_report(b"X-Padding: " + b"x" * MAX_BYTES + b"\n" + raw)) == [("none", "", "")]
+
+
+@pytest.mark.parametrize("sender", [b"", b"m\xffiler-daemon@receiver.example"])
+def test_a_malformed_sender_leaves_no_traceback_in_the_log(sender, caplog):
+    raw = b"From: %b\nReturn-Path: <>\nSubject: failure notice\n\nSorry, this did not work.\n" % sender
+    assert _short(read_report(raw)) == [("none", "", "")]
+    assert caplog.text == ""

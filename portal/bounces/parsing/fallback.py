@@ -18,7 +18,8 @@ def other_recipients(raw: bytes) -> list[RecipientReport]:
     head = raw[:_MAX_BYTES].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if head.lower().count(b"boundary") > _MAX_PARTS:
         return []
-    logging.getLogger("flufl.bounce").setLevel(logging.ERROR)
+    # A detector that fails for a malformed mail is logged as an error with a traceback, and the next one is tried.
+    logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
     try:
         temporary, permanent = all_failures(message_from_bytes(head))
     except Exception:  # its detectors raise various errors for malformed mails
