@@ -84,6 +84,13 @@ def icon(meaning: Meaning) -> str:
     return _ICONS.get(meaning, "info" if meaning not in MEANING_TAGS else "failed")
 
 
-def advice(meaning: Meaning) -> str:
-    """Return who has to act, and how; empty if no person has to."""
+def advice(meaning: Meaning, *, is_affiliate: bool, is_suppressed: bool) -> str:
+    """Return who has to act, and how; empty if no person has to.
+
+    ``is_affiliate``: the mailbox is that of an affiliate now. ``is_suppressed``: it is not written to now.
+    """
+    if meaning is Meaning.HARD and not is_affiliate:
+        return ""
+    if meaning is Meaning.COMPLAINT and not is_suppressed:
+        return str(_("Do not ask the recipient why."))
     return str(_ADVICE.get(meaning, ""))

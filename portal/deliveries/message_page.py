@@ -86,7 +86,6 @@ class MessageDetail:
     status: str
     sentence: str
     outcome: MessageOutcome | None  # what was reported after the acceptance
-    advice: str  # who has to act on it
     attempts: list[AttemptDetail]
     diagnosis: DiagnosisView | None
     live: bool
@@ -114,7 +113,6 @@ def describe(
         status=STATUS_LABELS[message.status],
         sentence=_sentence(message, last, queue) if outcome is None else f"{labels.title(outcome)}.",
         outcome=outcome,
-        advice=labels.advice(outcome.meaning) if outcome is not None else "",
         attempts=details,
         diagnosis=_diagnosis(message, last, queue),
         live=message.status is Status.SENDING or (waits and not attempts),

@@ -11,7 +11,8 @@ from flask_login import current_user
 from .. import audit
 from ..accounts import access
 from ..accounts.team.rights import Right
-from ..affiliates import links
+from ..affiliates import links, suppressions
+from ..affiliates.models import SuppressionReason
 from ..bounces import event_log, figures, labels, outcomes
 from ..bounces.providers.setup import setup_of
 from ..clock import utcnow
@@ -29,6 +30,7 @@ from .filters import Filters
 from .forms import RetentionForm
 
 if TYPE_CHECKING:
+    from ..bounces.models import MessageOutcome
     from ..outbox.models import OutboxMessage
 
 blueprint = Blueprint("deliveries", __name__, url_prefix="/deliveries")
@@ -148,6 +150,7 @@ def message_page_response(message: OutboxMessage, refused: str = "", code: int =
         message=message,
         timeline=message_page.timeline(message, attempts, event, row, reports),
         outcome_labels=labels,
+        advice=_advice(message, outcome) if outcome is not None else "",
         provider_setup=setup_of(outcome.source) if outcome is not None else None,
         shown_text=_as_shown(message, message.text),
         link_hidden=links.holds_token(message.kind),
@@ -164,6 +167,16 @@ def message_page_response(message: OutboxMessage, refused: str = "", code: int =
         key=secrets.token_urlsafe(12),
     )
     return page, code
+
+
+def _advice(message: OutboxMessage, outcome: MessageOutcome) -> str:
+    account, mailbox = current_user.account_id, message.recipient
+    row = suppressions.find_suppression(account, mailbox)
+    return labels.advice(
+        outcome.meaning,
+        is_affiliate=suppressions.is_affiliate(account, mailbox),
+        is_suppressed=row is not None and row.reason is not SuppressionReason.UNSUBSCRIBED,
+    )
 
 
 def message_or_404(message_id: int) -> OutboxMessage:

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, text, update
 
+from portal.affiliates import suppressions
 from portal.bounces import processing
 from portal.bounces.meaning import Meaning, Report
 from portal.bounces.models import BounceEvent, EventState, MessageOutcome
@@ -110,6 +111,19 @@ def test_the_page_of_a_message_tells_its_story(brightleaf, owner, stranger):
         assert part in text
     assert text.index("Attempt 1 was accepted") < text.rindex("Bounced: the mailbox does not exist (5.1.1)")
     assert stranger.get(f"/deliveries/{sent.id}").status_code == 404
+
+
+def test_the_advice_is_true_for_the_recipient_as_it_is_now(brightleaf, owner):
+    sent = send(brightleaf)
+    report(brightleaf, sent, Meaning.COMPLAINT)
+    page, blocked = f"/deliveries/{sent.id}", "Signet sends this recipient no more emails."
+    assert blocked in text_of(owner, page)
+    row = suppressions.find_suppression(brightleaf, sent.recipient)
+    suppressions.lift(brightleaf, row.id, why="By mistake", by="Ada", now=utcnow())
+    assert blocked not in text_of(owner, page)
+    own = send(brightleaf, "ada@brightleaf.example", affiliate=False)
+    report(brightleaf, own, Meaning.HARD)
+    assert "Ask the affiliate" not in text_of(owner, f"/deliveries/{own.id}")
 
 
 def test_the_providers_own_list_is_named_with_a_link(brightleaf, owner):
