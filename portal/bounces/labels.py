@@ -75,8 +75,10 @@ def title(event: BounceEvent | MessageOutcome) -> str:
 
 def details(event: BounceEvent | MessageOutcome) -> str:
     """Return the receiver's words and who reported them."""
-    source = _("reported by %(source)s", source=source_name(event.source))
-    return f"{event.reason} · {source}" if event.reason else source
+    source = source_name(event.source)
+    if not event.reason:
+        return str(_("Reported by %(source)s", source=source))
+    return f"{event.reason} · {_('reported by %(source)s', source=source)}"
 
 
 def icon(meaning: Meaning) -> str:

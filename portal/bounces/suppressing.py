@@ -20,6 +20,7 @@ from ..outbox.models import DeliveryAttempt, Outcome
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage
 from . import breaker, outcomes
+from .labels import source_name
 from .meaning import REASON_CHARS, Meaning
 from .models import REFUSED_AT_ONCE, MessageOutcome, SuppressionEffect
 
@@ -98,7 +99,7 @@ def on_attempt_settled(
 
 def _note(event: BounceEvent) -> str:
     words = event.reason or " ".join(part for part in (str(event.reply_code or ""), event.status) if part)
-    return f"{event.source}: {words or event.kind}".strip().rstrip(":")
+    return f"{source_name(event.source)}: {words or event.kind}".strip().rstrip(":")
 
 
 def _has_too_many_soft(account_id: int, mailbox: str, now: datetime) -> bool:

@@ -25,7 +25,7 @@ _MAX_WITH_VISITS = 2000  # visits are stored by affiliate, so their sum reads a 
 
 @dataclass(frozen=True)
 class Figures:
-    """Counts since a midnight in UTC. ``delivered`` and ``bounced`` are None where nothing was reported.
+    """Counts since a midnight in UTC. ``delivered`` is None where no delivery was reported, ``bounced`` where nothing was.
 
     ``sign_ups`` ends at MAX_COUNTED. ``visits`` is None where visits are not counted, or for very many affiliates.
     """
@@ -50,7 +50,7 @@ def read(account_id: int, *, now: datetime) -> Figures:
     return Figures(
         sent=settled[Status.SENT],
         failed=settled[Status.FAILED],
-        delivered=reported.delivered if reported.is_known else None,
+        delivered=reported.delivered if reported.reports_deliveries else None,
         bounced=reported.bounced if reported.is_known else None,
         sign_ups=_sign_ups(account_id, since),
         visits=_visits(account_id, since),

@@ -113,6 +113,7 @@ def test_a_complaint_replaces_a_bounce_and_the_owners_decision_stays(brightleaf)
     report(brightleaf, sent, Meaning.COMPLAINT)
     report(brightleaf, sent, Meaning.HARD)
     assert suppressed(brightleaf) == {GRACE: SuppressionReason.COMPLAINED}
+    assert suppressions.find_suppression(brightleaf, GRACE).note == "your mailbox for bounces"
     other = send(brightleaf, "ben@receiver.example")
     suppressions.add(brightleaf, other.recipient, "by phone", now=utcnow())
     report(brightleaf, other, Meaning.COMPLAINT)

@@ -137,7 +137,7 @@ def test_the_providers_own_list_is_named_with_a_link(brightleaf, owner):
 def test_a_report_of_a_mailbox_reader_names_its_source(brightleaf, owner):
     sent = send(brightleaf)
     report(brightleaf, sent, Meaning.SOFT, source="mailbox")
-    assert "reported by your mailbox for bounces" in text_of(owner, f"/deliveries/{sent.id}")
+    assert "Reported by your mailbox for bounces" in text_of(owner, f"/deliveries/{sent.id}")
 
 
 def test_list_filter_and_figures_know_the_outcome(brightleaf, owner):
@@ -188,6 +188,9 @@ def test_deliveries_that_no_source_reports_are_not_counted_as_none(brightleaf, o
     assert "Delivered</dt> <dd> not reported </dd>" in text
     assert "chart-delivered" not in text
     assert 'data-label="Delivered"' not in text
+    home = text_of(owner, "/")
+    assert "Bounced</dt>" in home
+    assert "Delivered</dt>" not in home
 
 
 @pytest.mark.parametrize("span", ["day", "month"])

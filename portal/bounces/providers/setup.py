@@ -48,8 +48,9 @@ SETUPS: Mapping[str, Setup] = {
                 "In Amazon SNS, create a standard topic in the region of your SES identity. Use one topic for all events."
             ),
             _(
-                "Create a subscription to it with the protocol HTTPS and the address above as the "
-                "endpoint. Signet confirms it automatically."
+                "Create a subscription to it with the protocol HTTPS and the address above as the endpoint. Leave "
+                "raw message delivery off, because raw messages have no signature. Signet confirms the subscription "
+                "automatically."
             ),
             _(
                 "In Amazon SES open your identity, then Notifications, and choose the topic for the feedback below. Tick "
