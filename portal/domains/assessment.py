@@ -53,7 +53,10 @@ def assess(target: Target, resolver: Resolver) -> DomainReport:
         return _public_mail_report(target)
     _prefetch(resolver, domain, facts, target.selectors)
     bounces_by_mx = target.provider.kind is not ProviderKind.TRANSACTIONAL
-    mx_finding, rejected = mx.assess(resolver, domain, provider, bounces_by_mx=bounces_by_mx)
+    is_own_envelope = facts.envelope is EnvelopeDomain.OWN
+    mx_finding, rejected = mx.assess(
+        resolver, domain, provider, bounces_by_mx=bounces_by_mx, is_own_envelope=is_own_envelope
+    )
     spf_finding, by_spf, tree = advice.assess(resolver, domain, provider, facts, target.host)
     dkim_finding, by_dkim, keys = dkim_advice.assess(resolver, domain, provider, facts, target.selectors)
     lookup = dmarc.look_up_policy(resolver, domain)

@@ -36,6 +36,8 @@ def assess(
     keys = [fetch_key(resolver, domain, name) for name in names]
     # A further selector may be another provider's, who then mostly holds the key: such a CNAME does not count.
     keys = [key for key in keys if key.selector in sure or (key.usable and not key.aliases)]
+    if not keys and _has_no_key(resolver, domain):
+        return _no_key_at_all_finding(domain, provider, facts), _no_key_alignment(domain), keys
     if _may_stand_elsewhere(resolver, domain, facts, keys):
         return _ask_for_selector(domain, provider, facts, keys), _alignment(domain, provider, []), keys
     finding = _finding(resolver, domain, provider, facts, keys)
@@ -48,14 +50,15 @@ def lookups(domain: str, selectors: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _may_stand_elsewhere(resolver: Resolver, domain: str, facts: DnsFacts, keys: list[DkimKey]) -> bool:
-    """Whether the provider's key was not found, and may stand under a selector that is not known.
-
-    Keys cannot be listed. But if ``_domainkey`` does not exist, neither does any name below it (RFC 8020).
-    """
+    """Whether the provider's key was not found, and may stand under a selector that is not known."""
     if not facts.own_selectors or not facts.keys or any(key.state is not KeyState.MISSING for key in keys):
         return False
-    answer = resolver.query(f"_domainkey.{domain}", "TXT")
-    return answer.status is not LookupStatus.NO_NAME
+    return not _has_no_key(resolver, domain)
+
+
+def _has_no_key(resolver: Resolver, domain: str) -> bool:
+    """Whether a domain has no key. Keys cannot be listed, but below a name that does not exist is none (RFC 8020)."""
+    return resolver.query(f"_domainkey.{domain}", "TXT").status is LookupStatus.NO_NAME
 
 
 def _ask_for_selector(domain: str, provider: str, facts: DnsFacts, keys: list[DkimKey]) -> Finding:
@@ -80,14 +83,18 @@ def _alignment(domain: str, provider: str, keys: list[DkimKey]) -> Alignment:
             "or could not check it."
         )
     else:
-        passes = False
-        sentence = f"We found no usable key of {domain}, so a signature cannot pass."
+        return _no_key_alignment(domain)
     return Alignment("DKIM", domain, passes=passes, aligned=passes, sentence=sentence)
+
+
+def _no_key_alignment(domain: str) -> Alignment:
+    sentence = f"We found no usable key of {domain}, so a signature cannot pass."
+    return Alignment("DKIM", domain, passes=False, aligned=False, sentence=sentence)
 
 
 def _finding(resolver: Resolver, domain: str, provider: str, facts: DnsFacts, keys: list[DkimKey]) -> Finding:
     if not keys:
-        return _unknown_selector_finding(domain, provider, facts)
+        return _unknown_selector_finding(provider, facts)
     published = tuple(record for key in keys for record in _published_records(key))
     usable = [key for key in keys if key.usable]
     if not usable and any(key.state is KeyState.UNKNOWN for key in keys):
@@ -118,8 +125,9 @@ def _no_key_finding(finding: Finding, provider: str, facts: DnsFacts, keys: list
         return replace(finding, sentence=sentence)
     names = ", ".join(key.selector for key in keys)
     if facts.own_selectors:
-        sentence = f"No DKIM key is published for {keys[0].name.partition('._domainkey.')[2]}: there is no name below _domainkey."
-        return replace(finding, sentence=sentence)
+        return replace(finding, sentence=_no_key_sentence(keys[0].name.partition("._domainkey.")[2]))
+    if not facts.keys:
+        return replace(finding, sentence=f"No key is published under {names}, which you entered.")
     sentence = f"No key is published where {provider} usually signs ({names})."
     notes = finding.notes
     if not all(key.target for key in facts.keys):
@@ -127,20 +135,33 @@ def _no_key_finding(finding: Finding, provider: str, facts: DnsFacts, keys: list
     return replace(finding, sentence=sentence, notes=notes)
 
 
-def _unknown_selector_finding(domain: str, provider: str, facts: DnsFacts) -> Finding:
+def _unknown_selector_finding(provider: str, facts: DnsFacts) -> Finding:
     sentence = (
         "Each DKIM key has a name, the selector, and we cannot list the selectors of a domain. "
         f"{provider} chooses one for each customer. Enter it below, or paste the headers of an email sent through it."
     )
     action = f"You: find the selector, the name of the key, at {provider}."
+    return Finding(_SUBJECT, _TITLE, Severity.UNKNOWN, sentence, action, notes=_notes(provider, facts))
+
+
+def _no_key_at_all_finding(domain: str, provider: str, facts: DnsFacts) -> Finding:
+    """Return the finding for a domain without any key, at a provider that chooses the selectors."""
     how = "Your provider shows you the name and the value."
     placeholder = RecommendedRecord(f"…._domainkey.{domain}", "TXT or CNAME", "", how)
+    finding = Finding(_SUBJECT, _TITLE, Severity.ERROR, _no_key_sentence(domain), owner_action(domain))
+    return replace(finding, recommended=(placeholder,), notes=_notes(provider, facts))
+
+
+def _no_key_sentence(domain: str) -> str:
+    return f"No DKIM key is published for {domain}: there is no name below _domainkey."
+
+
+def _notes(provider: str, facts: DnsFacts) -> tuple[str, ...]:
+    """Return what the provider asks for, and what its selectors look like."""
     notes: tuple[str, ...] = (f"{provider} asks for {facts.dkim}.",) if facts.dkim else ()
     if facts.selector_shapes:
         notes += (f"{provider}’s selectors look like {' or '.join(facts.selector_shapes)}.",)
-    return Finding(
-        _SUBJECT, _TITLE, Severity.WARNING, sentence, action, recommended=(placeholder,), notes=notes
-    )
+    return notes
 
 
 def recommended_records(domain: str, provider: str, facts: DnsFacts) -> tuple[RecommendedRecord, ...]:

@@ -14,11 +14,16 @@ _NEITHER_NOTE = (
 )
 
 
-def assess(resolver: Resolver, domain: str, provider: str, *, bounces_by_mx: bool) -> tuple[Finding, bool]:
+def assess(
+    resolver: Resolver, domain: str, provider: str, *, bounces_by_mx: bool, is_own_envelope: bool = False
+) -> tuple[Finding, bool]:
     """Return the finding, and whether receivers reject email from such a domain.
 
     An MX record is where bounces and answers go. Receivers of email from the domain do not ask for one, so none is needed
     where the provider takes the bounces (``bounces_by_mx`` is false).
+
+    Args:
+        is_own_envelope: whether the envelope sender is at the domain itself, to which late bounces are sent.
     """
     answer = resolver.query(domain, "MX")
     addresses = [resolver.query(domain, kind) for kind in ("A", "AAAA")]
@@ -41,7 +46,18 @@ def assess(resolver: Resolver, domain: str, provider: str, *, bounces_by_mx: boo
         sentence = f"{domain} has no MX record, so bounces and replies {where}."
         finding = _finding(Severity.WARNING, sentence, owner_action(domain))
         return replace(finding, notes=notes), False
-    sentence = f"{domain} has no MX record, and it does not need one to send: {provider} receives the bounces. Replies {where}."
+    if (
+        is_own_envelope
+    ):  # what receivers refuse at once reaches the provider; what they return later goes to the domain
+        sentence = (
+            f"{domain} has no MX record, and it does not need one to send. {provider} reports the emails that receivers refuse "
+            f"at once. Later bounces and replies {where}."
+        )
+    else:
+        sentence = (
+            f"{domain} has no MX record, and it does not need one to send: {provider} receives the bounces. "
+            f"Replies {where}."
+        )
     notes = (
         "If people reply to your emails, set Reply-To to a mailbox that you read, or add an MX record.",
         *notes,

@@ -175,13 +175,27 @@ def test_an_added_selector_is_queried() -> None:
         assert assess_domain(server, "shop.example", "mailgun", "mine").status is DomainStatus.ARRIVES
 
 
-def test_a_provider_with_individual_selectors_gets_a_warning() -> None:
-    with Zones(good(dkim="")) as server:
+def test_a_provider_with_individual_selectors_is_asked_for_the_selector() -> None:
+    zone = good(dkim="") | {("abcdef._domainkey.shop.example", "TXT"): [text(DKIM)]}
+    with Zones(zone) as server:
         report = assess_domain(server, provider="ses")
     finding = finding_for(report, "dkim")
-    assert finding.severity is Severity.WARNING
+    assert finding.severity is Severity.UNKNOWN
     assert "cannot list the selectors" in finding.sentence
     assert report.status is DomainStatus.AT_RISK
+    with Zones(zone) as server:
+        report = assess_domain(server, "shop.example", "ses", "mistyped")
+    assert finding_for(report, "dkim").sentence == "No key is published under mistyped, which you entered."
+
+
+@pytest.mark.parametrize("provider", ["ses", "postmark", "other"])
+def test_a_domain_without_any_key_is_told_so_also_where_selectors_are_individual(provider: str) -> None:
+    with Zones(good(dkim="")) as server:
+        report = assess_domain(server, provider=provider)
+    finding = finding_for(report, "dkim")
+    assert finding.severity is Severity.ERROR
+    assert "there is no name below _domainkey" in finding.sentence
+    assert report.alignment[1].passes is False
 
 
 def test_a_null_mx_and_a_missing_domain_are_refused() -> None:
@@ -217,7 +231,10 @@ def test_no_mx_is_needed_where_the_provider_takes_the_bounces(kinds: tuple[str, 
         report = assess_domain(server)
     finding = finding_for(report, "mx")
     assert finding.severity is Severity.INFO
-    assert "does not need one to send: Mailgun receives the bounces" in finding.sentence
+    assert (
+        "does not need one to send. Mailgun reports the emails that receivers refuse at once."
+        in finding.sentence
+    )
     assert "reject_unknown_sender_domain" in " ".join(finding.notes) or "A" not in kinds
     assert report.status is DomainStatus.ARRIVES, report.reasons
 
