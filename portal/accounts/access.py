@@ -87,6 +87,7 @@ def install(app: Flask) -> None:
 
     app.before_request(_check_right)
     app.jinja_env.globals["may_send"] = may_send
+    app.jinja_env.globals["may_get"] = may_get
     app.jinja_env.globals["asks_proof"] = asks_proof
     app.jinja_env.globals["who_may_send"] = who_may_send
     app.jinja_env.globals["role_name"] = role_name
@@ -178,10 +179,19 @@ def _role(role: Role) -> str:
 
 def may_send(url: str, method: str = "POST") -> bool:
     """Return whether the visitor of this page may send a request to an address of the portal. For templates."""
-    right = _right_of(url, method)
-    if right in {None, Right.PUBLIC} or not current_user.is_authenticated:
+    return _holds(_right_of(url, method))
+
+
+def may_get(endpoint: str) -> bool:
+    """Return whether the visitor of this page may open that of an endpoint, which costs less than by its address."""
+    return _holds(needed(endpoint, "GET"))
+
+
+def _holds(right: Right | None) -> bool:
+    user = current_user._get_current_object()  # once, because each attribute of the proxy looks the person up
+    if right in {None, Right.PUBLIC} or not user.is_authenticated:
         return True
-    return bool(current_user.is_operator if right is Right.OPERATE else current_user.may(right))
+    return bool(user.is_operator if right is Right.OPERATE else user.may(right))
 
 
 def who_may_send(url: str, method: str = "POST") -> str:

@@ -122,8 +122,13 @@ def describe(
 
 def kind_name(message: OutboxMessage) -> str:
     """Return the catalogue's name of the message's kind."""
-    notice = CATALOGUE.get(message.kind)
-    return _(notice.name) if notice else message.kind
+    return name_of_kind(message.kind)
+
+
+def name_of_kind(kind: str) -> str:
+    """Return the catalogue's name of a kind of message; an unknown kind unchanged."""
+    notice = CATALOGUE.get(kind)
+    return _(notice.name) if notice else kind
 
 
 def purpose(message: OutboxMessage) -> str:

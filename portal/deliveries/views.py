@@ -47,9 +47,11 @@ def index() -> Any:
     span = args.get("span", "") if args.get("span") in stats.SPANS else "day"
     account = current_user.account_id
     query = filters.query() | ({"span": span} if span != "day" else {})
+    log = message_log.read_page(account, filters, before=before, after=after)
     return render_template(
         "deliveries/index.html",
-        log=message_log.read_page(account, filters, before=before, after=after),
+        log=log,
+        log_url=url_for("deliveries.index"),
         filters=filters,
         misread=filters.misread(args),
         typed=args,
@@ -58,7 +60,7 @@ def index() -> Any:
         notices=CATALOGUE,
         status_labels=STATUS_LABELS,
         outcome_tags=labels.MEANING_TAGS,
-        kind_name=message_page.kind_name,
+        kind_names={kind: message_page.name_of_kind(kind) for kind in {row.kind for row in log.page.rows}},
         purpose=message_page.purpose,
         problem=message_page.problem,
         paged=before is not None or after is not None,

@@ -19,12 +19,12 @@ def install(app: Flask) -> None:
     from .views import blueprint
 
     app.register_blueprint(blueprint)
-    may_send: Any = app.jinja_env.globals["may_send"]
+    may_get: Any = app.jinja_env.globals["may_get"]
 
     def may_open(page: MenuPage) -> bool:
         if page.is_rehearsal and not current_config().rehearsal:
             return False
-        return bool(may_send(url_for(page.endpoint), "GET"))
+        return bool(may_get(page.endpoint))
 
     def visible() -> list[Group]:
         return menu.visible(may_open)
