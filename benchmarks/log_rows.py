@@ -197,6 +197,9 @@ def fill(total: int, account: int, now: datetime) -> None:
         )
         db.session.commit()
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(
+                "SET statement_timeout = 0"
+            )  # a page's limit is too short for all of it
             connection.exec_driver_sql("VACUUM ANALYZE")
 
 

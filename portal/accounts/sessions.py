@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, delete, func, or_, 
 from ..audit import Activity, Actor, AuditTarget, Way, current_actor
 from ..audit import record as record_activity
 from ..db import db, read_only, read_write
+from ..db.prepared import PreparedStatement
 from ..languages import ENGLISH
 from ..state import current_config
 from .factors.state import owns_factor
@@ -141,7 +142,7 @@ _PERSON = (
     Owner.has_shortcuts,
 )
 _COLUMNS_OF_PERSON = len(_PERSON)
-_FIND = (
+_FIND = PreparedStatement(
     select(
         OwnerSession.id,
         OwnerSession.seen_at,
@@ -161,7 +162,10 @@ _FIND = (
                 OwnerSession.former_hash == bindparam("hash"),
                 OwnerSession.proved_at > bindparam("former_since", type_=OwnerSession.proved_at.type),
             ),
-        )
+        ),
+        OwnerSession.revoked_at.is_(None),
+        OwnerSession.seen_at > bindparam("seen_after"),
+        OwnerSession.created_at > bindparam("created_after"),
     )
 )
 
@@ -251,8 +255,13 @@ def find(token: str, *, now: datetime) -> LoggedIn | None:
     for the write lock.
     """
     with read_only():
-        values = {"hash": hash_token(token), "former_since": now - _FORMER_LIFETIME}
-        row = db.session.execute(_FIND.where(_is_valid(now)), values).one_or_none()
+        seen_after, created_after = _valid_after(now)
+        row = _FIND.first(
+            hash=hash_token(token),
+            former_since=now - _FORMER_LIFETIME,
+            seen_after=seen_after,
+            created_after=created_after,
+        )
         db.session.rollback()
     if row is None:
         return None
@@ -307,12 +316,18 @@ def revoke(*conditions: ColumnElement[bool], now: datetime) -> int:
 
 
 def _is_valid(now: datetime) -> ColumnElement[bool]:
-    config = current_config()
+    seen_after, created_after = _valid_after(now)
     return and_(
         OwnerSession.revoked_at.is_(None),
-        OwnerSession.seen_at > now - timedelta(seconds=config.session_idle),
-        OwnerSession.created_at > now - timedelta(seconds=config.session_age),
+        OwnerSession.seen_at > seen_after,
+        OwnerSession.created_at > created_after,
     )
+
+
+def _valid_after(now: datetime) -> tuple[datetime, datetime]:
+    """Return the times after which a session was seen and created that is valid now."""
+    config = current_config()
+    return now - timedelta(seconds=config.session_idle), now - timedelta(seconds=config.session_age)
 
 
 def describe_device(user_agent: str) -> str:

@@ -11,9 +11,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import bindparam, func, select, union_all
 
-from ..db import db
+from ..db.prepared import PreparedStatement, any_of
 from .mailbox.models import BounceMailbox
 from .meaning import BOUNCES, DELIVERED, Meaning
 from .models import BounceHook, OutcomeHour
@@ -25,6 +25,21 @@ if TYPE_CHECKING:
 COMPLAINT_LIMIT = 0.003  # of the delivered messages; Google and Yahoo
 BOUNCE_LIMIT = 0.05  # of the accepted messages; Amazon
 MIN_MESSAGES = 200  # below, a rate is not meaningful
+_SINCE = (OutcomeHour.account_id == bindparam("account_id"), OutcomeHour.hour >= bindparam("since"))
+_BY_MEANING = PreparedStatement(
+    select(OutcomeHour.meaning, func.sum(OutcomeHour.count)).where(*_SINCE).group_by(OutcomeHour.meaning)
+)
+_REPORTED_BY_HOUR = PreparedStatement(
+    select(OutcomeHour.hour, OutcomeHour.meaning, func.sum(OutcomeHour.count))
+    .where(*_SINCE, any_of(OutcomeHour.meaning, (*DELIVERED, *BOUNCES)))
+    .group_by(OutcomeHour.hour, OutcomeHour.meaning)
+)
+_IS_SET_UP = PreparedStatement(
+    union_all(
+        select(BounceHook.id).where(BounceHook.account_id == bindparam("account_id")),
+        select(BounceMailbox.id).where(BounceMailbox.account_id == bindparam("account_id")),
+    ).limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -77,29 +92,19 @@ class OutcomeFigures:
 
 def read(account_id: int, since: datetime, *, accepted: int) -> OutcomeFigures:
     """Return the figures of the messages that an account sent since a full hour."""
-    query = select(OutcomeHour.meaning, func.sum(OutcomeHour.count)).where(
-        OutcomeHour.account_id == account_id, OutcomeHour.hour >= since
-    )
-    rows = db.session.execute(query.group_by(OutcomeHour.meaning))
+    rows = _BY_MEANING.all(account_id=account_id, since=since)
     return OutcomeFigures(accepted, {meaning: int(count) for meaning, count in rows})
 
 
 def is_set_up(account_id: int) -> bool:
     """Return whether a provider or a mailbox may report to an account."""
-    hook = select(BounceHook.id).where(BounceHook.account_id == account_id)
-    mailbox = select(BounceMailbox.id).where(BounceMailbox.account_id == account_id)
-    return db.session.scalar(union_all(hook, mailbox).limit(1)) is not None
+    return _IS_SET_UP.scalar(account_id=account_id) is not None
 
 
 def reported_since(account_id: int, since: datetime, *, days: bool) -> Mapping[datetime, Reported]:
     """Return what was reported, by the hour or the day in UTC in which messages were accepted, from a full hour on."""
-    query = select(OutcomeHour.hour, OutcomeHour.meaning, func.sum(OutcomeHour.count)).where(
-        OutcomeHour.account_id == account_id,
-        OutcomeHour.hour >= since,
-        OutcomeHour.meaning.in_((*DELIVERED, *BOUNCES)),
-    )
     found: defaultdict[datetime, Counter[Meaning]] = defaultdict(Counter)
-    for hour, meaning, count in db.session.execute(query.group_by(OutcomeHour.hour, OutcomeHour.meaning)):
+    for hour, meaning, count in _REPORTED_BY_HOUR.all(account_id=account_id, since=since):
         found[hour.replace(hour=0) if days else hour][meaning] += int(count)
     return {
         at: Reported(sum(counts[one] for one in DELIVERED), sum(counts[one] for one in BOUNCES))

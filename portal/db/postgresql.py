@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError
 
 from . import may_write
 
@@ -19,6 +20,7 @@ def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> N
 
     With ``autocommit`` each statement of a raw connection commits itself.
     """
+    from psycopg.pq import TransactionStatus
     from psycopg.types.string import StrDumperUnknown
 
     class Dumper(StrDumperUnknown):
@@ -45,16 +47,59 @@ def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> N
         raw: Any = connection.connection.dbapi_connection
         raw.read_only = not may_write()  # sent with the driver's BEGIN
 
+    roll_back = engine.dialect.do_rollback
+
+    def end(driver: Any) -> None:
+        """Commit where nothing was written: after a ROLLBACK the driver prepares each statement anew."""
+        if driver.read_only and driver.pgconn.transaction_status == TransactionStatus.INTRANS:
+            driver.commit()
+        else:
+            roll_back(driver)
+
+    engine.dialect.do_rollback = end  # type: ignore[method-assign, assignment]
+
     @event.listens_for(engine, "handle_error")
     def _remove_values(context: ExceptionContext) -> None:
-        # After the first line PostgreSQL quotes the row, which contains names, mailboxes and sealed passwords.
         original = context.original_exception
-        first, _, rest = str(original).partition("\n")
-        if not rest or not isinstance(original, context.dialect.loaded_dbapi.Error):
+        if not isinstance(original, context.dialect.loaded_dbapi.Error) or not _keep_first_line(original):
             return
-        original.args = (first,)
         if context.sqlalchemy_exception is not None:
-            context.sqlalchemy_exception.args = (f"({type(original).__name__}) {first}",)
+            context.sqlalchemy_exception.args = (f"({type(original).__name__}) {original}",)
+
+
+def as_sqlalchemy_error(error: Exception, statement: str, connection: Connection) -> BaseException:
+    """Return SQLAlchemy's form of an error of the driver, without values; another error unchanged.
+
+    A connection that was lost is not used again.
+    """
+    dbapi: Any = connection.dialect.loaded_dbapi
+    if not isinstance(error, dbapi.Error):
+        return error
+    _keep_first_line(error)
+    is_lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+    found: BaseException = DBAPIError.instance(
+        statement,
+        None,
+        error,
+        dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=connection.dialect,
+    )
+    if is_lost:
+        connection.invalidate(error)
+    return found
+
+
+def _keep_first_line(error: Exception) -> bool:
+    """Shorten the text of an error; return whether it was longer.
+
+    After the first line PostgreSQL quotes the row, which contains names, mailboxes and sealed passwords.
+    """
+    first, _, rest = str(error).partition("\n")
+    if rest:
+        error.args = (first,)
+    return bool(rest)
 
 
 def id_array(ids: Iterable[int]) -> str:

@@ -1,27 +1,31 @@
 """Prepared statements: compiled once and run on the cursor of SQLite's driver, within the current transaction.
 
 Compiling and binding a statement costs several times what SQLite needs to run it. The statements of a sign-up and of the
-event that it records skip both, and the ORM session; enrolment/signup.py lists them. PostgreSQL uses SQLAlchemy's
+event that it records skip both, and the ORM session; enrolment/signup.py lists them. So do those of every page, and of the
+log. On PostgreSQL those that only read skip it too, on the connection of its driver; what writes uses SQLAlchemy's
 connection, because a round trip to its server costs more than the compilation.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import BigInteger, Text, any_, bindparam, cast, func, literal, select
+from sqlalchemy.dialects import postgresql as postgresql_types
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from . import UTCDateTime
+from . import UTCDateTime, postgresql
 from .sqlite import as_sqlalchemy_error
 from .transaction import current_connection, current_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-    from sqlalchemy import Executable
+    from sqlalchemy import ColumnElement, Executable
     from sqlalchemy.engine import Dialect
 
     from .transaction import CurrentTransaction
@@ -34,7 +38,6 @@ class _Compiled:
     sql: str
     defaults: dict[str, Any]  # of the statement's own values, by name
     processors: tuple[tuple[str, Callable[[Any], Any]], ...]  # of the parameters that need one
-    columns: tuple[tuple[int, Callable[[Any], Any]], ...]  # index and processor of those that need one
 
     def bind(self, values: dict[str, Any]) -> dict[str, Any]:
         bound = {**self.defaults, **values}
@@ -42,83 +45,132 @@ class _Compiled:
             bound[name] = process(bound[name])
         return bound
 
-    def convert(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not self.columns:
-            return row
-        found = list(row)
-        for index, process in self.columns:
-            found[index] = process(found[index])
-        return tuple(found)
+
+def any_of(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of some values.
+
+    A prepared statement cannot have SQLAlchemy's ``in_`` of values, which are written at each run. PostgreSQL reads an index
+    to the end for ``or_``, whatever the limit, and not for IN.
+    """
+    found: ColumnElement[bool] = column.in_([literal(value, column.type) for value in values])
+    return found
+
+
+def ids_in(column: Any, name: str, dialect: str) -> ColumnElement[bool]:
+    """Return the condition that a column has one of the ids of a parameter, whose value ``bind_ids`` makes.
+
+    Every number of ids is the same statement; SQLAlchemy's ``in_`` writes another one, with a parameter for each.
+    """
+    if dialect == "postgresql":
+        among: ColumnElement[bool] = column == any_(
+            cast(bindparam(name, type_=Text()), postgresql_types.ARRAY(BigInteger))
+        )
+        return among
+    listed = func.json_each(bindparam(name, type_=Text())).table_valued("value")
+    found: ColumnElement[bool] = column.in_(select(listed.c.value))
+    return found
+
+
+def bind_ids(ids: Collection[int], dialect: str) -> Any:
+    """Return the value of the parameter of ``ids_in``."""
+    return postgresql.id_array(ids) if dialect == "postgresql" else json.dumps(list(ids))
 
 
 class PreparedStatement:
     """One statement that runs often. Values are passed by the names of its bind parameters."""
 
     def __init__(self, statement: Executable) -> None:
-        self._statement = statement
-        self._compiled: _Compiled | None = None
+        self.statement = statement
+        self._compiled: dict[str, _Compiled] = {}  # by the name of the database
+        # Index and processor of the columns that need one, by the name of the database.
+        self._columns: dict[str, tuple[tuple[int, Callable[[Any], Any]], ...]] = {}
+        self._only_reads = getattr(statement, "is_select", False)
 
     def rowcount(self, **values: Any) -> int:
         """Run it; return how many rows it changed."""
         transaction = current_transaction()
         if transaction.dialect.name != "sqlite":
-            return int(current_connection().execute(self._statement, values).rowcount)
-        return self._execute(transaction, values).rowcount
+            return int(current_connection().execute(self.statement, values).rowcount)
+        return int(self._execute(transaction, values).rowcount)
 
     def scalar(self, **values: Any) -> Any:
         """Run it; return the first column of the first row, or None. SQLite's value is not converted."""
         transaction = current_transaction()
-        if transaction.dialect.name != "sqlite":
-            return current_connection().execute(self._statement, values).scalar()
-        rows = self._fetch(transaction, values)
+        if not self._is_run_by_driver(transaction):
+            return current_connection().execute(self.statement, values).scalar()
+        rows = self._execute(transaction, values).fetchall()
         return rows[0][0] if rows else None
 
     def all(self, **values: Any) -> list[tuple[Any, ...]]:
         """Run it; return all rows. Those of a textual statement are not converted."""
         transaction = current_transaction()
-        if transaction.dialect.name != "sqlite":
-            return [tuple(row) for row in current_connection().execute(self._statement, values)]
-        rows = self._fetch(transaction, values)
-        compiled = self._compile(transaction.dialect)
-        return [compiled.convert(row) for row in rows]
+        if not self._is_run_by_driver(transaction):
+            return [tuple(row) for row in current_connection().execute(self.statement, values)]
+        cursor = self._execute(transaction, values)
+        # Read to the last row: a statement left half-way keeps a transaction of SQLite from ending.
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        columns = self._columns.get(transaction.dialect.name)
+        if columns is None:
+            columns = self._columns[transaction.dialect.name] = self._processors(transaction.dialect, cursor)
+        return [_convert(row, columns) for row in rows] if columns else rows
 
     def first(self, **values: Any) -> tuple[Any, ...] | None:
         """Run it; return the first row, or None."""
         return next(iter(self.all(**values)), None)
 
-    def _fetch(self, transaction: CurrentTransaction, values: dict[str, Any]) -> list[Any]:
-        """Read to the last row: a statement left half-way keeps the transaction from ending."""
-        return self._execute(transaction, values).fetchall()
+    def _is_run_by_driver(self, transaction: CurrentTransaction) -> bool:
+        return self._only_reads or transaction.dialect.name == "sqlite"
 
-    def _execute(self, transaction: CurrentTransaction, values: dict[str, Any]) -> sqlite3.Cursor:
+    def _execute(self, transaction: CurrentTransaction, values: dict[str, Any]) -> Any:
+        """Return the driver's cursor."""
         compiled = self._compile(transaction.dialect)
         # The driver's own object: the one of the pool would pass each call on.
-        connection: sqlite3.Connection = transaction.driver.dbapi_connection  # type: ignore[assignment]
+        connection: Any = transaction.driver.dbapi_connection
         try:
             return connection.execute(compiled.sql, compiled.bind(values))
         except sqlite3.Error as error:
             raise as_sqlalchemy_error(error, compiled.sql) from error
+        except Exception as error:
+            if transaction.connection is None:
+                raise
+            raise postgresql.as_sqlalchemy_error(error, compiled.sql, transaction.connection) from error
 
     def _compile(self, dialect: Dialect) -> _Compiled:
-        if self._compiled is None:
-            self._compiled = _compile(self._statement, dialect)
-        return self._compiled
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            found = self._compiled[dialect.name] = _compile(self.statement, dialect)
+        return found
+
+    def _processors(self, dialect: Dialect, cursor: Any) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
+        """Return the processors of the columns of a result, by index."""
+        found = []
+        for index, column in enumerate(getattr(self.statement, "selected_columns", ())):
+            process = column.type.dialect_impl(dialect).result_processor(
+                dialect, cursor.description[index][1]
+            )
+            if process is not None:
+                found.append((index, process))
+        return tuple(found)
+
+
+def _convert(row: tuple[Any, ...], columns: tuple[tuple[int, Callable[[Any], Any]], ...]) -> tuple[Any, ...]:
+    found = list(row)
+    for index, process in columns:
+        found[index] = process(found[index])
+    return tuple(found)
 
 
 def _compile(statement: Any, dialect: Dialect) -> _Compiled:
     # By name, so that a value that a statement has in several places is bound once.
-    compiled = statement.compile(dialect=SQLiteDialect_pysqlite(paramstyle="named"))
+    named = SQLiteDialect_pysqlite(paramstyle="named") if dialect.name == "sqlite" else dialect
+    compiled = statement.compile(dialect=named)
     processors = []
     for name, kind in {name: bound.type for bound, name in compiled.bind_names.items()}.items():
         process = kind.dialect_impl(dialect).bind_processor(dialect)
         if process is not None:
-            processors.append((name, _time_processor() if isinstance(kind, UTCDateTime) else process))
-    columns = []
-    for index, column in enumerate(getattr(statement, "selected_columns", ())):
-        process = column.type.dialect_impl(dialect).result_processor(dialect, None)
-        if process is not None:
-            columns.append((index, process))
-    return _Compiled(str(compiled), compiled.params, tuple(processors), tuple(columns))
+            is_text = dialect.name == "sqlite" and isinstance(kind, UTCDateTime)
+            processors.append((name, _time_processor() if is_text else process))
+    return _Compiled(str(compiled), compiled.params, tuple(processors))
 
 
 @cache

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from .. import audit
 from ..clock import utcnow
 from ..db import db, insert
+from ..db.prepared import PreparedStatement
 from ..jobs import notify
 from ..outbox import admin
 from ..outbox.admin import MessageSelection
@@ -35,6 +36,12 @@ MAX_SELECTED = 500  # a page offers far fewer to tick
 _KEY_CHARS = 60
 _JOBS_PER_SWEEP = 50
 _OPEN = (BulkActionState.WAITING, BulkActionState.RUNNING)
+_LAST = PreparedStatement(
+    select(BulkAction.id, BulkAction.state)
+    .where(BulkAction.account_id == bindparam("account_id"))
+    .order_by(BulkAction.id.desc())
+    .limit(5)
+)
 _SOURCE_STATUSES = {
     Action.RETRY: admin.RETRYABLE,
     Action.CANCEL: admin.CANCELLABLE,
@@ -111,10 +118,8 @@ def get(account_id: int, action_id: int) -> BulkAction | None:
 
 def list_open(account_id: int) -> list[BulkAction]:
     """Return those of the account's last five actions that have not ended."""
-    query = (
-        select(BulkAction).where(BulkAction.account_id == account_id).order_by(BulkAction.id.desc()).limit(5)
-    )
-    return [row for row in db.session.scalars(query) if row.state in _OPEN]
+    open_ids = [action_id for action_id, state in _LAST.all(account_id=account_id) if state in _OPEN]
+    return [db.session.get_one(BulkAction, action_id) for action_id in open_ids]
 
 
 def stop(row: BulkAction, *, now: datetime) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, Select, bindparam, case, func, select
+from sqlalchemy import Integer, bindparam, case, func, select
 
 from ..bounces.meaning import BOUNCES, DELIVERED
-from ..db import db
+from ..db.prepared import PreparedStatement, any_of
 from ..outbox.models import Status
 from .models import LogRow
 
@@ -45,16 +45,13 @@ class Domains:
 
 def read(account_id: int) -> Domains:
     """Return the domains to which an account's newest messages went."""
-    found = [
-        DomainRow(*row)
-        for row in db.session.execute(_statement(), {"account": account_id, "limit": MAX_MESSAGES})
-    ]
+    found = [DomainRow(*row) for row in _statement().all(account=account_id, limit=MAX_MESSAGES)]
     found.sort(key=lambda row: (-row.emails, row.domain))
     return Domains(found[:_MAX_DOMAINS], sum(row.emails for row in found))
 
 
 @cache
-def _statement() -> Select[Any]:
+def _statement() -> PreparedStatement:
     """Return the statement, which every page of the log runs."""
     log = LogRow
     newest = (
@@ -69,8 +66,8 @@ def _statement() -> Select[Any]:
         newest.c.domain,
         number,
         func.sum(case((newest.c.status == Status.SENT, 1), else_=0)),
-        func.sum(case((newest.c.outcome.in_([one.value for one in DELIVERED]), 1), else_=0)),
-        func.sum(case((newest.c.outcome.in_([one.value for one in BOUNCES]), 1), else_=0)),
+        func.sum(case((any_of(newest.c.outcome, [one.value for one in DELIVERED]), 1), else_=0)),
+        func.sum(case((any_of(newest.c.outcome, [one.value for one in BOUNCES]), 1), else_=0)),
         func.sum(case((newest.c.status == Status.FAILED, 1), else_=0)),
     )
-    return query.group_by(newest.c.domain)
+    return PreparedStatement(query.group_by(newest.c.domain))

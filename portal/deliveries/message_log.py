@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import load_only
 
 from ..db import db
+from ..db.prepared import PreparedStatement, bind_ids, ids_in
+from ..db.transaction import current_dialect
 from ..outbox.models import DeliveryAttempt, OutboxMessage, Status
 from ..web.pagination import Count, Page
 from . import search
@@ -36,6 +39,10 @@ _LISTED_COLUMNS = (
     OutboxMessage.copy_of_id,
     OutboxMessage.created_at,
     OutboxMessage.settled_at,
+)
+_Row = namedtuple("_Row", ("id", *(column.key for column in _LISTED_COLUMNS), "outcome"))  # type: ignore[misc]
+_Attempt = namedtuple(
+    "_Attempt", ("message_id", "outcome", "reply_code", "enhanced_code", "reply_text", "diagnosis")
 )
 
 
@@ -140,35 +147,37 @@ def attempts_of(message: OutboxMessage) -> list[DeliveryAttempt]:
 
 def _rows(message_ids: Sequence[int]) -> Sequence[Any]:
     """Return the columns that a page shows of messages, newest first, with the outcome that was reported."""
-    return db.session.execute(_rows_statement(), {"message_ids": message_ids}).all()
+    dialect = current_dialect()
+    return [_Row(*row) for row in _rows_statement(dialect).all(ids=bind_ids(message_ids, dialect))]
 
 
 @cache
-def _rows_statement() -> Select[Any]:
+def _rows_statement(dialect: str) -> PreparedStatement:
     """Return the statement, which every page of the log runs. Plain rows cost less than objects of the session."""
     columns: Any = (OutboxMessage.id, *_LISTED_COLUMNS, LogRow.outcome)
     query: Select[Any] = select(*columns)
     query = query.outerjoin(LogRow, LogRow.message_id == OutboxMessage.id)
-    ids: Any = bindparam("message_ids", expanding=True)
-    return query.where(OutboxMessage.id.in_(ids)).order_by(OutboxMessage.id.desc())
+    query = query.where(ids_in(OutboxMessage.id, "ids", dialect))
+    return PreparedStatement(query.order_by(OutboxMessage.id.desc()))
 
 
 def _last_attempts(message_ids: Sequence[int]) -> dict[int, Any]:
-    found = db.session.execute(_last_attempts_statement(), {"message_ids": message_ids})
-    return {attempt.message_id: attempt for attempt in found}
+    dialect = current_dialect()
+    found = _last_attempts_statement(dialect).all(ids=bind_ids(message_ids, dialect))
+    return {row[0]: _Attempt(*row) for row in found}
 
 
 @cache
-def _last_attempts_statement() -> Select[Any]:
+def _last_attempts_statement(dialect: str) -> PreparedStatement:
     """Return the statement for what ``message_page.problem`` shows of an attempt."""
     row = DeliveryAttempt
     newest = (
         select(row.message_id, func.max(row.number).label("number"))
-        .where(row.message_id.in_(bindparam("message_ids", expanding=True)))
+        .where(ids_in(row.message_id, "ids", dialect))
         .group_by(row.message_id)
         .subquery()
     )
-    shown = (row.message_id, row.outcome, row.reply_code, row.enhanced_code, row.reply_text, row.diagnosis)
-    return select(*shown).join(
-        newest, (row.message_id == newest.c.message_id) & (row.number == newest.c.number)
+    query = select(*(getattr(row, name) for name in _Attempt._fields))
+    return PreparedStatement(
+        query.join(newest, (row.message_id == newest.c.message_id) & (row.number == newest.c.number))
     )

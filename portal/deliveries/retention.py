@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, delete, or_, select, update
+from sqlalchemy import Select, bindparam, delete, or_, select, update
 
 from .. import audit
 from ..accounts.models import Account
 from ..bounces import cleanup, outcomes
 from ..db import db, insert
+from ..db.prepared import PreparedStatement
 from ..outbox import cancellations
 from ..outbox.models import DeliveryAttempt, OutboxMessage
 from .models import LogRow, RetentionSetting
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 MIN_DAYS, MAX_DAYS = 1, 3650  # days
 BATCH = 200  # messages of one account in one transaction
+_CHOSEN = PreparedStatement(
+    select(RetentionSetting.body_days, RetentionSetting.row_days).where(
+        RetentionSetting.account_id == bindparam("account_id")
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,8 @@ class Retention:
 
 def get(account_id: int) -> Retention:
     """Return what the account has chosen, or the default."""
-    row = db.session.get(RetentionSetting, account_id)
-    return Retention(row.body_days, row.row_days) if row else Retention()
+    row = _CHOSEN.first(account_id=account_id)
+    return Retention(*row) if row else Retention()
 
 
 def save(account_id: int, chosen: Retention) -> None:

@@ -8,11 +8,10 @@ searches only ``WINDOW_ROWS`` messages and reports how far back it got.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    CompoundSelect,
     Integer,
     Select,
     Subquery,
@@ -26,6 +25,8 @@ from sqlalchemy import (
 )
 
 from ..db import db
+from ..db.prepared import PreparedStatement, bind_ids, ids_in
+from ..db.transaction import current_connection, current_dialect
 from ..web.pagination import Count, capped
 from .conditions import Condition
 from .models import LogRow
@@ -75,12 +76,17 @@ def find(plan: Plan, *, before: int | None = None, after: int | None = None, siz
     if plan.is_windowed:
         window = query.limit(WINDOW_ROWS).subquery()
         query = _matching(window, plan).order_by(LogRow.message_id.asc() if up else LogRow.message_id.desc())
-    message_ids = list(db.session.scalars(query.limit(size)))
+    message_ids = _ids(query.limit(size))
     if plan.is_windowed and len(message_ids) < size:
         edge = func.max if up else func.min
         number, last = db.session.execute(select(func.count(), edge(window.c.message_id))).one()
         seen = last if number == WINDOW_ROWS else None
     return Found(message_ids[::-1] if up else message_ids, seen)
+
+
+def _ids(query: Select[Any]) -> list[int]:
+    """Return the ids that a query finds, as many as 1,001. The session would do more for each row."""
+    return list(current_connection().execute(query).scalars().all())
 
 
 def _merge(found: Sequence[Found], *, up: bool, size: int) -> Found:
@@ -107,9 +113,15 @@ def counted(found: Found) -> Count:
 
 def count_by_status(found: Found) -> Mapping[Status, Count]:
     """Count the messages by status of what ``find`` returned for a size of ``MAX_COUNT + 1``."""
-    query = select(LogRow.status, func.count()).where(LogRow.message_id.in_(found.message_ids))
-    more = counted(found).more
-    return {row[0]: Count(row[1], more) for row in db.session.execute(query.group_by(LogRow.status))}
+    dialect, more = current_dialect(), counted(found).more
+    rows = _status_counts_of(dialect).all(ids=bind_ids(found.message_ids, dialect))
+    return {status: Count(number, more) for status, number in rows}
+
+
+@cache
+def _status_counts_of(dialect: str) -> PreparedStatement:
+    query = select(LogRow.status, func.count()).where(ids_in(LogRow.message_id, "ids", dialect))
+    return PreparedStatement(query.group_by(LogRow.status))
 
 
 def count_status(account_id: int, status: Status | None) -> Count:
@@ -119,14 +131,12 @@ def count_status(account_id: int, status: Status | None) -> Count:
 
 def count_statuses(account_id: int, statuses: tuple[Status | None, ...]) -> Mapping[Status | None, Count]:
     """Count an account's messages with each status, and all of them for None, up to ``MAX_COUNT``, by one statement."""
-    numbers: dict[int, int] = dict(
-        db.session.execute(_status_counts(statuses), {"account": account_id, "limit": MAX_COUNT + 1}).all()
-    )
+    numbers: dict[int, int] = dict(_status_counts(statuses).all(account=account_id, limit=MAX_COUNT + 1))
     return {status: capped(numbers[place], MAX_COUNT) for place, status in enumerate(statuses)}
 
 
 @lru_cache(maxsize=16)
-def _status_counts(statuses: tuple[Status | None, ...]) -> CompoundSelect[Any]:
+def _status_counts(statuses: tuple[Status | None, ...]) -> PreparedStatement:
     """Return the statement for some statuses; each page of the log runs it, and building it takes longest."""
     counts: list[Any] = []
     for place, status in enumerate(statuses):
@@ -136,7 +146,7 @@ def _status_counts(statuses: tuple[Status | None, ...]) -> CompoundSelect[Any]:
         some = select(LogRow.message_id).where(LogRow.account_id == bindparam("account"), condition.indexed())
         some_rows = some.limit(bindparam("limit", type_=Integer())).subquery()
         counts.append(select(literal_column(str(place)), func.count()).select_from(some_rows))
-    return union_all(*counts)
+    return PreparedStatement(union_all(*counts))
 
 
 def _candidates(plan: Plan) -> tuple[Select[Any], Any]:
@@ -199,15 +209,13 @@ def _search_words_nearby(rows: Select[Any], words: str, *, up: bool, size: int) 
     here = select(LogRow.message_id).where(
         LogRow.message_id.in_(select(near.c.message_id)), _has_words(words)
     )
-    message_ids = list(db.session.scalars(first(here, size)))
+    message_ids = _ids(first(here, size))
     enough = len(message_ids) >= min(size, _PAGE)
     if not enough:
         # OFFSET 0 is an optimisation fence: the outer ORDER BY must not choose the index of the inner query.
         every = rows.where(_has_words(words)).offset(0).subquery()
         key = every.c.message_id
-        message_ids = list(
-            db.session.scalars(select(key).order_by(key.asc() if up else key.desc()).limit(size))
-        )
+        message_ids = _ids(select(key).order_by(key.asc() if up else key.desc()).limit(size))
     seen = message_ids[-1] if enough and len(message_ids) < size else None
     return Found(message_ids[::-1] if up else message_ids, seen)
 

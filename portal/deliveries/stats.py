@@ -14,9 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    CompoundSelect,
     Float,
-    Select,
     bindparam,
     case,
     func,
@@ -26,6 +24,8 @@ from sqlalchemy import (
 )
 
 from ..db import db
+from ..db.prepared import PreparedStatement, any_of
+from ..db.transaction import current_dialect
 from ..outbox.models import Status
 from .models import DeliveryHour, LogRow, RollupCursor
 
@@ -41,6 +41,7 @@ WAITING = (Status.QUEUED, Status.SENDING, Status.HELD)
 SPANS = {"day": timedelta(hours=1), "month": timedelta(days=1)}
 _COUNT = {"day": 24, "month": 30}
 _MAX_WAITING = 1000
+_CURSOR = PreparedStatement(select(RollupCursor.until).where(RollupCursor.name == bindparam("name")))
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,12 @@ def read(account_id: int, span: str, *, now: datetime) -> Stats:
     for hour, status, step, count in (*_rolled_up(account_id, start, each), *_live(account_id, start)):
         counts[_floor(hour, each), status] += count
         steps[step] += count
-    waits, more = _waiting(account_id)
-    buckets = []
-    for number in range(_COUNT[span]):
-        at = start + each * number
-        waiting = sum(count for hour, count in waits if at <= hour < at + each)
-        buckets.append(Bucket(at, counts[at, Status.SENT], counts[at, Status.FAILED], waiting))
-    total = sum(count for _, count in waits)
-    return Stats(span, buckets, total, more, quantile(steps, 0.5), quantile(steps, 0.95))
+    waits, more = _waiting(account_id, start, each)
+    buckets = [
+        Bucket(at, counts[at, Status.SENT], counts[at, Status.FAILED], waits[at])
+        for at in (start + each * number for number in range(_COUNT[span]))
+    ]
+    return Stats(span, buckets, waits.total(), more, quantile(steps, 0.5), quantile(steps, 0.95))
 
 
 def count_sent(account_id: int, since: datetime) -> int:
@@ -147,7 +146,7 @@ def _day_expression(moment: Any) -> Any:
 def parse_hour(value: Any) -> datetime:
     """Return the hour that ``hour_expression`` describes."""
     if isinstance(value, str):
-        return datetime.strptime(value, "%Y-%m-%d %H").replace(tzinfo=UTC)
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
     return datetime.fromtimestamp(int(value) * 3600, tz=UTC)
 
 
@@ -167,34 +166,35 @@ def quantile(steps: Counter[int], share: float) -> float | None:
 
 def _rolled_up(account_id: int, start: datetime, each: timedelta) -> list[Any]:
     """Return the rolled-up counts by hour, and apart from them by step, which is less to fetch than by both."""
-    hours, steps = _rolled_up_statements(db.engine.dialect.name, each < timedelta(days=1))
-    mine = {"account": account_id, "start": start}
-    counted = [(parse_hour(at), status, NO_STEP, int(n)) for at, status, n in db.session.execute(hours, mine)]
-    timed = [(start, None, step, int(count)) for step, count in db.session.execute(steps, mine)]
+    hours, steps = _rolled_up_statements(current_dialect(), each < timedelta(days=1))
+    mine: dict[str, Any] = {"account": account_id, "start": start}
+    counted = [(parse_hour(at), status, NO_STEP, int(n)) for at, status, n in hours.all(**mine)]
+    timed = [(start, None, step, int(count)) for step, count in steps.all(**mine)]
     return counted + timed
 
 
 @cache
-def _rolled_up_statements(_dialect: str, by_hour: bool) -> tuple[Any, Any]:  # noqa: FBT001 - a key
+def _rolled_up_statements(
+    _dialect: str,
+    by_hour: bool,  # noqa: FBT001 - a key
+) -> tuple[PreparedStatement, PreparedStatement]:
     row = DeliveryHour
     mine = (row.account_id == bindparam("account"), row.hour >= bindparam("start"))
     unit = (hour_expression(row.hour) if by_hour else _day_expression(row.hour)).label("unit")
     hours = select(unit, row.status, func.sum(row.count)).where(*mine).group_by("unit", row.status)
     steps = select(row.step, func.sum(row.count)).where(*mine, row.step != NO_STEP).group_by(row.step)
-    return hours, steps
+    return PreparedStatement(hours), PreparedStatement(steps)
 
 
 def _live(account_id: int, start: datetime) -> list[Any]:
     """Return the counts of the hours after the rollup's cursor."""
-    cursor = db.session.get(RollupCursor, HOURS)
-    since = max(start, cursor.until) if cursor else start
-    statement = _live_statement(db.engine.dialect.name)
-    rows = db.session.execute(statement, {"account": account_id, "since": since})
+    (until,) = _CURSOR.first(name=HOURS) or (start,)
+    rows = _live_statement(current_dialect()).all(account=account_id, since=max(start, until))
     return [(parse_hour(at), status, step, count) for at, status, step, count in rows]
 
 
 @cache
-def _live_statement(_dialect: str) -> Select[Any]:
+def _live_statement(_dialect: str) -> PreparedStatement:
     hour, step = (
         hour_expression(LogRow.settled_at).label("hour"),
         step_expression(LogRow.seconds).label("step"),
@@ -202,34 +202,39 @@ def _live_statement(_dialect: str) -> Select[Any]:
     query = select(hour, LogRow.status, step, func.count()).where(
         LogRow.account_id == bindparam("account"),
         LogRow.settled_at >= bindparam("since"),
-        LogRow.status.in_(SETTLED),
+        any_of(LogRow.status, SETTLED),
     )
-    return query.group_by("hour", LogRow.status, "step")
+    return PreparedStatement(query.group_by("hour", LogRow.status, "step"))
 
 
-def _waiting(account_id: int) -> tuple[list[tuple[datetime, int]], bool]:
-    """Return the waiting messages by the hour of their creation, and whether there are more than were counted."""
+def _waiting(account_id: int, start: datetime, each: timedelta) -> tuple[Counter[datetime], bool]:
+    """Return the waiting messages by the hour or day of their creation, and whether there are more than were counted.
+
+    Those from before ``start`` are at one time before it.
+    """
     found: Counter[datetime] = Counter()
     of_status: Counter[int] = Counter()
-    statement = _waiting_statement(db.engine.dialect.name)
-    for place, at, count in db.session.execute(statement, {"account": account_id}):
-        found[parse_hour(at)] += count
+    statement = _waiting_statement(current_dialect(), each < timedelta(days=1))
+    for place, at, count in statement.all(account=account_id, start=start):
+        found[parse_hour(at) if at is not None else start - each] += count
         of_status[place] += count
-    return sorted(found.items()), max(of_status.values(), default=0) == _MAX_WAITING
+    return found, max(of_status.values(), default=0) == _MAX_WAITING
 
 
 @cache
-def _waiting_statement(_dialect: str) -> CompoundSelect[Any]:
+def _waiting_statement(_dialect: str, by_hour: bool) -> PreparedStatement:  # noqa: FBT001 - a key
     """Return the statement that counts for each status; a page runs it once, and building it takes longest."""
     counts = []
+    start = bindparam("start", type_=LogRow.created_at.type)
     for place, status in enumerate(WAITING):
         some = select(LogRow.created_at).where(
             LogRow.account_id == bindparam("account"), LogRow.status == status
         )
         some_rows = some.order_by(LogRow.message_id.desc()).limit(_MAX_WAITING).subquery()
-        hour = hour_expression(some_rows.c.created_at).label("hour")
-        counts.append(select(literal_column(str(place)), hour, func.count()).group_by("hour"))
-    return union_all(*counts)
+        at = some_rows.c.created_at
+        unit = case((at >= start, hour_expression(at) if by_hour else _day_expression(at))).label("unit")
+        counts.append(select(literal_column(str(place)), unit, func.count()).group_by("unit"))
+    return PreparedStatement(union_all(*counts))
 
 
 def _floor(moment: datetime, each: timedelta) -> datetime:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from flask import url_for
 from flask_babel import gettext as _
-from sqlalchemy import exists, select
+from sqlalchemy import bindparam, select
 
 from ..affiliates.models import Affiliate, AffiliateState
-from ..db import db
+from ..db.prepared import PreparedStatement
 from ..notices import branding, recipients
 from ..notices.catalogue import CATALOGUE
 from ..web.banners import Banner
 
 _SUMMARY = CATALOGUE["weekly-summary"]
+_ACTIVE = PreparedStatement(
+    select(Affiliate.id)
+    .where(Affiliate.account_id == bindparam("account_id"), Affiliate.state == AffiliateState.ACTIVE)
+    .limit(1)
+)
 
 
 def banners(account_id: int) -> list[Banner]:
@@ -37,5 +42,4 @@ def banners(account_id: int) -> list[Banner]:
 
 
 def _has_active_affiliate(account_id: int) -> bool:
-    found = exists().where(Affiliate.account_id == account_id, Affiliate.state == AffiliateState.ACTIVE)
-    return bool(db.session.scalar(select(found)))
+    return _ACTIVE.scalar(account_id=account_id) is not None

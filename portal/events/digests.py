@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from ..accounts.models import Account
 from ..affiliates.models import Affiliate, EmailPace, mailbox_digest
 from ..clock import zone_of
 from ..db import db
+from ..db.prepared import PreparedStatement
 from ..languages import write_moment
 from ..notices import recipients, rendering
 from ..notices.catalogue import CATALOGUE, Audience, Notice
@@ -40,6 +41,11 @@ _MAX_ROWS = 2000  # of one digest; further ones belong to the next
 _POSTPONED = timedelta(hours=1)  # a digest beyond the number that a recipient gets in a day
 _MAX_JOBS = 200  # accounts found by one sweep
 _NOTICES = {Audience.AFFILIATE: CATALOGUE["event-digest"], Audience.OWNER: CATALOGUE["owner-event-digest"]}
+_WAITING_OF = PreparedStatement(
+    select(func.count())
+    .select_from(EventMail)
+    .where(WAITING, EventMail.digest_account_id == bindparam("account_id"))
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,7 @@ def find_work(now: datetime) -> list[tuple[str, int]]:
 
 def count_waiting(account_id: int) -> int:
     """Return how many emails of an account wait for a digest."""
-    query = select(func.count()).select_from(EventMail)
-    return db.session.scalar(query.where(WAITING, EventMail.digest_account_id == account_id)) or 0
+    return _WAITING_OF.scalar(account_id=account_id) or 0
 
 
 def send(account_id: int, *, now: datetime) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
@@ -13,6 +14,8 @@ from sqlalchemy import select
 
 from ..clock import start_of
 from ..db import db
+from ..db.prepared import PreparedStatement, bind_ids, ids_in
+from ..db.transaction import current_dialect
 from ..outbox.models import OutboxMessage
 from ..outbox.overview import MAX_SHOWN, count_waiting
 from ..outbox.queue import find_queue
@@ -86,11 +89,20 @@ def list_open(account_id: int) -> Sequence[Incident]:
 
 def list_open_of(account_ids: Sequence[int]) -> Mapping[int, Sequence[Incident]]:
     """Return the open incidents of each account that has any, those that block the queue first."""
-    query = select(Incident).where(Incident.account_id.in_(account_ids), Incident.is_open)
+    dialect = current_dialect()
     found = defaultdict(list)
-    for incident in db.session.scalars(query.order_by(Incident.blocks_queue.desc(), Incident.id.desc())):
-        found[incident.account_id].append(incident)
+    open_ids = [id_ for (id_,) in _open_of(dialect).all(ids=bind_ids(account_ids, dialect))]
+    if open_ids:  # as a rule there is none, and every page asks
+        query = select(Incident).where(Incident.id.in_(open_ids))
+        for incident in db.session.scalars(query.order_by(Incident.blocks_queue.desc(), Incident.id.desc())):
+            found[incident.account_id].append(incident)
     return found
+
+
+@cache
+def _open_of(dialect: str) -> PreparedStatement:
+    of_accounts = ids_in(Incident.account_id, "ids", dialect)
+    return PreparedStatement(select(Incident.id).where(of_accounts, Incident.is_open))
 
 
 def list_closed(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:

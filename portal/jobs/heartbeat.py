@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select
 from ..about import VERSION
 from ..clock import utcnow
 from ..db import db, read_only
+from ..db.prepared import PreparedStatement
 from ..state import current_config, vault
 from .models import WorkerHeartbeat
 from .registry import Job, job_registry
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flask import Flask
+
+_LATEST = PreparedStatement(select(func.max(WorkerHeartbeat.seen_at)))
 
 
 def missing_after() -> timedelta:
@@ -73,7 +76,9 @@ def live_workers(now: datetime) -> list[WorkerHeartbeat]:
 
 def last_heartbeat_at() -> datetime | None:
     """Return the time of the latest heartbeat of any worker, or None if there is none."""
-    return db.session.scalar(select(func.max(WorkerHeartbeat.seen_at)))
+    found: datetime | None
+    (found,) = _LATEST.first() or (None,)
+    return found
 
 
 def is_worker_missing(now: datetime | None = None) -> bool:

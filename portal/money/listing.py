@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flask_babel import lazy_gettext as _
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, func, or_, select
 
 from ..affiliates.models import Affiliate
 from ..amounts import format_money, from_units
 from ..db import db
+from ..db.prepared import PreparedStatement, any_of
 from ..web.pagination import Page, newest_first
 from ..web.translations import current_language
 from .models import COUNTED, IS_LISTED, IS_REFUNDED, Commission, CommissionState
@@ -43,6 +44,14 @@ _TONES: Mapping[CommissionState, str] = {
     CommissionState.DISMISSED: "cancelled",
 }
 _OPEN = (CommissionState.PENDING, CommissionState.APPROVED)
+_WAITING = PreparedStatement(
+    select(Commission.state, func.count())
+    .where(
+        Commission.account_id == bindparam("account_id"),
+        any_of(Commission.state, (CommissionState.REPEATED, CommissionState.UNMATCHED)),
+    )
+    .group_by(Commission.state)
+)
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,7 @@ def list_commissions(
 
 def count_waiting(account_id: int) -> Mapping[CommissionState, int]:
     """Return how many reports wait for the owner's answer: orders reported before, and what does not fit its order."""
-    waiting = (CommissionState.REPEATED, CommissionState.UNMATCHED)
-    query = select(Commission.state, func.count()).where(
-        Commission.account_id == account_id, Commission.state.in_(waiting)
-    )
-    return {row[0]: row[1] for row in db.session.execute(query.group_by(Commission.state))}
+    return dict(_WAITING.all(account_id=account_id))
 
 
 def newest_of_affiliate(affiliate_id: int, count: int) -> list[CommissionView]:

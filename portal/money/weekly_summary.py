@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, exists, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, select, update
 
 from .. import audit
 from ..accounts.models import Account
 from ..affiliates import directory
 from ..affiliates.models import Affiliate, AffiliateState
 from ..db import db, insert
+from ..db.prepared import PreparedStatement
 from ..events import weeks
 from ..events.dispatch import NewEvent, record_event
 from ..events.models import EmailDecision, Week, WeekState
@@ -35,6 +36,12 @@ MAX_DELAY = timedelta(hours=24)  # after that the summary of the week is skipped
 BATCH_ROWS = 100  # affiliates in one commit
 _MAX_JOBS = 200  # accounts found by one sweep
 _WEEKLY = CATALOGUE["weekly-summary"]
+_NEWEST = PreparedStatement(
+    select(Week.id, Week.state)
+    .where(Week.account_id == bindparam("account_id"))
+    .order_by(Week.starts_at.desc())
+    .limit(1)
+)
 
 
 def find_work(now: datetime) -> list[tuple[str, int]]:
@@ -58,10 +65,10 @@ def enqueue_summaries(account_id: int, *, now: datetime) -> None:
 
 def find_skipped(account_id: int) -> Week | None:
     """Return the account's newest week, if its summaries were skipped although there was something to tell."""
-    query = select(Week).where(Week.account_id == account_id).order_by(Week.starts_at.desc()).limit(1)
-    week = db.session.scalar(query)
-    if week is None or week.state is not WeekState.SKIPPED:
+    newest = _NEWEST.first(account_id=account_id)
+    if newest is None or newest[1] is not WeekState.SKIPPED:
         return None
+    week = db.session.get_one(Week, newest[0])
     happened = exists().where(
         LedgerEntry.account_id == account_id,
         LedgerEntry.week.is_(None),

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from .. import audit
 from ..accounts.models import Account, Owner
 from ..db import db
+from ..db.prepared import PreparedStatement
 from ..db.transaction import current_connection
 from ..languages import ENGLISH
 from ..state import get_state
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 _SWITCH, _MAILBOX = NoticeSwitch.__table__.c, NoticeMailbox.__table__.c
 _OWNER, _ACCOUNT = Owner.__table__.c, Account.__table__.c
-_ENABLED = select(_SWITCH.enabled).where(
-    _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
+_ENABLED = PreparedStatement(
+    select(_SWITCH.enabled).where(
+        _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
+    )
 )
 _CONTACT = select(
     _OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name, _OWNER.language, _OWNER.confirmed_at
@@ -56,8 +59,8 @@ def is_enabled(account_id: int, notice: Notice) -> bool:
     """Return whether the account sends this notice: yes, unless it was switched off."""
     if notice.always_on:
         return True
-    enabled = current_connection().scalar(_ENABLED, {"account_id": account_id, "kind": notice.kind})
-    return enabled is not False
+    row = _ENABLED.first(account_id=account_id, kind=notice.kind)
+    return row is None or bool(row[0])
 
 
 def set_enabled(account_id: int, notice: Notice, *, enabled: bool) -> None:

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CompoundSelect, Integer, bindparam, func, or_, select, text, union_all
+from sqlalchemy import Integer, bindparam, func, or_, select, text, union_all
 
 from ..db import db
+from ..db.prepared import PreparedStatement, any_of
 from ..jobs import heartbeat
 from .models import OPEN, ConnectionLease, DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from .queue import SYSTEM
@@ -147,11 +148,11 @@ def count_waiting_of(account_ids: Sequence[int], up_to: int) -> dict[int, int]:
     if not account_ids:
         return {}
     ids = {f"account_{number}": account_id for number, account_id in enumerate(account_ids)}
-    return dict(db.session.execute(_waiting(len(ids)), ids | {"up_to": up_to}).all())
+    return dict(_waiting(len(ids)).all(**ids, up_to=up_to))
 
 
 @lru_cache(maxsize=4)
-def _waiting(accounts: int) -> CompoundSelect[Any]:
+def _waiting(accounts: int) -> PreparedStatement:
     """Return the statement that counts for so many accounts. Every page runs that for one; building it takes longest."""
     counts = []
     for number in range(accounts):
@@ -161,13 +162,13 @@ def _waiting(accounts: int) -> CompoundSelect[Any]:
             .where(
                 OutboxMessage.account_id == account_id,
                 text(OPEN),  # or the partial index is not used, and the whole log is read
-                OutboxMessage.status.in_((Status.HELD, Status.QUEUED)),
+                any_of(OutboxMessage.status, (Status.HELD, Status.QUEUED)),
                 OutboxMessage.forced_version_id.is_(None),
             )
             .limit(bindparam("up_to", type_=Integer()))
         )
         counts.append(select(account_id, func.count()).select_from(waiting.subquery()))
-    return union_all(*counts)
+    return PreparedStatement(union_all(*counts))
 
 
 def _accounts() -> list[QueueDepth]:

@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING
 from flask import url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from ..affiliates.directory import find_by_dashboard_key
 from ..affiliates.models import Affiliate
 from ..db import db
+from ..db.prepared import PreparedStatement
 from ..web.banners import Banner
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 ANSWER_WITHIN = timedelta(days=30)  # GDPR article 12(3): one month
+_OPEN = (
+    Affiliate.account_id == bindparam("account_id"),
+    Affiliate.erasure_asked_at.is_not(None),  # as in the partial index; an erasure clears it
+)
+_COUNT = PreparedStatement(select(func.count()).select_from(Affiliate).where(*_OPEN))
+_FIRST = PreparedStatement(
+    select(Affiliate.id).where(*_OPEN).order_by(Affiliate.erasure_asked_at, Affiliate.id).limit(1)
+)
 
 
 def ask(key: str, *, now: datetime) -> bool:
@@ -41,15 +50,10 @@ def withdraw(key: str) -> bool:
 
 def banners(account_id: int) -> list[Banner]:
     """Return the banner while affiliates of an account wait to be erased; it leads to the one who waits longest."""
-    open_ = (
-        Affiliate.account_id == account_id,
-        Affiliate.erasure_asked_at.is_not(None),  # as in the partial index; an erasure clears it
-    )
-    count = db.session.scalar(select(func.count()).select_from(Affiliate).where(*open_)) or 0
+    count = _COUNT.scalar(account_id=account_id) or 0
     if not count:
         return []
-    query = select(Affiliate.id).where(*open_).order_by(Affiliate.erasure_asked_at, Affiliate.id)
-    first = db.session.scalars(query.limit(1)).one()
+    first = _FIRST.scalar(account_id=account_id)
     title = ngettext("An affiliate asks to be erased", "%(num)s affiliates ask to be erased", count)
     text = _(
         "Many laws give you a month to answer. Pay what is due first. Afterwards, you cannot assign "

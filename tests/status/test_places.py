@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -294,18 +295,12 @@ def test_many_statuses_are_those_of_each_account_and_take_as_many_statements_as_
 def test_counting_what_waits_reads_the_index_of_open_messages(app: Flask, account: int) -> None:
     if db.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL reads small tables as a whole")
-    executed: list[tuple[str, object]] = []
-
-    def note(
-        _connection: object, _cursor: object, statement: str, parameters: object, *_more: object
-    ) -> None:
-        executed.append((statement, parameters))
-
-    event.listen(db.engine, "before_cursor_execute", note)
+    executed: list[str] = []
+    driver: Any = db.session.connection().connection.dbapi_connection
+    driver.set_trace_callback(executed.append)
     count_waiting(account)
-    event.remove(db.engine, "before_cursor_execute", note)
-    (statement, parameters) = executed[-1]
-    plan = db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    driver.set_trace_callback(None)
+    plan = driver.execute(f"EXPLAIN QUERY PLAN {executed[-1]}").fetchall()
     assert "ix_outbox_message_due" in " ".join(str(row[-1]) for row in plan)
 
 

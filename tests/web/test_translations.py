@@ -70,3 +70,10 @@ def test_a_string_of_a_template_follows_the_language_and_escapes_values(tmp_path
                 assert template.render() == f"{waiting}|100 % & more|{status}: &lt;b&gt;"
                 assert plain.render() == "100 % & more"
     assert template.render() == "Waiting emails|100 % & more|Status: &lt;b&gt;"
+
+
+def test_a_name_that_a_template_gives_itself_is_not_the_translation(tmp_path):
+    app = create_app(make_config(tmp_path / "instance"))
+    text = '{% macro _(text) %}<{{ text }}>{% endmacro %}{{ _("Waiting emails") }}{% set kept = _("a") %}{{ kept }}'
+    with app.test_request_context("/"):
+        assert app.jinja_env.from_string(text).render() == "<Waiting emails><a>"

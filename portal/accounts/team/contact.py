@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from ...db import db
+from ...db.prepared import PreparedStatement, bind_ids, ids_in
+from ...db.transaction import current_dialect
 from ..models import Account, Membership, Owner
 
 if TYPE_CHECKING:
@@ -41,8 +44,14 @@ def contact_mailboxes(account_ids: Collection[int]) -> dict[int, str]:
     """Return the mailbox of the contact of each account, by account id."""
     if not account_ids:
         return {}
+    dialect = current_dialect()
+    return dict(_mailboxes_of(dialect).all(ids=bind_ids(account_ids, dialect)))
+
+
+@cache
+def _mailboxes_of(dialect: str) -> PreparedStatement:
     query = select(Account.id, Owner.mailbox).join_from(Account, Owner, Owner.id == Account.contact_id)
-    return dict(db.session.execute(query.where(Account.id.in_(account_ids))).all())
+    return PreparedStatement(query.where(ids_in(Account.id, "ids", dialect)))
 
 
 def member_ids(account_id: int) -> Select[Any]:
