@@ -161,8 +161,10 @@ def _candidates(plan: Plan) -> tuple[Select[Any], Any]:
     if plan.max_leading:  # few enough to be read unsorted: the index may not be sorted by time
         some = query.limit(plan.max_leading).subquery()
         return (_matching(some, plan), LogRow.message_id) if plan.rest or plan.days else _all_of(some)
-    days = () if plan.leading else plan.days  # another index leads, so the days are checked on its rows
-    return query.where(*(condition.indexed() for condition in days)), LogRow.message_id
+    # Where another index leads, the days are checked on its rows. Alone they are checked within their ids, newest first: by
+    # the index of times, PostgreSQL would read all of a day and sort it.
+    days = () if plan.leading else plan.days
+    return query.where(*(condition.unindexed() for condition in days)), LogRow.message_id
 
 
 def _within_days(some: Subquery, plan: Plan) -> tuple[Select[Any], Any]:
