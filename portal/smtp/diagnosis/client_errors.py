@@ -24,7 +24,10 @@ _MAX_DETAIL_CHARS = 120
 _OTHER_PROTOCOL = re.compile(
     r"\b(HTTP)/[12][. ]|\* OK\b[^\n]{0,60}\b(IMAP)|(?:^|[\s'\":=])\+OK\b|\b(SSH)-2\.0", re.IGNORECASE
 )
-_REPLY = re.compile(r"(?<![\w.:-])[45][0-5]\d[ -](?=\S)|(?<![\w.])[245]\.\d{1,3}\.\d{1,3}(?![\w.])")
+_REPLY = re.compile(
+    r"(?<![\w.:-])[45][0-5]\d[ -](?=\S)|(?:Exception|Error): [45][0-57]\d: "
+    r"|(?<![\w.])[245]\.\d{1,3}\.\d{1,3}(?![\w.])"
+)
 _IN_TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _BEFORE_COMMANDS = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.TLS})
 _PORT = re.compile(r"(?:(?<=[a-z0-9\])]):|\bport[ =:\"']{1,4})(\d{2,5})\b", re.IGNORECASE)

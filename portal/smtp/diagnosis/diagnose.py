@@ -157,6 +157,8 @@ def explain(
         failure = own
         server = replace(server, port=port_in(reply_text), security=security_of(own.reason))
     else:
+        # Only a server that was reached replies.
+        failed_at = Stage.GREETING if failed_at in {Stage.RESOLVE, Stage.CONNECT} else failed_at
         failure = SubmissionFailure(failed_at, Reason.REPLIED, parse_reply(reply_text, failed_at))
     return _diagnose(FailureContext(failure, server, provider, catalogue))
 

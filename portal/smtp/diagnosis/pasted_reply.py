@@ -15,7 +15,16 @@ from ..protocol.charsets import undo_wrong_decoding
 from ..protocol.reply import Reply
 from .client_errors import client_failure
 from .phrases import concepts_in, fold
-from .program_output import CODE, MAX_CHARS, NAMED_CODE, STACK_FRAME, reordered, unwrapped, without_summary
+from .program_output import (
+    CODE,
+    MAX_CHARS,
+    NAMED_CODE,
+    STACK_FRAME,
+    decoded,
+    reordered,
+    unwrapped,
+    without_summary,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +69,7 @@ def guess_stage(text: str) -> Stage:
     text = text[:MAX_CHARS]
     if wrapped := _WRAPPED_STAGE.search(text):
         return _WRAPPED_STAGES[next(filter(None, wrapped.groups())).lower()]
-    text = reordered(text)
+    text = reordered(decoded(text))
     if own := client_failure(text, None):
         return own.stage
     reply = parse_reply(text, Stage.RCPT)

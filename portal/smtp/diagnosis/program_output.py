@@ -14,6 +14,7 @@ STACK_FRAME = re.compile(r"(?:at \S.{0,300}:\d+\)?|File \".{1,300}, line \d+.*)$
 _EMBEDDED = (
     re.compile(r"(?<![\w.-])([45]\d\d)[ -]['\"#]?(?=[45]\.\d{1,3}\.\d{1,3}(?![\w.]))"),
     re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45][0-57]\d)[ ,-](?=[ ]?[^\d\s])"),
+    re.compile(r"(?:Exception|Error): ([45][0-57]\d): (?=\D)"),
     re.compile(r"\berror \(([45]\d\d)\)"),  # lettre: "permanent error (550): text"
     # Of a program that expected another code:
     re.compile(r"(?:\b[Rr]esponse: |\bcommand failed[:-]? ?-? ?|\bwith message \")([23]\d\d)[ -]"),
@@ -68,6 +69,8 @@ _ENHANCED_OF_EXCEPTION = re.compile(r"(?:Exception|Error)\b[^:\n]{0,40}: (?=[45]
 _BYTE = re.compile(r"\\x([0-9a-f]{2})")
 _CHARACTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _CHINESE = re.compile(r"(?:\\x[0-9a-f]{2}){4}")
+_ENHANCED = re.compile(r"(?<![\w.])[45]\.\d{1,3}\.\d{1,3} ")
+_LETTER = re.compile(r"[^\W\d_]")
 MAX_CHARS = 4000  # of a pasted text; real replies have a few hundred
 
 
@@ -127,6 +130,10 @@ def _embedded(text: str) -> str:
     if not starts:
         exception = _ENHANCED_OF_EXCEPTION.search(text)
         return text[exception.end() :] if exception else text
-    quote, text = text[min(starts) - 1 : min(starts)], text[min(starts) :]
+    at = min(starts)
+    before = _ENHANCED.search(text, 0, at)
+    if before and not _LETTER.search(text, at):  # cut off after the codes of its last line
+        return f"{text[at : at + 3]} {text[before.start() : at]}"
+    quote, text = text[at - 1 : at], text[at:]
     end = _END_OF_QUOTED[quote].search(text) if quote in _END_OF_QUOTED else None
     return text[: end.start()] if end else text
