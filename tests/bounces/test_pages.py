@@ -16,7 +16,7 @@ from tests.bounces.providers.mailgun import KEY, call, event
 from tests.bounces.providers.samples import SAMPLES
 from tests.bounces.support import hook_row, make_hook, path_of, post, run_worker, send, suppressed
 from tests.bounces.test_suppressing import mass
-from tests.incidents.conftest import add_settings
+from tests.incidents.conftest import add_settings, incidents
 
 PAGE = "/settings/bounces"
 
@@ -132,6 +132,11 @@ def test_a_breaker_waits_for_the_owners_decision(app, brightleaf, owner, strange
     text = text_of(owner)
     assert "Very many mailboxes at crowd.example are reported as unknown" in text
     assert "3 mailboxes need your decision. Signet stopped writing to 20 in the same hour." in text
+    assert 'href="/deliveries?q=@crowd.example"' in text
+    (incident,) = incidents(brightleaf)
+    about = text_of(owner, f"/incidents/{incident.id}")
+    assert f'href="{PAGE}"' in about
+    assert 'href="/deliveries?q=@crowd.example"' in about
     assert stranger.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 404
     assert owner.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 303
     assert "23 addresses stay in use." in text_of(owner)
