@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from flask_babel import gettext as _
 
 from ..smtp.network.guard import HostError, canonical_host
-from ..smtp.server import Security
+from ..smtp.server import Mechanism, Security
 from ..web.labels import FIELD_LABELS
 from ..web.translations import translated
 from . import providers
@@ -29,6 +29,7 @@ FIELDS = (
     "username",
     "domain",
     "wrapped_user",
+    "mechanism",
 )  # that an offer may change
 _SHORT_SECURITY = {Security.STARTTLS.value: "STARTTLS", Security.IMPLICIT_TLS.value: "SSL/TLS"}
 
@@ -99,6 +100,7 @@ def offer_of_card(card: Provider, now: Mapping[str, str]) -> Offer | None:
         values["host"] = host.name if host else ""
     values |= _port_values(card, now, is_new=other_host)
     values |= _username_values(card, now, is_new=other_host)
+    values |= _mechanism_values(card, now, is_new=other_host)
     return _offer(card.name, mismatch(card, now["host"]), card, values, now)
 
 
@@ -114,6 +116,7 @@ def offer_of_suggestion(suggestion: Suggestion, now: Mapping[str, str]) -> Offer
     }
     if not suggestion.username and not mismatch(card, now["host"]):
         del values["username"]
+    values |= _mechanism_values(card, now, is_new=bool(mismatch(card, now["host"])))
     return _offer(card.name if suggestion.provider else suggestion.host, "", card, values, now)
 
 
@@ -152,7 +155,8 @@ def _offer(
 def _change(field: str, value: str, before: str, card: Provider) -> str:
     label = FIELD_LABELS[field]
     if value:
-        shown, was = _SHORT_SECURITY.get(value, value), _SHORT_SECURITY.get(before, before)
+        words = _SHORT_SECURITY | {Mechanism.AUTOMATIC.value: _("Automatic"), Mechanism.NONE.value: _("None")}
+        shown, was = words.get(value, value), words.get(before, before)
         if not was:
             return str(_("%(label)s: %(value)s", label=label, value=shown))
         return str(_("%(label)s: %(value)s instead of %(before)s", label=label, value=shown, before=was))
@@ -192,6 +196,16 @@ def _username_values(card: Provider, now: Mapping[str, str], *, is_new: bool) ->
     if literal and card.username.strict:
         return {} if card.takes_username(at, now["username"]) else {"username": literal[0]}
     return {"username": ""} if is_new and now["username"] else {}
+
+
+def _mechanism_values(card: Provider, now: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
+    """Return the choice of a log-in in place of none, unless the provider takes mail by address.
+
+    The rehearsal's server has the name of this machine, which may run a relay of its own as well.
+    """
+    may_be_relay = card.relays_by_address or (card.id in providers.REHEARSALS and not is_new)
+    is_none = now.get("mechanism") == Mechanism.NONE.value
+    return {"mechanism": Mechanism.AUTOMATIC.value} if is_none and not may_be_relay else {}
 
 
 def _canonical(host: str) -> str:

@@ -34,7 +34,7 @@ const choose = (select) => {
 };
 
 // Loads the hints for the present entries. The password is not sent.
-const SENT = ["csrf_token", "provider", "host", "port", "security", "username", "domain", "wrapped_user", "based_on"];
+const SENT = ["csrf_token", "provider", "host", "port", "security", "username", "domain", "wrapped_user", "mechanism", "based_on"];
 let latest = 0;
 const loadHints = (select) => {
   if (!select.dataset.providerUrl) return;

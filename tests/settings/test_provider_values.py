@@ -50,6 +50,15 @@ def test_another_provider_offers_its_values_and_says_what_does_not_fit(app):
     assert any("the full Google email address" in change for change in found.changes)
 
 
+def test_a_provider_that_wants_a_log_in_offers_it_in_place_of_none(app):
+    with app.test_request_context():
+        found = offer(provider="gmail", mechanism="none", host="mail.internal", username="")
+        assert found.values["mechanism"] == "automatic"
+        assert "SMTP Authentication: Automatic instead of None" in found.changes
+        relay = offer(provider="google-relay", mechanism="none", host="mail.internal", username="")
+    assert "mechanism" not in relay.values
+
+
 @pytest.mark.parametrize(
     "now",
     [
