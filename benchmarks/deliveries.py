@@ -42,6 +42,7 @@ from portal.deliveries.filters import Filters
 from portal.enrolment import listing
 from portal.enrolment.listing import AffiliateFilters
 from portal.outbox import overview
+from portal.outbox.models import OutboxMessage
 from tests import databases
 from tests.conftest import make_config
 from tests.pages import csrf_token
@@ -264,6 +265,11 @@ def clean_up(now: datetime) -> float:
 def prepare(total: int, now: datetime) -> int:
     """Write the messages unless the kept folder has them, and roll the statistics up; return the account."""
     owner = db.session.scalars(select(Owner)).first()
+    written = db.session.scalar(select(func.max(OutboxMessage.id))) or 0
+    if owner is not None and written < total:
+        sys.exit(
+            f"The kept database has {written:,} of {total:,} messages. Delete its folder and start again."
+        )
     if owner is None:
         owner = create_owner("Brightleaf", "Ada", MAILBOX, PASSWORD, now=now)
         timed("affiliates filled", lambda: fill_affiliates(total // AFFILIATES, owner.account_id, now))
