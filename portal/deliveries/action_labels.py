@@ -62,21 +62,29 @@ def stats_chart(stats: Stats, reported: Mapping[datetime, Reported], *, with_del
     ``with_delivered``: deliveries are reported, so accepted messages are divided into delivered ones and those without a report.
     """
     rows = []
+    labels = {
+        "delivered": _("Delivered"),
+        "unreported": _("Accepted, not reported yet"),
+        "sent": _("Accepted"),
+        "waiting": _("Waiting"),
+        "bounced": _("Bounced"),
+        "failed": _("Failed"),
+    }
     for bucket in stats.buckets:
         later = reported.get(bucket.at, _NOTHING)
         bounced = min(later.bounced, bucket.sent)
         delivered = min(later.delivered, bucket.sent - bounced) if with_delivered else 0
-        accepted = _("Accepted, not reported yet") if with_delivered else _("Accepted")
-        values = {
-            "delivered": (_("Delivered"), delivered),
-            "unreported" if with_delivered else "sent": (accepted, bucket.sent - bounced - delivered),
-            "waiting": (_("Waiting"), bucket.waiting),
-            "bounced": (_("Bounced"), bounced),
-            "failed": (_("Failed"), bucket.failed),
+        numbers = {
+            "delivered": delivered,
+            "unreported" if with_delivered else "sent": bucket.sent - bounced - delivered,
+            "waiting": bucket.waiting,
+            "bounced": bounced,
+            "failed": bucket.failed,
         }
-        words = ", ".join(f"{label} {format_integer(number)}" for label, number in values.values() if number)
+        words = ", ".join(
+            f"{labels[one]} {format_integer(number)}" for one, number in numbers.items() if number
+        )
         at = format_bucket(bucket.at, with_clock=stats.span == "day")
-        numbers = {series: number for series, (_label, number) in values.items()}
         rows.append((f"{at}: {words or _('no emails')}", numbers))
     return draw_bars(rows)
 

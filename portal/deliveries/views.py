@@ -58,8 +58,9 @@ def index() -> Any:
         chips=filter_chips(filters),
         tabs=message_log.TABS,
         notices=CATALOGUE,
-        status_labels=STATUS_LABELS,
-        outcome_tags=labels.MEANING_TAGS,
+        # Translated once: rows show them, and a lazy string is translated at each look.
+        status_labels={status: str(label) for status, label in STATUS_LABELS.items()},
+        outcome_tags={one: (tone, str(label)) for one, (tone, label) in labels.MEANING_TAGS.items()},
         kind_names={kind: message_page.name_of_kind(kind) for kind in {row.kind for row in log.page.rows}},
         purpose=message_page.purpose,
         problem=message_page.problem,

@@ -14,7 +14,7 @@ from ..amounts import format_count
 from ..clock import utcnow
 from ..languages import write_moment, write_short_day, write_time
 from ..smtp.mailbox import readable_mailbox
-from .translations import current_language, page_zone
+from .translations import current_code, current_language, page_zone
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -39,10 +39,11 @@ def ago(time: datetime | None, now: datetime | None = None) -> str:
     if size < _JUST_NOW_S:
         return str(_("just now"))
     unit = next((unit for bound, unit in _UNITS if size < bound), _DAY_S)
-    return _distance(unit, int(size // unit), is_past=seconds > 0)
+    return _distance(current_code(), unit, int(size // unit), is_past=seconds > 0)
 
 
-def _distance(unit: int, count: int, *, is_past: bool) -> str:
+@lru_cache(maxsize=5000)  # lists have many of few distances
+def _distance(_language: str, unit: int, count: int, *, is_past: bool) -> str:
     """Return a distance in units of so many seconds. Whole phrases, because words change with "ago" and "in"."""
     if unit == 1:
         words = (
