@@ -43,7 +43,7 @@ _IS_SET_UP = PreparedStatement(
 
 
 @dataclass(frozen=True)
-class Reported:
+class ReportedCounts:
     """How many messages of an hour or a day were reported as delivered, and how many as bounced."""
 
     delivered: int = 0
@@ -101,13 +101,13 @@ def is_set_up(account_id: int) -> bool:
     return _IS_SET_UP.scalar(account_id=account_id) is not None
 
 
-def reported_since(account_id: int, since: datetime, *, days: bool) -> Mapping[datetime, Reported]:
+def reported_since(account_id: int, since: datetime, *, days: bool) -> Mapping[datetime, ReportedCounts]:
     """Return what was reported, by the hour or the day in UTC in which messages were accepted, from a full hour on."""
     found: defaultdict[datetime, Counter[Meaning]] = defaultdict(Counter)
     for hour, meaning, count in _REPORTED_BY_HOUR.all(account_id=account_id, since=since):
         found[hour.replace(hour=0) if days else hour][meaning] += int(count)
     return {
-        at: Reported(sum(counts[one] for one in DELIVERED), sum(counts[one] for one in BOUNCES))
+        at: ReportedCounts(sum(counts[one] for one in DELIVERED), sum(counts[one] for one in BOUNCES))
         for at, counts in found.items()
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
-from ..bounces.figures import Reported
+from ..bounces.figures import ReportedCounts
 from ..bounces.labels import MEANING_TAGS
 from ..languages import write_short_day
 from ..notices.catalogue import CATALOGUE
@@ -56,7 +56,7 @@ def _day(day: date | None) -> str:
     return write_short_day(day, current_language(), with_year=True) if day else ""
 
 
-def stats_chart(stats: Stats, reported: Mapping[datetime, Reported], *, with_delivered: bool) -> Chart:
+def stats_chart(stats: Stats, reported: Mapping[datetime, ReportedCounts], *, with_delivered: bool) -> Chart:
     """Return the chart of the statistics, with what bounced later as a part of its own.
 
     ``with_delivered``: deliveries are reported, so accepted messages are divided into delivered ones and those without a report.
@@ -104,7 +104,7 @@ def duration(seconds: float | None) -> str:
     return _("%(number)s days", number=f"{seconds / 86400:.0f}")
 
 
-_NOTHING = Reported()
+_NOTHING = ReportedCounts()
 
 
 @dataclass(frozen=True)
