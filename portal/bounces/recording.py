@@ -12,7 +12,7 @@ from ..db import db, insert
 from ..jobs import notify
 from ..smtp.protocol.reply import plain_text
 from . import erased_persons
-from .meaning import REASON_CHARS, Meaning, Report, plausible_time
+from .meaning import REASON_CHARS, Meaning, Report, enhanced_code, plausible_time
 from .models import BounceEvent, EventState
 from .providers.adapter import Unreadable
 
@@ -118,7 +118,7 @@ def _cleaned(report: Report) -> Report:
         kind=plain_text(report.kind, _KIND_CHARS),
         proof=plain_text(report.proof, _PROOF_CHARS),
         recipient=plain_text(report.recipient, _MAILBOX_CHARS),
-        status=plain_text(report.status, _ENHANCED_CHARS),
+        status=plain_text(enhanced_code(report.status), _ENHANCED_CHARS),  # some add words to it
         reply_code=code if code is not None and 100 <= code <= 999 else None,
         reason=plain_text(report.reason, REASON_CHARS),
         reference=plain_text(report.reference, _REFERENCE_CHARS),

@@ -125,6 +125,17 @@ def test_the_message_is_found_by_reference_queue_id_or_message_id(app, brightlea
     assert [outcome(sent.id).meaning for sent in (first, second, third)] == [Meaning.DELIVERED] * 3
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("5.1.1 (no such user)", "5.1.1"), ("5.1.1" * 100, ""), ("gone", ""), ("5.0.0", "5.0.0")],
+)
+def test_what_is_no_enhanced_code_is_not_shown_as_one(app, brightleaf, given, kept):
+    sent = send(brightleaf)
+    post(app, make_hook(brightleaf, "generic"), about(sent, "hard", status=given))
+    run_worker()
+    assert outcome(sent.id).status == kept
+
+
 def test_an_address_alone_identifies_no_message(app, brightleaf):
     hook, sent = make_hook(brightleaf, "generic"), send(brightleaf)
     post(app, hook, {"type": "hard", "recipient": sent.recipient, "status": "5.1.1"})
