@@ -10,7 +10,7 @@ from flask_babel import ngettext
 
 from ..settings import providers
 from ..settings.routing import live_version
-from . import breaker, hooks
+from . import breaker, hooks, verifying
 from .models import BounceHook, SuppressionEffect
 from .providers.catalogue import ADAPTERS
 from .providers.setup import Setup, setup_of
@@ -93,6 +93,11 @@ def _state(adapter: Adapter, hook: BounceHook, now: datetime) -> tuple[str, str]
             key=str(adapter.key_name),
         )
         return "danger", text
+    if adapter.is_verified_later and verifying.is_stuck(hook):
+        return "warning", _(
+            "Amazon’s calls arrive, but they wait: this portal cannot reach Amazon to verify or confirm them. Ask the "
+            "operator of this portal to allow HTTPS to sns.<region>.amazonaws.com."
+        )
     if adapter.is_verified_later and not hook.topic:
         return "info", _(
             "No SNS topic (Amazon’s channel for events) has asked for confirmation yet. This happens "

@@ -35,6 +35,7 @@ _LEASE = timedelta(minutes=2)
 _RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (10, 60, 300, 900, 1800, 3600))
 _GIVE_UP_AFTER = timedelta(hours=24)
 _TRIES_OF_MISSING = 4  # within some minutes
+_TRIES_OF_STUCK = 2  # the first has failed, and the second has as well or is running
 _JOBS_PER_SWEEP = 50
 
 
@@ -73,6 +74,17 @@ def find_due_work(now: datetime) -> list[tuple[str, int]]:
     )
     query = query.order_by(BounceEvent.next_at, BounceEvent.id).limit(_JOBS_PER_SWEEP)
     return [(JOB, event_id) for event_id in db.session.scalars(query)]
+
+
+def is_stuck(hook: BounceHook) -> bool:
+    """Return whether a call to a hook waits because Amazon's server was not reached."""
+    query = select(BounceEvent.id).where(
+        BounceEvent.account_id == hook.account_id,
+        BounceEvent.state == EventState.UNVERIFIED,
+        BounceEvent.source == hook.provider,
+        BounceEvent.tries >= _TRIES_OF_STUCK,
+    )
+    return db.session.scalar(query.limit(1)) is not None
 
 
 def account_of(event_id: int) -> int | None:

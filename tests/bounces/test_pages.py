@@ -9,7 +9,7 @@ import time_machine
 from sqlalchemy import update
 
 from portal.bounces import breaker, hooks
-from portal.bounces.models import BounceHook
+from portal.bounces.models import BounceEvent, BounceHook
 from portal.clock import utcnow
 from portal.db import db
 from tests.bounces.providers.mailgun import KEY, call, event
@@ -92,6 +92,16 @@ def test_a_key_that_the_portal_can_no_longer_open_is_asked_for_again(brightleaf,
     text = text_of(owner)
     assert "Save it again below." in text
     assert "A key is saved." not in text
+
+
+def test_calls_of_amazon_that_cannot_be_verified_are_named(app, brightleaf, owner):
+    post(app, make_hook(brightleaf, "ses"), {"Type": "SubscriptionConfirmation"})
+    assert "has asked for confirmation yet" in text_of(owner)
+    db.session.execute(update(BounceEvent).values(tries=2))
+    db.session.commit()
+    text = text_of(owner)
+    assert "this portal cannot reach Amazon to verify or confirm them" in text
+    assert "has asked for confirmation yet" not in text
 
 
 def test_a_new_address_is_made_and_a_hook_removed(brightleaf, owner):
