@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 NO_PROGRAMME = _(
-    "You do not belong to an affiliate programme at the moment. Ask the owner of a programme to invite you."
+    "You do not belong to an affiliate programme at the moment. Ask the owner of a programme to invite you, "
+    "or the operator of this portal to give you a new one."
 )
 WRONG_CODE = _("This code is wrong or was already used. Wait for the next one.")
 

@@ -158,7 +158,8 @@ def _selection(
 
 
 owners = AppGroup(
-    "owners", help="Operators, lost second factors, and names in the audit trail of people who were erased."
+    "owners",
+    help="Operators, people without a programme, lost second factors, and names of erased people in the audit trail.",
 )
 
 
@@ -174,6 +175,23 @@ def promote(mailbox: str) -> None:
 def demote(mailbox: str) -> None:
     """Make an operator an owner like any other."""
     _set_operator(mailbox, False)
+
+
+@owners.command("give-programme")
+@click.argument("mailbox")
+@click.argument("programme")
+def give_programme(mailbox: str, programme: str) -> None:
+    """Create an account for a person who has a log-in, such as one who was removed from the last programme."""
+    from ..accounts.registration import RegistrationRefused
+    from ..accounts.team import further
+
+    try:
+        owner = further.give_programme(mailbox, programme, now=utcnow())
+    except RegistrationRefused as refused:
+        raise click.ClickException(str(refused)) from None
+    if owner is None:
+        raise click.ClickException(_NO_OWNER)
+    click.echo(f"{owner.mailbox} owns {owner.account.name}; its sign-up page is /join/{owner.account.slug}")
 
 
 @owners.command("forget-name")

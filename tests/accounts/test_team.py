@@ -222,6 +222,7 @@ def test_removal_and_lowering_end_sessions_and_access_at_once(app):
     assert "You do not belong to an affiliate programme at the moment." in answer.get_data(as_text=True)
     assert act(team.owner, f"{viewer}/role", role="owner").status_code == 404
     assert act(team.owner, f"{viewer}/remove").status_code == 404
+    assert "or the operator of this portal to give you a new one." in answer.get_data(as_text=True)
     path = invited_path(team.owner, mailbox_of(Role.VIEWER), Role.EDITOR)
     back = app.test_client()
     assert back.submit(path, {"password": PASSWORD}).status_code == 303, "an invitation is the way back"

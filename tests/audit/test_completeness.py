@@ -211,6 +211,7 @@ COMMANDS = {
     "owners demote": (A.OPERATOR_DEMOTED,),
     "owners forget-name": (A.NAME_EMPTIED,),
     "owners forget-second-factor": (A.FACTOR_RESET,),
+    "owners give-programme": (A.REGISTERED,),
     "owners promote": (A.OPERATOR_PROMOTED,),
     "reset-link": (A.RESET_REQUESTED,),
     "seed-demo": (A.REGISTERED,),

@@ -18,11 +18,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
-from sqlalchemy import create_engine, select, update
+from sqlalchemy import create_engine, delete, select, update
 
 from portal import demo
 from portal.about import VERSION
-from portal.accounts.models import Owner, PasswordReset
+from portal.accounts.models import Membership, Owner, PasswordReset
 from portal.cli.no_traceback import report_database_errors
 from portal.clock import utcnow
 from portal.db import db
@@ -108,6 +108,25 @@ def test_an_owner_is_promoted_and_demoted(flask: Run, owner: LintingClient) -> N
         db.session.rollback()
         assert db.session.scalars(select(Owner.is_operator)).all() == [expected]
     assert flask("owners", "promote", "nobody@example.org").exit_code == 1
+
+
+def test_an_operator_without_a_programme_gets_one_and_logs_in_again(
+    app: Flask, flask: Run, owner: LintingClient
+) -> None:
+    assert flask("owners", "promote", "ada@brightleaf.example").exit_code == 0
+    db.session.execute(delete(Membership))
+    db.session.commit()
+    browser = app.test_client()
+    assert isinstance(browser, LintingClient)
+    entered = {"mailbox": "ada@brightleaf.example", "password": PASSWORD}
+    assert browser.submit("/log-in", entered).status_code == 422
+    assert flask("owners", "give-programme", "nobody@example.org", "Dovetail").exit_code == 1
+    assert flask("owners", "give-programme", "ada@brightleaf.example", " ").exit_code == 1
+    result = flask("owners", "give-programme", "Ada@Brightleaf.example", "Dovetail")
+    assert result.exit_code == 0, result.output
+    assert "ada@brightleaf.example owns Dovetail; its sign-up page is /join/dovetail" in result.output
+    assert browser.submit("/log-in", entered).status_code == 303
+    assert browser.get("/operator/outbox").status_code == 200
 
 
 NEW_OWNER = ["create-owner", "--programme", "Dovetail", "--name", "Cy", "--mailbox", "cy@dovetail.example"]

@@ -1,14 +1,17 @@
-"""Registers a further programme of a person who is logged in."""
+"""Registers a further programme of a person who has a log-in already, by the person or by the operator's command."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from ... import rate_limit
 from ...db import db
 from ...rate_limit import RateLimit
 from .. import names, registration
+from ..identifiers import mailbox_key
 from ..login import TooManyAttempts
 from ..models import Account, Owner
 from . import programmes
@@ -37,9 +40,7 @@ def add_programme(user: LoggedIn, programme: str, *, now: datetime) -> None:
     """
     if not may_add_programme(user):
         raise registration.RegistrationClosed
-    name = programme.strip()
-    if why := names.why_refused(name):
-        raise registration.NameRefused("programme", why)
+    name = _validate(programme)
     wait = rate_limit.consume_or_wait(PER_PERSON, user.id, now=now)
     db.session.commit()
     if wait:
@@ -53,3 +54,31 @@ def add_programme(user: LoggedIn, programme: str, *, now: datetime) -> None:
 
     vouched = registration.Vouched(is_approved=user.is_operator)
     registration.create_account(name, vouched, add_owner, now=now)
+
+
+def give_programme(mailbox: str, programme: str, *, now: datetime) -> Owner | None:
+    """Register a programme for the person with this mailbox; return its owner, or None for an unknown mailbox. Commits.
+
+    For a person who was removed from the last programme, and cannot log in. It is approved, as the operator runs the command.
+    Raises NameRefused or RegistrationRefused.
+    """
+    name = _validate(programme)
+    owner_id = db.session.scalar(select(Owner.id).where(Owner.mailbox_key == mailbox_key(mailbox)))
+    db.session.rollback()
+    if owner_id is None:
+        return None
+
+    def add_owner(account: Account) -> Owner:
+        owner = db.session.get_one(Owner, owner_id)
+        owner.account = account
+        db.session.add(account)
+        return owner
+
+    return registration.create_account(name, registration.Vouched(is_approved=True), add_owner, now=now)
+
+
+def _validate(programme: str) -> str:
+    name = programme.strip()
+    if why := names.why_refused(name):
+        raise registration.NameRefused("programme", why)
+    return name
