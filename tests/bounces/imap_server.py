@@ -22,6 +22,7 @@ class ImapScript:
     folder: bytes = b'"INBOX"'
     answers: dict[bytes, Answer] = field(default_factory=dict)
     starttls: bool = False
+    states_next_uid: bool = True  # as the folder is opened
     certificate: str = "good"  # see tests.smtp.badserver.context
     tokens: set[str] = field(default_factory=set)  # that XOAUTH2 accepts
     token_log_ins: list[tuple[str, bool]] = field(default_factory=list)  # user, and whether it was let in
@@ -51,7 +52,8 @@ class ImapScript:
             (self._xoauth2 if b"XOAUTH2" in line else self._authenticate)(peer, tag)
         elif name == b"EXAMINE" and line.endswith(self.folder):
             state = f"* {len(self.mails)} EXISTS\r\n* OK [UIDVALIDITY {self.uid_validity}] ok\r\n"
-            state += f"* OK [UIDNEXT {max(self.mails, default=0) + 1}] ok\r\n"
+            if self.states_next_uid:
+                state += f"* OK [UIDNEXT {max(self.mails, default=0) + 1}] ok\r\n"
             peer.send(state.encode() + tag + b" OK [READ-ONLY] done\r\n")
         elif name == b"UID" and b"SEARCH" in line:
             self._search(peer, tag, line)
@@ -82,7 +84,10 @@ class ImapScript:
         peer.send(tag + (b" OK welcome\r\n" if known else b" NO AUTHENTICATE failed.\r\n"))
 
     def _search(self, peer: Peer, tag: bytes, line: bytes) -> None:
-        first, last = map(int, re.search(rb"UID (\d+):(\d+)", line).groups())
+        if line.endswith(b"UID *"):
+            first = last = max(self.mails)
+        else:
+            first, last = map(int, re.search(rb"UID (\d+):(\d+)", line).groups())
         found = [uid for uid in sorted(self.mails) if first <= uid <= last]
         peer.send(b"* SEARCH " + b" ".join(b"%d" % uid for uid in found) + b"\r\n" + tag + b" OK done\r\n")
 

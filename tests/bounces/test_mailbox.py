@@ -137,6 +137,18 @@ def test_the_next_reading_goes_on_where_the_last_one_ended(brightleaf, owner, se
     assert script.fetched == [10, 11]
 
 
+def test_a_server_that_does_not_state_the_next_uid_is_read(brightleaf, owner, server, script):
+    script.states_next_uid = False
+    connect(owner, server)
+    row = read(brightleaf)
+    assert (row.problem, row.last_uid, row.mails) == ("", 0, 0)
+    bounced = send(brightleaf)
+    script.mails = {4: mail("A question", "Hello"), 9: about(bounced, notification(status_fields(GRACE)))}
+    row = read(brightleaf)
+    assert (row.problem, row.last_uid, row.mails, row.reports) == ("", 9, 2, 1)
+    assert outcome(bounced.id).meaning is Meaning.HARD
+
+
 def test_a_renumbered_mailbox_is_read_again_and_nothing_counts_twice(brightleaf, owner, server, script):
     sent = send(brightleaf)
     script.mails = {10: about(sent, notification(status_fields(GRACE)))}

@@ -30,6 +30,7 @@ _LIMITS = Limits(deadline=TIME_LIMIT_S, connect=10.0)
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_LITERAL_BYTES = 1024 * 1024
 _MAX_TOTAL_BYTES = 16 * 1024 * 1024  # of one connection
+_UID_DIGITS = 10  # of a number of 32 bits
 _UID = re.compile(rb"\bUID (\d{1,10})\b")
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d{1,19})\b")
 UID_SPAN = 5_000  # of one search, so that its answer fits in a line
@@ -193,10 +194,24 @@ class ImapSession:
         return int(first)
 
     def next_uid(self) -> int:
-        """Return the UID that the next mail will have, as the server stated it when the folder was opened; 0 if it did not."""
+        """Return the UID that the next mail has at least.
+
+        A server need not state it when the folder is opened (RFC 3501 section 6.3.1); then it follows the highest one, 1 in an
+        empty folder.
+        """
         _name, values = self._imap.response("UIDNEXT")
         first = values[0] if values else None
-        return int(first) if isinstance(first, bytes) and first.isdigit() else 0
+        if isinstance(first, bytes) and first.isdigit():
+            return int(first)
+        _name, values = self._imap.response("EXISTS")
+        return self._highest_uid() + 1 if values and values[-1] not in {None, b"0"} else 1
+
+    def _highest_uid(self) -> int:
+        with _failures():
+            status, data = self._imap.uid("SEARCH", "UID *")
+        if status != "OK":
+            raise ImapFailure("protocol")
+        return max(_uids_in(data), default=0)
 
     def uids_between(self, first: int, last: int) -> list[int]:
         """Return the UIDs of the mails from ``first`` to ``last``, in order. The span is at most ``UID_SPAN``."""
@@ -204,10 +219,7 @@ class ImapSession:
             status, data = self._imap.uid("SEARCH", f"UID {first}:{last}")
         if status != "OK":
             raise ImapFailure("protocol")
-        found = b" ".join(one for one in data if isinstance(one, bytes)).split()
-        return sorted(
-            {int(one) for one in found if one.isdigit() and len(one) <= 10 and first <= int(one) <= last}
-        )
+        return sorted({one for one in _uids_in(data) if first <= one <= last})
 
     def summaries(self, uids: Sequence[int]) -> Iterator[MailSummary]:
         """Yield the headers of these mails."""
@@ -231,6 +243,12 @@ class ImapSession:
                     data[index + 1] if index + 1 < len(data) and isinstance(data[index + 1], bytes) else b""
                 )
                 yield bytes(one[0]) + b" " + cast("bytes", after), bytes(one[1])
+
+
+def _uids_in(data: Sequence[object]) -> list[int]:
+    """Return the UIDs of an answer to SEARCH."""
+    found = b" ".join(one for one in data if isinstance(one, bytes)).split()
+    return [int(one) for one in found if one.isdigit() and len(one) <= _UID_DIGITS]
 
 
 class _failures:  # noqa: N801
