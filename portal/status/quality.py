@@ -11,6 +11,7 @@ from ..arrival.models import FromOutcome
 from ..domains.findings import Severity, has_open_question
 from ..domains.models import DomainStatus
 from ..incidents import presenter
+from ..incidents.bounces import MASS_REFUSALS
 from ..incidents.models import IncidentKind
 from ..smtp.providers import load_catalogue
 from ..web.translations import translated
@@ -155,8 +156,9 @@ def _first_reason(check: DomainCheck) -> str:
 
 
 def _others(seen: Evidence) -> Iterator[StatusItem]:
-    """Yield the open incidents that do not concern sending."""
+    """Yield the open incidents that do not concern sending, first those that wait for a decision of the owner."""
     others = [one for one in seen.incidents if one.kind is not IncidentKind.SENDING]
+    others.sort(key=lambda one: one.cause != MASS_REFUSALS)
     for incident in others[:_MAX_OTHERS]:
         link = Link(_("What to do"), "incidents.show", (("incident_id", incident.id),))
         code = Code.BOUNCES if incident.kind is IncidentKind.BOUNCES else Code.INCIDENT

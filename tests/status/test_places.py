@@ -213,6 +213,20 @@ def test_what_is_missing_is_listed_in_order(account: int, in_order: SmtpSettings
     assert codes == ["on-hold", "no-worker", "connection-unproven", "domain-at-risk", "from-unconfirmed"]
 
 
+def test_what_waits_for_the_owner_is_named_before_other_incidents(
+    account: int, in_order: SmtpSettings
+) -> None:
+    for cause in ("mass-refusals", "receiver-blocks", "bounce-rate"):
+        open_incident(IncidentKind.BOUNCES)(account)
+        db.session.flush()
+        row = db.session.scalars(select(Incident).order_by(Incident.id.desc()).limit(1)).one()
+        row.cause = row.server = cause
+        row.diagnosis = REFUSED | {"cause": cause}
+    db.session.commit()
+    found = [one.sentence for one in status_of(account).missing if one.code is Code.BOUNCES]
+    assert found == ["mass-refusals", "bounce-rate"]
+
+
 def test_the_sentence_names_the_sender_and_what_to_fix(
     account: int, in_order: SmtpSettings, places: Places
 ) -> None:
