@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 
@@ -11,8 +12,10 @@ from sqlalchemy import select
 from portal.accounts.models import Owner
 from portal.arrival.models import FromOutcome, TestEmail
 from portal.arrival.pasting import store
+from portal.bounces.mailbox import finding
 from portal.bounces.mailbox.candidates import Expected, MailKind, kind_of
 from portal.bounces.meaning import Meaning
+from portal.bounces.parsing.model import BounceClass, RecipientReport
 from portal.clock import utcnow
 from portal.db import db
 from tests.arrival import receivers
@@ -152,3 +155,9 @@ def test_attachments_of_other_people_are_not_fetched(brightleaf, owner, server, 
 )
 def test_headers_decide_what_is_fetched(raw, expected, kind):
     assert kind_of(raw, expected) is kind
+
+
+def test_the_words_of_a_report_state_each_code_once():
+    bare = RecipientReport(BounceClass.HARD, recipient="a@x.example", status="5.1.1", reply_code="550")
+    assert finding._words_of(replace(bare, reason="550 5.1.1 gone")) == "a@x.example: 550 5.1.1 gone"
+    assert finding._words_of(replace(bare, reason="gone")) == "a@x.example: 550 5.1.1 gone"

@@ -145,6 +145,7 @@ def test_a_breaker_waits_for_the_owners_decision(app, brightleaf, owner, strange
     assert 'href="/deliveries?q=@crowd.example"' in text
     (incident,) = incidents(brightleaf)
     about = text_of(owner, f"/incidents/{incident.id}")
+    assert "No incident has ended yet." in text_of(owner, "/incidents")
     assert f'href="{PAGE}"' in about
     assert 'href="/deliveries?q=@crowd.example"' in about
     assert stranger.submit(f"{PAGE}/breakers/{row.id}/keep", {}, page=PAGE).status_code == 404

@@ -23,7 +23,7 @@ from ..parsing.read import read_report
 from .candidates import REFERENCE, Expected, MailKind
 
 if TYPE_CHECKING:
-    from ..parsing.model import MailReport
+    from ..parsing.model import MailReport, RecipientReport
 
 _MAX_PLACE_CHARS = 320  # of an address or an ENVID
 _MAX_FORWARDED = 20  # attachments of one mail
@@ -113,8 +113,12 @@ def _reference_of(report: MailReport) -> str:
 
 def _own_words(report: MailReport) -> str:
     """Return what the event page shows as the raw text: the findings, not the message that was returned."""
-    lines = [f"{one.recipient}: {one.reply_code} {one.status} {one.reason}" for one in report.findings]
-    return "\n".join(lines)[:_RAW_CHARS]
+    return "\n".join(map(_words_of, report.findings))[:_RAW_CHARS]
+
+
+def _words_of(finding: RecipientReport) -> str:
+    codes = [one for one in (finding.reply_code, finding.status) if one and one not in finding.reason]
+    return f"{finding.recipient}: {' '.join((*codes, finding.reason))}"
 
 
 def _date_of(raw: bytes) -> datetime | None:
