@@ -90,3 +90,7 @@ UNENCODABLE_CREDENTIALS = {
     "cause": "The username or the password contains a character that a log-in cannot transmit.",
     "fixes": ["Enter the SMTP Username and the SMTP Password again, without invisible characters."],
 }
+# The first fix where a server refuses the envelope sender that the settings name in place of the From address.
+RETURN_ADDRESS_FIX = (
+    "The server refused the Return address. Empty it under Advanced, or enter one that your provider allows."
+)

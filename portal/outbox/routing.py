@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..smtp.diagnosis.diagnose import Diagnosis, diagnose
+from ..smtp.diagnosis.diagnose import Diagnosis, DiagnosisKind, FormField, diagnose
+from ..smtp.failure import Stage
 from ..smtp.providers.model import PLACEHOLDER
 from ..state import get_state
+from .diagnoses import RETURN_ADDRESS_FIX
 from .sending.mime import mailbox_header
 
 if TYPE_CHECKING:
@@ -76,8 +78,16 @@ class Route:
         return f"<{int(time.time()):08x}{getrandbits(64):016x}@{self.domain}>"
 
     def explain(self, failure: SubmissionFailure) -> Diagnosis:
-        """Diagnose a failure on this route."""
-        return diagnose(failure, self.server, self.provider, sender=self.sender)
+        """Diagnose a failure on this route.
+
+        Until the message itself is sent, a server that refuses a sender has seen the envelope sender alone.
+        """
+        if not self.envelope_sender or failure.stage not in (Stage.MAIL, Stage.RCPT):
+            return diagnose(failure, self.server, self.provider, sender=self.sender)
+        found = diagnose(failure, self.server, self.provider, sender=self.envelope_sender)
+        if found.kind not in (DiagnosisKind.SENDER_IDENTITY, DiagnosisKind.DOMAIN):
+            return found
+        return replace(found, fixes=(RETURN_ADDRESS_FIX, *found.fixes), field=FormField.ENVELOPE_SENDER)
 
     def is_same(self, other: Route) -> bool:
         """Whether a connection opened for this route can be used for the other: same server, credentials and sender."""

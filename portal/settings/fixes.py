@@ -47,7 +47,7 @@ def find(version_id: int, failure: SubmissionFailure, recipient: str) -> dict[st
     db.session.commit()  # no transaction stays open during the connections
     diagnosis = diagnose(failure, route.server, known, sender=route.sender)
     failed = FailedAttempt(route.server, failure, diagnosis, known)
-    fix = find_fix(failed, sender=route.sender, recipient=recipient)
+    fix = find_fix(failed, sender=route.sender, recipient=recipient, envelope_sender=route.return_path())
     return _as_dict(fix, before) if fix else None
 
 

@@ -10,6 +10,7 @@ from wtforms import Form, HiddenField, PasswordField, RadioField, SelectField, T
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional, StopValidation, ValidationError
 
+from ..smtp.network.dial import takes_mail_without_login
 from ..smtp.network.pasted_host import take_apart
 from ..smtp.providers.model import ProviderKind
 from ..smtp.server import Mechanism, Security
@@ -75,9 +76,17 @@ def no_control_characters(_form: Form, field: Any) -> None:
 
 
 def required_for_login(form: Form, field: Any) -> None:
-    """Require a username unless there is no log-in."""
-    if not field.data and form["mechanism"].data != Mechanism.NONE.value:
-        raise StopValidation(_("Enter the SMTP username."))
+    """Require a username unless there is no log-in, which is named where the server may do without."""
+    if field.data or form["mechanism"].data == Mechanism.NONE.value:
+        return
+    if takes_mail_without_login(form["host"].data or "", current_config().policy):
+        raise StopValidation(
+            _(
+                "Enter the SMTP username. If the server accepts this portal by its IP address, choose None under SMTP "
+                "Authentication instead."
+            )
+        )
+    raise StopValidation(_("Enter the SMTP username."))
 
 
 class SmtpForm(PortalForm):

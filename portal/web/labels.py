@@ -75,6 +75,7 @@ FIELD_LABELS: Mapping[str, str] = {
     "domain": lazy_gettext("Domain"),
     "wrapped_user": lazy_gettext("Affiliate Wrapped User"),
     "ehlo_name": lazy_gettext("EHLO name"),
+    "envelope_sender": lazy_gettext("Return address"),
 }
 # Who has to act, by ``smtp.diagnosis.cases.Move``: on a page, and in an alert.
 MOVE_LABELS: Mapping[str, str] = {

@@ -57,6 +57,17 @@ def test_a_return_path_with_a_reference_reaches_the_server(owner, form, servers)
     assert "bounces+{ref}@return.brightleaf.example" in unescape(text_of(owner.get(PAGE)))
 
 
+def test_a_refused_return_address_leads_to_its_field(owner, form, servers):
+    servers.one.script = answering(RCPT=b"553 5.7.1 Sender address rejected: not owned by user\r\n")
+    save(owner, form, envelope_sender="bounces@return.brightleaf.example")
+    work()
+    page = text_of(owner.get(PAGE))
+    assert "The server refused the Return address." in page
+    assert "bounces@return.brightleaf.example" in page
+    assert 'id="envelope_sender-error"' in page
+    assert re.search(r'id="advanced"\s+open', page)
+
+
 def test_the_form_shows_the_saved_advanced_settings(owner, form):
     save(owner, form, **ADVANCED)
     page = unescape(text_of(owner.get(PAGE)))

@@ -66,6 +66,18 @@ def test_with_a_log_in_again_the_password_is_asked_for(owner, relay):
     assert "Enter the SMTP password." in text_of(answer)
 
 
+def test_a_missing_username_names_the_choice_of_no_log_in_where_the_server_may_do_without(owner, form):
+    relay = {
+        "provider": "google-relay",
+        "host": "smtp-relay.gmail.com",
+        "port": "587",
+        "security": "starttls",
+    }
+    page = text_of(save(owner, form, **relay, username="", password=""))
+    assert "choose None under SMTP Authentication instead." in page
+    assert "choose None" not in text_of(save(owner, form, username="", password=""))
+
+
 def test_a_relay_by_address_needs_no_allowance(owner, form):
     assert takes_mail_without_login("smtp-relay.gmail.com", EgressPolicy())
     assert not takes_mail_without_login("smtp.gmail.com", EgressPolicy())

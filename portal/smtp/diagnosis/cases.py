@@ -78,6 +78,7 @@ class FormField(StrEnum):
     DOMAIN = "domain"
     WRAPPED_USER = "wrapped_user"
     EHLO_NAME = "ehlo_name"
+    ENVELOPE_SENDER = "envelope_sender"
     RECIPIENT = "recipient"
 
 

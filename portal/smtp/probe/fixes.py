@@ -92,8 +92,12 @@ class VerifiedFix:
     stages: tuple[StageResult, ...]
 
 
-def find_fix(failed: FailedAttempt, *, sender: str, recipient: str) -> VerifiedFix | None:
+def find_fix(
+    failed: FailedAttempt, *, sender: str, recipient: str, envelope_sender: str = ""
+) -> VerifiedFix | None:
     """Return the first change whose dry run passes, None if there is none.
+
+    ``sender`` is the From address, which the envelope has as well unless ``envelope_sender`` is given.
 
     Limited to MAX_LOGINS log-in attempts, including the one that failed, and to ``DEADLINE_S`` for each
     dry run. Raises no SubmissionFailure.
@@ -102,7 +106,7 @@ def find_fix(failed: FailedAttempt, *, sender: str, recipient: str) -> VerifiedF
     for change in _possible_changes(failed, sender.rpartition("@")[2]):
         if logins >= MAX_LOGINS:
             break
-        report = probe(change.applied_to(failed.server), sender, recipient)
+        report = probe(change.applied_to(failed.server), envelope_sender or sender, recipient)
         if report.passed:
             return VerifiedFix(change, report.stages)
         logins += int(report.failure is not None and _password_was_sent(report.failure))
