@@ -199,12 +199,13 @@ def page_zone() -> tzinfo:
     """Return the time zone of the page: that of its programme, else the person's. UTC outside of requests and for strangers."""
     if not has_request_context():
         return UTC
-    of_programme = g.get("page_zone")
+    context = _cv_app.get()  # past the proxies, as in current_code: a list asks a hundred times
+    of_programme = context.g.get("page_zone")
     if of_programme is not None:
         return zone_of(of_programme)
-    if not hasattr(current_app, "login_manager"):
+    if not hasattr(context.app, "login_manager"):
         return UTC
-    user = current_user._get_current_object()  # once, because each attribute of the proxy looks the person up
+    user = context.g.get("_login_user") or current_user._get_current_object()  # as Flask-Login keeps it
     return zone_of(user.time_zone) if user.get_id() is not None else UTC
 
 
