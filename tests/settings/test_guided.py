@@ -173,6 +173,19 @@ def test_what_was_typed_survives_a_refusal_and_the_password_stays_hidden(owner):
     )
 
 
+def test_the_guide_names_the_sender_of_the_saved_settings(owner):
+    sentence = "sent as the address that you enter as SMTP Username"
+    walk = Walk(owner)
+    walk.open("/settings/set-up/gmail")
+    assert sentence in walk.html
+    form = values_of(walk.html, "smtp-settings")
+    entered = {"username": "ada@brightleaf.example", "password": "abcdefghijklmnop", "wrapped_user": "info"}
+    assert owner.post("/settings/email-preferences", data=form | entered).status_code == 303
+    walk.open("/settings/set-up/gmail")
+    assert sentence not in walk.html
+    assert "info@brightleaf.example" in walk.html
+
+
 def test_a_username_in_the_guide_means_a_log_in(owner):
     """The guide has no field for the choice of no log-in, which the form may still hold from a relay."""
     walk = Walk(owner)
