@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from ..accounts.models import Account
 from ..affiliates import suppressions
 from ..affiliates.models import SuppressionReason
 from ..affiliates.suppressions import SuppressionCause
 from ..clock import utcnow
 from ..db import db
+from ..notices.recipients import recipients_of
 from ..outbox.models import DeliveryAttempt, Outcome
 from ..smtp.diagnosis.diagnose import RetryClass
 from ..smtp.failure import Stage
@@ -41,7 +43,7 @@ _NO_SUCH_MAILBOX_CODES = frozenset({"5.1.1", "5.1.2", "5.1.10"})
 def apply(event: BounceEvent, message: OutboxMessage, *, now: datetime) -> None:
     """Suppress the recipient's mailbox if the event asks for it, and note on the outcome what was done."""
     account_id, mailbox = event.account_id, message.recipient
-    if event.meaning not in _RULES or not suppressions.is_affiliate(account_id, mailbox):
+    if event.meaning not in _RULES or not _may_suppress(account_id, mailbox):
         return
     if suppressions.was_lifted_since(account_id, mailbox, message.settled_at or message.created_at):
         return  # the owner decided about messages of that time already
@@ -80,7 +82,7 @@ def on_attempt_settled(
     query = select(row.stage, row.enhanced_code, row.reply_code, row.reply_text)
     stage, enhanced, code, reply = db.session.execute(query.where(row.id == claim.attempt_id)).one()
     is_unknown = stage == Stage.RCPT and enhanced in _NO_SUCH_MAILBOX_CODES
-    if not is_unknown or not suppressions.is_affiliate(account_id, mailbox):
+    if not is_unknown or not _may_suppress(account_id, mailbox):
         return
     note, now = f"{server}: {code} {enhanced} {reply}", utcnow()
     refusal = db.session.get(MessageOutcome, message_id)
@@ -95,6 +97,14 @@ def on_attempt_settled(
     if refusal.effect is SuppressionEffect.SUPPRESSED:
         cause = SuppressionCause(SuppressionReason.BOUNCED, note, message_id)
         suppressions.suppress_because(account_id, mailbox, cause, now=now)
+
+
+def _may_suppress(account_id: int, mailbox: str) -> bool:
+    """Whether a mailbox is an affiliate's, and none that gets the notices to the owner: an owner may be both for a trial."""
+    if not suppressions.is_affiliate(account_id, mailbox):
+        return False
+    recipients = recipients_of(db.session.get_one(Account, account_id))
+    return mailbox.casefold() not in {one.mailbox.casefold() for one in recipients}
 
 
 def _note(event: BounceEvent) -> str:

@@ -136,6 +136,12 @@ def test_the_owners_own_mailbox_is_never_suppressed_but_shown(brightleaf):
     assert outcome(sent.id).meaning is Meaning.HARD
 
 
+@pytest.mark.parametrize("meaning", [Meaning.HARD, Meaning.COMPLAINT])
+def test_an_owner_who_is_an_affiliate_for_a_trial_still_gets_the_notices(brightleaf, meaning):
+    report(brightleaf, send(brightleaf, "ada@brightleaf.example"), meaning)
+    assert suppressed(brightleaf) == {}
+
+
 def mass(account_id: int, number: int, *, refused: int, domain: str = "crowd.example"):
     """Send to many mailboxes of a domain, of which some are reported as unknown."""
     sent = [send(account_id, f"m{n}@{domain}") for n in range(number)]
