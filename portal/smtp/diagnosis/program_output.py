@@ -13,7 +13,7 @@ STACK_FRAME = re.compile(r"(?:at \S.{0,300}:\d+\)?|File \".{1,300}, line \d+.*)$
 # The reply inside a bounce: a code with its enhanced code, or a code after a mark that ends other words.
 _EMBEDDED = (
     re.compile(r"(?<![\w.-])([45]\d\d)[ -]['\"#]?(?=[45]\.\d{1,3}\.\d{1,3}(?![\w.]))"),
-    re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45][0-57]\d)[ ,-](?=[ ]?[^\d\s])"),
+    re.compile(r"(?:[:;'\"(\[]|\bsaid|\breturned)[ ]?([45][0-57]\d)(?:[ ,-]|\. )(?=[ ]?[^\d\s])"),
     re.compile(r"(?:Exception|Error): ([45][0-57]\d): (?=\D)"),
     re.compile(r"\berror \(([45]\d\d)\)"),  # lettre: "permanent error (550): text"
     # Of a program that expected another code:
