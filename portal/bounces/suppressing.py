@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from ..accounts.models import Account
-from ..affiliates import suppressions
+from ..affiliates import erased, suppressions
 from ..affiliates.models import SuppressionReason
 from ..affiliates.suppressions import SuppressionCause
 from ..clock import utcnow
@@ -100,8 +100,11 @@ def on_attempt_settled(
 
 
 def _may_suppress(account_id: int, mailbox: str) -> bool:
-    """Whether a mailbox is an affiliate's, and none that gets the notices to the owner: an owner may be both for a trial."""
-    if not suppressions.is_affiliate(account_id, mailbox):
+    """Whether a mailbox is an affiliate's, and none that gets the notices to the owner: an owner may be both for a trial.
+
+    The blank mailboxes of erased persons are no receiver's, and their number opens no breaker.
+    """
+    if erased.is_blank(mailbox) or not suppressions.is_affiliate(account_id, mailbox):
         return False
     recipients = recipients_of(db.session.get_one(Account, account_id))
     return mailbox.casefold() not in {one.mailbox.casefold() for one in recipients}

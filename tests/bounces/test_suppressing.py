@@ -23,7 +23,7 @@ from portal.bounces.models import (
     MessageOutcome,
     SuppressionEffect,
 )
-from portal.bounces.recording import record_event
+from portal.bounces.recording import record_event, record_events
 from portal.clock import utcnow
 from portal.db import db
 from portal.outbox.models import OutboxMessage, Status
@@ -134,6 +134,16 @@ def test_the_owners_own_mailbox_is_never_suppressed_but_shown(brightleaf):
     report(brightleaf, sent, Meaning.HARD)
     assert suppressed(brightleaf) == {}
     assert outcome(sent.id).meaning is Meaning.HARD
+
+
+def test_late_reports_about_erased_persons_open_no_breaker(brightleaf):
+    sent = [send(brightleaf, f"erased-{number}@erased.invalid") for number in range(22)]
+    reports = [Report(Meaning.HARD, key=str(one.id), reference=one.reference) for one in sent]
+    record_events(brightleaf, "mailbox", reports, now=utcnow())
+    db.session.commit()
+    run_worker()
+    assert list(breaker.list_open(brightleaf)) == []
+    assert suppressed(brightleaf) == {}
 
 
 @pytest.mark.parametrize("meaning", [Meaning.HARD, Meaning.COMPLAINT])
