@@ -89,6 +89,8 @@ def test_the_first_form_suggests_the_owner_s_mailbox_for_replies(owner):
 def test_live_settings_without_reply_to_show_a_banner_and_are_not_changed(owner, live):
     page = text_of(owner.get(PAGE))
     assert "Replies go to info@brightleaf.example" in page
+    part = page[page.index("sender-banners") :]  # a live part, so that a check that ends shows it
+    assert part.index('id="no-reply-to"') < part.index('id="sender"')
     assert re.search(r'<input[^>]*name="reply_to"[^>]*value=""', page)
     db.session.get_one(SmtpSettings, live.id).reply_to = "ada@brightleaf.example"
     db.session.commit()
