@@ -59,11 +59,10 @@ def provider_help() -> Any:
 
     The script posts the values that the hints depend on, never the password.
     """
-    form = (
-        SmtpForm(formdata=None, data={"provider": request.args.get("provider")})
-        if request.method == "GET"
-        else SmtpForm()
-    )
+    if request.method == "GET":
+        return render_page(SmtpForm(formdata=None, data={"provider": request.args.get("provider")}))
+    form = SmtpForm()
+    form.take_host_apart()  # the hints are about the server that saving will find in what was pasted
     return render_page(form)
 
 

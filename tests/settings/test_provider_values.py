@@ -162,6 +162,13 @@ def test_a_pasted_server_is_taken_apart_visibly(owner, form, servers):
     assert "We split what you pasted. SMTP Server: smtp.example.com; SMTP Port: 587." in page
 
 
+def test_the_hints_are_about_the_server_in_what_was_pasted(owner, form):
+    pasted = {**form, "provider": "gmail", "host": "https://smtp.gmail.com:587/", "port": "", "password": ""}
+    hints = text_of(owner.submit(f"{PAGE}/help", pasted, page=PAGE))
+    assert "We do not know" not in hints
+    assert "Google silently replaces any other" in hints
+
+
 def test_a_pasted_port_decides_the_encryption_only_if_it_was_not_chosen(owner, form):
     save(owner, form, host="smtps://smtp.example.com:465", port="", security="starttls")
     assert versions()[0].security == "implicit"
