@@ -29,7 +29,7 @@ from tests import databases
 from tests.storm.instance import EXIT_TIMEOUT_S, ROOT, Instance
 
 WITH, WITHOUT = "with", "without"
-ROUNDS = 5
+ROUNDS = 12
 _COMPOSED = 200  # messages in one turn
 _TURNS = 25
 _THREADS = 4
@@ -39,7 +39,7 @@ _STATEMENTS = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE call
 _COLUMN = ("DROP INDEX ix_delivery_log_outcome", "ALTER TABLE delivery_log DROP COLUMN outcome")
 
 
-def compare_references(count: int = 1_000) -> None:
+def compare_references(count: int = 2_000) -> None:
     """Compare composing a message, and the drain of a worker process, with references and without, in turns."""
     composed = _measure_composing()
     with run_sink() as sink:
@@ -70,6 +70,11 @@ def compare_references(count: int = 1_000) -> None:
         "statements a message, PostgreSQL",
     )
     print_table(f"One message, of {ROUNDS} drains of {count:,} on SQLite each way, in turns", heads, rows)
+    more = [one - other for (_, one), (_, other) in zip(drained[WITH], drained[WITHOUT], strict=True)]
+    print(
+        f"\nWith references less without, ms of a pair: median {statistics.median(more):+.2f}, "
+        f"{min(more):+.2f} to {max(more):+.2f}; above zero in {sum(one > 0 for one in more)} of {ROUNDS}"
+    )
 
 
 def _measure_composing() -> dict[str, float]:
