@@ -19,6 +19,7 @@ from ..smtp.network.guard import HostError, canonical_host
 from ..smtp.server import Mechanism
 from ..state import vault
 from ..vault import DecryptionError
+from ..web.labels import FIELD_LABELS
 from .validation import InvalidSettings
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _CONNECT_AGAIN = _(
 )
 
 
+_CHANGED = {"security": _("Enable SSL choice")}  # where the label of the field is no noun
 _TYPED_LIFETIME = timedelta(hours=1)
 _TYPED_BYTES = 2000  # passwords of up to 500 characters in UTF-8, padded so that the length does not show
 
@@ -131,21 +133,21 @@ def missing_password(values: SettingsInput, saved: SmtpSettings | None) -> str:
     except HostError:
         host = ""  # the host has an error of its own
     entered = {
-        "SMTP Server": host,
-        "SMTP Port": values.port,
-        "Enable SSL choice": values.security,
-        "SMTP Username": values.username,
+        "host": host,
+        "port": values.port,
+        "security": values.security,
+        "username": values.username,
     }
     return _must_be_entered(entered, saved)
 
 
 def _target(version: SmtpSettings) -> dict[str, str]:
-    """Return what a password is bound to, by the labels of the form."""
+    """Return what a password is bound to, by the names of the form's fields."""
     return {
-        "SMTP Server": version.host,
-        "SMTP Port": str(version.port),
-        "Enable SSL choice": version.security,
-        "SMTP Username": version.username,
+        "host": version.host,
+        "port": str(version.port),
+        "security": version.security,
+        "username": version.username,
     }
 
 
@@ -154,14 +156,14 @@ def _must_be_entered(entered: dict[str, str], saved: SmtpSettings | None) -> str
         return _("Enter the SMTP password.")
     before = _target(saved)
     if saved.grant_id is not None:
-        bound = ("SMTP Server", "SMTP Username")
-        is_moved = any(entered[label] and entered[label] != before[label] for label in bound)
+        bound = ("host", "username")
+        is_moved = any(entered[name] and entered[name] != before[name] for name in bound)
         return str(_CONNECT_AGAIN) if is_moved else ""
-    changed = next((label for label, value in entered.items() if value and value != before[label]), None)
+    changed = next((name for name, value in entered.items() if value and value != before[name]), None)
     if changed is None:
         return ""
     return _(
         "You changed the %(changed)s, so enter the SMTP password again. Signet sends a saved password "
         "only to the server and user that it was saved for.",
-        changed=changed,
+        changed=_CHANGED.get(changed) or FIELD_LABELS[changed],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 
@@ -10,7 +11,10 @@ import pytest
 import time_machine
 
 from portal.clock import utcnow
+from portal.db import db
 from portal.settings import credentials
+from portal.settings.validation import SettingsInput
+from portal.web.translations import speaking_to
 from tests.conftest import prove_again
 from tests.settings.conftest import PAGE, save, text_of, versions, work
 from tests.smtp.badserver import PASSWORD
@@ -109,6 +113,15 @@ def test_the_hint_below_the_password_follows_the_server_of_the_form(owner, live,
 
     assert "To keep it, leave this field empty." in hint()
     assert "You changed the SMTP Server, so enter the SMTP password again." in hint(host="smtp.gmail.com")
+
+
+def test_what_was_changed_has_its_name_in_the_language_of_the_page(app, owner, live, form):
+    saved = db.session.merge(live)
+    values = SettingsInput(**{**form, "password": ""})
+    with speaking_to("de"):
+        for name, label in (("host", "SMTP-Server"), ("security", "SSL einschalten")):
+            other = {"host": "smtp.gmail.com", "security": "starttls"}[name]
+            assert f"„{label}“" in str(credentials.missing_password(replace(values, **{name: other}), saved))
 
 
 def test_a_version_without_a_log_in_has_no_saved_password(owner, form):
