@@ -18,7 +18,7 @@ from ..db import db
 from ..security_log import SecurityEvent, record
 from ..smtp.mailbox import MailboxError
 from ..state import current_config
-from ..web.pagination import Page, newest_first
+from ..web.pagination import Page, is_in, newest_first
 from . import registration
 from .identifiers import login_mailbox, mailbox_key
 from .models import Owner, RegistrationInvitation
@@ -67,11 +67,16 @@ def invite_first_owner(*, link: Callable[[str], str], now: datetime) -> str | No
     return _add("", link, now, makes_operator=True)
 
 
-def list_made(*, before: int | None, after: int | None) -> Page[RegistrationInvitation]:
-    """Return one page of the invitations that were not used, newest first, without the first owner's."""
+def list_made(*, before: int | None, after: int | None, search: str = "") -> Page[RegistrationInvitation]:
+    """Return one page of the invitations that were not used, newest first, without the first owner's.
+
+    ``search`` is part of their addresses.
+    """
     query = select(RegistrationInvitation).where(
         RegistrationInvitation.used_at.is_(None), RegistrationInvitation.mailbox != ""
     )
+    if search:
+        query = query.where(is_in(search, RegistrationInvitation.mailbox))
     return newest_first(query, RegistrationInvitation.id, before=before, after=after)
 
 

@@ -14,7 +14,7 @@ from ..db.prepared import PreparedStatement
 from ..db.transaction import current_connection
 from ..notices.catalogue import Category, Notice
 from ..state import get_state
-from ..web.pagination import Page, newest_first
+from ..web.pagination import Page, is_in, newest_first
 from . import cancel_pending, erased
 from .models import Affiliate, OptOut, Suppression, SuppressionLift, SuppressionReason
 
@@ -203,9 +203,16 @@ def opt_in(affiliate_id: int, kinds: Iterable[str]) -> None:
     )
 
 
-def list_suppressions(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
-    """Return one page of the account's suppressed mailboxes, newest first."""
+def list_suppressions(
+    account_id: int, *, before: int | None, after: int | None, search: str = ""
+) -> Page[Any]:
+    """Return one page of the account's suppressed mailboxes, newest first: those that a search finds, if there is one."""
     query = select(Suppression).where(Suppression.account_id == account_id)
+    if search:  # an erased person has a hash in the place of the mailbox
+        query = query.where(
+            is_in(search, Suppression.mailbox_key, Suppression.note),
+            Suppression.reason != SuppressionReason.ERASED,
+        )
     return newest_first(query, Suppression.id, before=before, after=after)
 
 

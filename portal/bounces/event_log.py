@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select
 
 from ..db import db
-from ..web.pagination import Page, newest_first
+from ..web.pagination import Page, is_in, newest_first
 from . import outcomes
 from .models import BounceEvent, EventState
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 MAX_OF_MESSAGE = 50  # providers report a few; some repeat a delay for days
 
 
-def list_unmatched(account_id: int, *, before: int | None, after: int | None) -> Page[Any]:
-    """Return one page of the events without a message, newest first."""
+def list_unmatched(account_id: int, *, before: int | None, after: int | None, search: str = "") -> Page[Any]:
+    """Return one page of the events without a message, newest first. ``search`` is part of a recipient or of the event's kind."""
     query = select(BounceEvent).where(
         BounceEvent.account_id == account_id, BounceEvent.state == EventState.UNMATCHED
     )
+    if search:
+        query = query.where(is_in(search, BounceEvent.recipient, BounceEvent.kind))
     return newest_first(query, BounceEvent.id, before=before, after=after, size=20)
 
 

@@ -10,7 +10,7 @@ from flask_babel import ngettext
 from flask_login import current_user
 
 from ..clock import utcnow
-from ..web.pagination import key_argument
+from ..web.pagination import key_argument, search_argument, searched_live
 from . import breaker, event_log, hooks, labels, page
 from .forms import PublicKeyForm, SecretKeyForm
 from .models import BreakerDecision
@@ -99,11 +99,14 @@ def decide(breaker_id: int, choice: str) -> Any:
 
 
 @blueprint.get("/events")
+@searched_live
 def events() -> Any:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    search, account_id = search_argument(request.args.get("q")), current_user.account_id
     return render_template(
         "bounces/events.html",
-        page=event_log.list_unmatched(current_user.account_id, before=before, after=after),
+        q=search,
+        page=event_log.list_unmatched(account_id, before=before, after=after, search=search),
         labels=labels,
     )
 

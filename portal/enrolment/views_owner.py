@@ -30,7 +30,7 @@ from ..state import current_config
 from ..web.charts import share
 from ..web.csv import csv_download
 from ..web.labels import STATUS_LABELS
-from ..web.pagination import is_fragment, key_argument, searched_live
+from ..web.pagination import is_fragment, key_argument, search_argument, searched_live
 from . import csv_export, history, invitations, listing, moderation, signup_rules
 from .changing import address_change
 from .forms import DeclineForm, FirstInviteForm, InviteForm, LiftForm, RulesForm, SuppressForm
@@ -38,7 +38,6 @@ from .listing import AffiliateFilters
 from .views import blueprint
 
 _ID = "<int(max=999999999999):id_>"
-_SEARCH_MAX_CHARS = 100
 # The function of each decision, and the sentence that reports it.
 _DECISIONS = {
     "approve": (moderation.approve, lazy_gettext("%(name)s is approved.")),
@@ -50,9 +49,9 @@ _DECISIONS = {
 @blueprint.get("/affiliates")
 @searched_live
 def index() -> Any:
-    status, search = request.args.get("status", ""), request.args.get("q", "").replace("\x00", "").strip()
+    status, search = request.args.get("status", ""), search_argument(request.args.get("q"))
     chosen = AffiliateFilters(
-        search=search[:_SEARCH_MAX_CHARS],
+        search=search,
         state=AffiliateState(status) if status in set(AffiliateState) else None,
     )
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
@@ -172,6 +171,7 @@ def sign_up_rules() -> Any:
 
 
 @blueprint.get("/affiliates/not-written-to")
+@searched_live
 def suppressions() -> Any:
     return _suppressions_page(SuppressForm(formdata=None))
 
@@ -254,10 +254,12 @@ def _affiliate_page(affiliate: Affiliate, *, form: DeclineForm | None = None, **
 
 def _suppressions_page(form: SuppressForm, **more: object) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    search, account_id = search_argument(request.args.get("q")), current_user.account_id
     return render_template(
         "affiliates/suppressions.html",
         form=form,
-        page=suppression_list.list_suppressions(current_user.account_id, before=before, after=after),
+        q=search,
+        page=suppression_list.list_suppressions(account_id, before=before, after=after, search=search),
         suppression_labels=history.SUPPRESSION_LABELS,
         **more,
     )

@@ -9,7 +9,7 @@ from flask_login import current_user
 
 from ..affiliates.directory import find_affiliate
 from ..web.labels import STATUS_LABELS
-from ..web.pagination import key_argument
+from ..web.pagination import key_argument, searched_live
 from . import event_log, presenter
 from .event_log import EmailFilter, EventFilters
 from .types import EVENT_LABELS, EventType
@@ -18,6 +18,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/events")
 
 
 @blueprint.get("")
+@searched_live
 def index() -> Any:
     type_, email = request.args.get("occasion", ""), request.args.get("mail", "")
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from flask_babel import lazy_gettext as _
 from sqlalchemy import bindparam, func, or_, select
 
+from ..affiliates.directory import matches
 from ..affiliates.models import Affiliate
 from ..amounts import format_money, from_units
 from ..db import db
 from ..db.prepared import PreparedStatement, any_of
-from ..web.pagination import Page, newest_first
+from ..web.pagination import Page, is_in, newest_first
 from ..web.translations import current_language
 from .models import COUNTED, IS_LISTED, IS_REFUNDED, Commission, CommissionState
 
@@ -75,10 +76,21 @@ class CommissionView:
 
 
 def list_commissions(
-    account_id: int, state: CommissionState, *, before: int | None = None, after: int | None = None
+    account_id: int,
+    state: CommissionState,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    search: str = "",
 ) -> Page[Any]:
-    """Return one page of the account's commissions in one state, newest first. Refunded ones are with the declined."""
+    """Return one page of the account's commissions in one state, newest first. Refunded ones are with the declined.
+
+    ``search`` is part of an order number, or of what an affiliate is found by.
+    """
     query = select(Commission).where(Commission.account_id == account_id, IS_LISTED)
+    if search:
+        found = select(Affiliate.id).where(Affiliate.account_id == account_id, matches(search))
+        query = query.where(or_(is_in(search, Commission.order_ref), Commission.affiliate_id.in_(found)))
     if state is CommissionState.DECLINED:
         query = query.where(or_(Commission.state == state, Commission.state.in_(_OPEN) & IS_REFUNDED))
     elif state in _OPEN:

@@ -22,7 +22,7 @@ from ..clock import utcnow
 from ..events import weeks
 from ..events.types import Source
 from ..web.csv import csv_download
-from ..web.pagination import key_argument
+from ..web.pagination import key_argument, search_argument, searched_live
 from . import approval_rule, balances, csv_export, decisions, listing, weekly_summary
 from .decisions import Decision
 from .forms import DecisionForm, RuleForm
@@ -35,6 +35,7 @@ blueprint = Blueprint("money", __name__, url_prefix="/commissions")
 
 
 @blueprint.get("")
+@searched_live
 def index() -> Any:
     return _page(_state(request.args), _rule_form())
 
@@ -160,14 +161,15 @@ def _result(decision: Decision, count: int) -> str:
 
 def _page(state: CommissionState, rule_form: RuleForm, **more: object) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
-    account_id = current_user.account_id
-    page = listing.list_commissions(account_id, state, before=before, after=after)
+    account_id, search = current_user.account_id, search_argument(request.args.get("q"))
+    page = listing.list_commissions(account_id, state, before=before, after=after, search=search)
     overview = balances.overview(account_id)
     days = approval_rule.find_days(account_id)
     return render_template(
         "money/index.html",
         state=state,
         commissions=listing.describe(page.rows),
+        q=search,
         page=page,
         paged=before is not None or after is not None,
         counts=overview.counts,

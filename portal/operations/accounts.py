@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
-from ..accounts.models import Account
+from ..accounts.models import Account, Membership, Owner
 from ..accounts.standing import AccountState, state_of
 from ..accounts.team.contact import contact_mailboxes
 from ..db import db, read_only
@@ -18,7 +18,7 @@ from ..outbox.models import Status
 from ..settings.models import SmtpSettings, VersionState
 from ..state import current_config
 from ..status.sending import statuses_of
-from ..web.pagination import Page, newest_first
+from ..web.pagination import Page, is_in, newest_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,10 +66,15 @@ class AccountRow:
         }
 
 
-def list_page(*, before: int | None, after: int | None, now: datetime) -> Page[AccountRow]:
-    """Return one page of accounts, newest first."""
+def list_page(*, before: int | None, after: int | None, now: datetime, search: str = "") -> Page[AccountRow]:
+    """Return one page of accounts, newest first. ``search`` is part of their name, short name or a person's address."""
+    query = select(Account)
+    if search:
+        people = select(Membership.account_id).join(Owner, Owner.id == Membership.owner_id)
+        found = people.where(is_in(search, Owner.mailbox_key, Owner.name))
+        query = query.where(or_(is_in(search, Account.name, Account.slug), Account.id.in_(found)))
     with read_only():
-        page = newest_first(select(Account), Account.id, before=before, after=after, size=_PAGE_SIZE)
+        page = newest_first(query, Account.id, before=before, after=after, size=_PAGE_SIZE)
         rows = rows_of(page.rows, now)
         db.session.rollback()
     return Page(rows, page.older, page.newer)

@@ -12,7 +12,7 @@ from ..accounts.registration import RegistrationRefused
 from ..clock import utcnow
 from ..state import current_config
 from ..status.labels import CODE_LABELS
-from ..web.pagination import key_argument
+from ..web.pagination import key_argument, search_argument, searched_live
 from . import accounts
 from .forms import InvitePersonForm
 from .views import blueprint
@@ -24,6 +24,7 @@ _ID = "<int(max=999999999999):account_id>"
 
 
 @blueprint.get("/accounts")
+@searched_live
 def list_accounts() -> ResponseReturnValue:
     return _page(InvitePersonForm(formdata=access.kept_form("operator.invite")))
 
@@ -80,10 +81,12 @@ def _slug_or_404(account_id: int) -> str:
 
 def _page(form: InvitePersonForm, **more: Any) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    search = search_argument(request.args.get("q"))
     return render_template(
         "operator/accounts.html",
         form=form,
-        page=accounts.list_page(before=before, after=after, now=utcnow()),
+        q=search,
+        page=accounts.list_page(before=before, after=after, now=utcnow(), search=search),
         reason_limit=standing.REASON_LIMIT_CHARS,
         mode=current_config().registration,
         sending_labels=CODE_LABELS,

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from ..accounts import invitations
 from ..accounts.registration import RegistrationRefused
 from ..clock import utcnow
-from ..web.pagination import key_argument
+from ..web.pagination import key_argument, search_argument, searched_live
 from .views import blueprint
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _ID = "<int(max=999999999999):invitation_id>"
 
 
 @blueprint.get("/invitations")
+@searched_live
 def list_invitations() -> ResponseReturnValue:
     return _page()
 
@@ -45,9 +46,11 @@ def withdraw_invitation(invitation_id: int) -> ResponseReturnValue:
 
 def _page(**more: Any) -> str:
     before, after = key_argument(request.args.get("before")), key_argument(request.args.get("after"))
+    search = search_argument(request.args.get("q"))
     return render_template(
         "operator/invitations.html",
-        page=invitations.list_made(before=before, after=after),
+        q=search,
+        page=invitations.list_made(before=before, after=after, search=search),
         lifetime=invitations.LINK_LIFETIME,
         now=utcnow(),
         **more,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flask import Response, g, request
 from flask_login import current_user
+from sqlalchemy import func, or_
 
 from ..clock import utcnow
 from ..db import db, read_write
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flask import Flask
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import InstrumentedAttribute
 
 T = TypeVar("T")
+SEARCH_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ def _page(rows: list[Any], name: str, *, more_older: bool, more_newer: bool) -> 
 def key_argument(value: str | None) -> int | None:
     """Parse a pagination key from the query string; None, the first page, if it is not a number."""
     return int(value) if value and value.isascii() and value.isdigit() and len(value) < 19 else None
+
+
+def search_argument(value: str | None) -> str:
+    """Return what was typed into the search of a list, at most ``SEARCH_CHARS`` characters; empty if nothing was."""
+    return (value or "").replace("\x00", "").strip()[:SEARCH_CHARS]
+
+
+def is_in(search: str, *columns: Any) -> ColumnElement[bool]:
+    """Return the condition that one of these columns contains a search, whatever the case of its letters."""
+    return or_(*(func.lower(column).contains(search.lower(), autoescape=True) for column in columns))
 
 
 def searched_live(view: Callable[[], Any]) -> Callable[[], Any]:

@@ -1,16 +1,18 @@
-// A list follows what is typed into its search: the results of the same address are loaded, and their number is announced.
+// A list follows what is typed into its search and what is chosen in its filters: the results of the same address are loaded, and
+// their number is announced.
 // A download beside it takes the same filters. Where the results cannot be loaded, a sentence is announced and shown beside the
 // field; where the session has ended, the page itself is loaded, which leads to the log-in and back to the same results.
 import { all, announce, load, one, swap, text } from "./dom.js";
 
 const PAUSE_MS = 350;
+const FOLLOWED = "input[type=search], input[type=date], select";
 
 const follow = (form) => {
   let timer = 0;
   let latest = 0;
   let pushed = false;
   let shown = location.search;
-  const field = one("input[type=search]", form);
+  const field = one(FOLLOWED, form);
   const problem = document.createElement("p");
   problem.className = "field-error search-problem";
   problem.id = `${field.id}-problem`;
@@ -57,7 +59,7 @@ const follow = (form) => {
     }, () => {});
   };
   form.addEventListener("input", (event) => {
-    if (!event.target.matches("input[type=search]")) return;
+    if (!event.target.matches(FOLLOWED)) return;
     clearTimeout(timer);
     timer = setTimeout(search, PAUSE_MS);
   });
@@ -67,10 +69,10 @@ const follow = (form) => {
     pushed = false;
     shown = location.search;
     const query = new URLSearchParams(shown);
-    all("input[type=search], input[type=date], select", form).forEach((field) => {
-      const value = query.get(field.name);
-      if (value === null && field.matches("select")) field.selectedIndex = 0;
-      else field.value = value || "";
+    all(FOLLOWED, form).forEach((one) => {
+      const value = query.get(one.name);
+      if (value === null && one.matches("select")) one.selectedIndex = 0;
+      else one.value = value || "";
     });
     show(location.href).catch(() => location.reload());
   });

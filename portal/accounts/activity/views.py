@@ -11,6 +11,7 @@ from ...audit import Activity, record_alone
 from ...clock import utcnow, zone_of
 from ...state import current_config
 from ...web.csv import csv_download
+from ...web.pagination import searched_live
 from ..team.members import members_of
 from ..team.rights import Right
 from . import log, presenter
@@ -25,6 +26,7 @@ blueprint = Blueprint("activity", __name__)
 
 
 @blueprint.get("/activity")
+@searched_live
 def index() -> ResponseReturnValue:
     view = _view(request.args.to_dict())
     return _page(view, people=_people(view.filters) if view.only is None else [])
@@ -39,6 +41,7 @@ def table() -> ResponseReturnValue:
 
 
 @blueprint.get("/operator/activity")
+@searched_live
 def of_portal() -> ResponseReturnValue:
     """Show operators what was done to the installation, and to no single account."""
     filters = ActivityFilters.read(request.args.to_dict())
