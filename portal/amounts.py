@@ -10,7 +10,7 @@ Tables hold amounts as units of 1/10,000, because no currency has more than four
 from __future__ import annotations
 
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from babel import Locale
@@ -87,6 +87,12 @@ def format_count(count: Decimal, locale: str = DEFAULT_LOCALE) -> str:
     """Return a number that is no money as a language writes it: ``1,234``."""
     decimals = max(0, -_exponent(count))
     return _write(count, decimals, locale)
+
+
+@lru_cache(maxsize=10_000)
+def format_integer(number: int, locale: str = DEFAULT_LOCALE) -> str:
+    """Return a whole number as a language groups its digits: ``12,345``."""
+    return format_count(Decimal(number), locale)
 
 
 def _write(number: Decimal, decimals: int, locale: str) -> str:

@@ -245,9 +245,9 @@ def _slowed(wait: timedelta) -> str:
         return str(
             ngettext(
                 "Many people are signing up at the moment. Your entries are kept below. Press Sign up again in "
-                "%(num)d second.",
+                "%(num)s second.",
                 "Many people are signing up at the moment. Your entries are kept below. Press Sign up again in "
-                "%(num)d seconds.",
+                "%(num)s seconds.",
                 seconds,
             )
         )

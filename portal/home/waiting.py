@@ -54,7 +54,7 @@ def _held(account_id: int) -> Iterator[WaitingItem]:
     if queue is None or queue.held_at is None:
         return
     if count := count_waiting(account_id, MAX_COUNTED):
-        sentence = ngettext("1 email is on hold.", "%(num)d emails are on hold.", count)
+        sentence = ngettext("1 email is on hold.", "%(num)s emails are on hold.", count)
         yield WaitingItem(_or_more(count, sentence), _("See waiting emails"), "incidents.waiting")
 
 
@@ -63,7 +63,7 @@ def _affiliates(account_id: int) -> Iterator[WaitingItem]:
     if count := _count(Affiliate.id, *pending):
         sentence = ngettext(
             "1 affiliate is waiting for your approval.",
-            "%(num)d affiliates are waiting for your approval.",
+            "%(num)s affiliates are waiting for your approval.",
             count,
         )
         values = (("status", AffiliateState.PENDING.value),)
@@ -76,7 +76,7 @@ def _commissions(account_id: int) -> Iterator[WaitingItem]:
     if count := _count(Commission.id, Commission.account_id == account_id, CAN_BE_APPROVED):
         sentence = ngettext(
             "1 commission is waiting for your approval.",
-            "%(num)d commissions are waiting for your approval.",
+            "%(num)s commissions are waiting for your approval.",
             count,
         )
         yield WaitingItem(_or_more(count, sentence), _("See commissions"), "money.index")

@@ -64,12 +64,12 @@ def _sentence(action: OrderAction, count: int) -> str:
     if not count:
         return str(_("There were no matching emails any more, so nothing was changed."))
     if action is OrderAction.RELEASE:
-        return str(ngettext("One queue is released.", "%(num)d queues are released.", count))
+        return str(ngettext("One queue is released.", "%(num)s queues are released.", count))
     if action is OrderAction.RETRY:
         return str(
-            ngettext("Signet is trying one email again.", "Signet is trying %(num)d emails again.", count)
+            ngettext("Signet is trying one email again.", "Signet is trying %(num)s emails again.", count)
         )
-    return str(ngettext("One email is cancelled.", "%(num)d emails are cancelled.", count))
+    return str(ngettext("One email is cancelled.", "%(num)s emails are cancelled.", count))
 
 
 def _unknown(form: OrderForm) -> ResponseReturnValue:

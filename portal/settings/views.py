@@ -182,7 +182,7 @@ def stop_check() -> Any:
 def discard_drafts() -> Any:
     count = versions.discard_drafts(current_user.account_id, now=utcnow())
     if count:
-        flash(ngettext("The draft is discarded.", "%(num)d drafts are discarded.", count), "success")
+        flash(ngettext("The draft is discarded.", "%(num)s drafts are discarded.", count), "success")
     return redirect(url_for(".email_preferences"), 303)
 
 

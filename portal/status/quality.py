@@ -142,8 +142,8 @@ def _to_do(check: DomainCheck) -> str:
         return str(_("To fix: %(subjects)s.", subjects=subjects))
     return str(
         ngettext(
-            "To fix: %(subjects)s, %(num)d record.",
-            "To fix: %(subjects)s, %(num)d records.",
+            "To fix: %(subjects)s, %(num)s record.",
+            "To fix: %(subjects)s, %(num)s records.",
             records,
             subjects=subjects,
         )

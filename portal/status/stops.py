@@ -12,7 +12,7 @@ from ..accounts.standing import AccountState, state_of
 from ..incidents import presenter
 from ..incidents.models import Incident, IncidentKind
 from ..smtp.diagnosis.diagnose import RetryClass
-from ..web.filters import ago, format_counted, format_time
+from ..web.filters import ago, format_integer, format_time
 from ..web.labels import diagnosis_view
 from .model import Code, Link, StatusItem, Tone
 
@@ -66,9 +66,9 @@ def limits(seen: Evidence) -> Iterator[StatusItem]:
 
 def _platform_limit(limit: int) -> StatusItem:
     detail = _(
-        "It sends up to %(limit)d emails in 24 hours for your account. The other emails wait, and Signet sends them as soon as "
+        "It sends up to %(limit)s emails in 24 hours for your account. The other emails wait, and Signet sends them as soon as "
         "the limit allows it. Ask the operator of this portal for a higher limit, or use your own SMTP server.",
-        limit=limit,
+        limit=format_integer(limit),
     )
     sentence = _("The platform’s sender has reached its limit.")
     links = (Link(_("Use your own SMTP server"), _SETTINGS),)
@@ -120,7 +120,7 @@ def _held(seen: Evidence, queue: Queue, incident: Incident | None) -> StatusItem
             "1 email waiting since %(time)s",
             "%(count)s emails waiting since %(time)s",
             seen.waiting.number,
-            count=format_counted(seen.waiting),
+            count=str(seen.waiting),
             time=format_time(queue.held_at),
         )
     fix = " ".join(diagnosis.fixes[:1]) if diagnosis else ""
@@ -138,7 +138,7 @@ def _failing(seen: Evidence, incident: Incident) -> StatusItem:
                 "1 email is waiting.",
                 "%(count)s emails are waiting.",
                 seen.waiting.number,
-                count=format_counted(seen.waiting),
+                count=str(seen.waiting),
             ),
             *parts,
             _nothing_lost(),

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flask_babel import gettext as _
 from flask_babel import ngettext
 
-from ..amounts import format_count
 from ..clock import utcnow
 from ..languages import write_moment, write_short_day, write_time
 from ..smtp.mailbox import readable_mailbox
-from .translations import current_code, current_language, page_zone
+from .translations import current_code, current_language, page_zone, write_integer
 
 if TYPE_CHECKING:
     from datetime import date, datetime
 
     from flask import Flask
 
-    from .pagination import Count
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _JUST_NOW_S = 5
@@ -74,17 +71,7 @@ def _distance(_language: str, unit: int, count: int, *, is_past: bool) -> str:
 
 def format_integer(number: int) -> str:
     """Format a whole number as the language of the page groups its digits, as 12,345."""
-    return _write_integer(number, current_language().locale)
-
-
-@lru_cache(maxsize=10_000)
-def _write_integer(number: int, locale: str) -> str:
-    return format_count(Decimal(number), locale)
-
-
-def format_counted(count: Count) -> str:
-    """Format a number of rows, as 1,000+ where there are more than were counted."""
-    return f"{format_integer(count.number)}{'+' if count.more else ''}"
+    return write_integer(number)
 
 
 def format_time(time: datetime | None, seconds: bool = False) -> str:  # noqa: FBT001, FBT002 - a template's filter

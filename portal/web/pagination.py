@@ -17,6 +17,7 @@ from sqlalchemy import func, or_
 from ..clock import utcnow
 from ..db import db, read_write
 from . import owner_limits
+from .translations import write_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ class Count:
     def __str__(self) -> str:
         if self.more and not self.number:
             return "…"
-        return f"{self.number:,}{'+' if self.more else ''}"
+        return f"{write_integer(self.number)}{'+' if self.more else ''}"
 
     def __bool__(self) -> bool:
         return self.more or self.number > 0

@@ -22,6 +22,7 @@ from jinja2.compiler import CodeGenerator
 from jinja2.idtracking import VAR_LOAD_RESOLVE
 from markupsafe import Markup
 
+from ..amounts import format_integer
 from ..clock import zone_of
 from ..languages import LANGUAGES, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
 from .stored_sentences import translate
@@ -56,6 +57,7 @@ def install(app: Flask) -> None:
     app.jinja_env.globals["_"] = app.jinja_env.globals["gettext"] = _template_function(catalogues)
     app.jinja_env.code_generator_class = _TemplateCompiler
     setattr(app.jinja_env, _PAGE_TEXT, _page_text_function(catalogues))
+    app.jinja_env.globals["ngettext"] = _template_plurals(catalogues)
     app.jinja_env.globals["page_language"] = current_language
     app.jinja_env.globals["form_language"] = form_language
     app.jinja_env.filters["translated"] = translated
@@ -73,6 +75,11 @@ class _Catalogues(Domain):
             if language:
                 self.cache[language] = found
         return found
+
+    def ngettext(self, singular: str, plural: str, num: int, **variables: Any) -> str:
+        """Return the form for a number, whose digits ``%(num)s`` groups as the language does."""
+        text: str = self.get_translations().ungettext(singular, plural, num)
+        return text % {"num": write_integer(num), **variables}
 
 
 def _template_function(catalogues: _Catalogues) -> Any:
@@ -138,6 +145,22 @@ def _is_plain_text(node: nodes.Expr, frame: Frame) -> bool:
         return False
     is_global = frame.symbols.find_load(frame.symbols.ref("_")) == (VAR_LOAD_RESOLVE, "_")
     return is_global and isinstance(node.args[0], nodes.Const) and isinstance(node.args[0].value, str)
+
+
+def _template_plurals(catalogues: _Catalogues) -> Any:
+    """Return the function ``ngettext()`` of templates, which groups the digits of ``%(num)s``."""
+
+    @pass_eval_context
+    def choose_in_template(context: EvalContext, singular: str, plural: str, num: int, **values: Any) -> str:
+        text: str = catalogues.get_translations().ungettext(singular, plural, num)
+        return (Markup(text) if context.autoescape else text) % {"num": write_integer(num), **values}  # noqa: S704
+
+    return choose_in_template
+
+
+def write_integer(number: int) -> str:
+    """Return a whole number as the language of the page groups its digits: ``12,345``."""
+    return format_integer(number, current_language().locale)
 
 
 def current_code() -> str:

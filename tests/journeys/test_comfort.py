@@ -78,9 +78,7 @@ def test_lists_follow_what_is_typed(portal: RunningPortal, log_in: Page) -> None
     page.go_back()
     expect(page.get_by_label("About")).to_have_value("")
     page.goto(f"{portal.base}/operator/accounts")
-    page.get_by_label("Account or person").press_sequentially(
-        "nothing like it"
-    )
+    page.get_by_label("Account or person").press_sequentially("nothing like it")
     expect(page.get_by_text("No account found")).to_be_visible()
     page.goto(f"{portal.base}/affiliates")
     rows = page.locator("#affiliates tbody tr")

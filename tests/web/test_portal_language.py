@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from flask_babel import ngettext
 from sqlalchemy import select, update
 
 from portal.accounts import invitations
@@ -16,6 +17,7 @@ from portal.deliveries.filters import Filters
 from portal.languages import ENGLISH, portal_language
 from portal.web.diagnosis_words import cause_and_fixes
 from portal.web.filters import format_bucket
+from portal.web.pagination import Count
 from portal.web.translations import speaking
 from tests.conftest import PASSWORD
 from tests.english import is_english
@@ -147,3 +149,12 @@ def test_who_registers_in_german_goes_on_in_german(app, client):
     fields = {"programme": "Teehaus", "name": "Ada", "password": PASSWORD}
     assert client.submit(link, fields, headers=GERMAN).status_code == 303
     assert '<html lang="de">' in page(client, "/account")
+
+
+def test_numbers_in_sentences_and_counts_are_grouped_as_the_language_does(app):
+    template = app.jinja_env.from_string("{{ ngettext('%(num)s email', '%(num)s emails', number) }}")
+    for locale, grouped in (("en", "1,001"), ("de", "1.001")):
+        with app.test_request_context(), speaking(locale):
+            assert ngettext("%(num)s email", "%(num)s emails", 1001).startswith(f"{grouped} ")
+            assert template.render(number=1001).startswith(f"{grouped} ")
+            assert str(Count(1001, more=True)) == f"{grouped}+"
