@@ -11,6 +11,7 @@ from sqlalchemy import Integer, bindparam, func, or_, select, text, union_all
 
 from ..db import db
 from ..db.prepared import PreparedStatement, any_of
+from ..db.transaction import flush_session
 from ..jobs import heartbeat
 from .models import OPEN, ConnectionLease, DeliveryAttempt, OutboxMessage, Outcome, Queue, Status
 from .queue import SYSTEM
@@ -147,6 +148,7 @@ def count_waiting_of(account_ids: Sequence[int], up_to: int) -> dict[int, int]:
     """Return how many emails of each account wait, as ``count_waiting`` does, by one statement."""
     if not account_ids:
         return {}
+    flush_session()
     ids = {f"account_{number}": account_id for number, account_id in enumerate(account_ids)}
     return dict(_waiting(len(ids)).all(**ids, up_to=up_to))
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from ...db import db
 from ...db.prepared import PreparedStatement, bind_ids, ids_in
-from ...db.transaction import current_dialect
+from ...db.transaction import current_dialect, flush_session
 from ..models import Account, Membership, Owner
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def contact_mailboxes(account_ids: Collection[int]) -> dict[int, str]:
     """Return the mailbox of the contact of each account, by account id."""
     if not account_ids:
         return {}
+    flush_session()
     dialect = current_dialect()
     return dict(_mailboxes_of(dialect).all(ids=bind_ids(account_ids, dialect)))
 
