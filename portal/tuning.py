@@ -143,7 +143,7 @@ class Tuning:
     full_sweep_max_rounds: int = 6  # sweeps up to the next full one, where sweeps are shorter than usual
     queue_poll_s: float = 0.05  # of a job queue in a file, which cannot notify
     background_poll_s: float = 0.25  # of the queues in a file for whose jobs no page waits
-    queue_look_s: float = 15.0  # between two looks into a queue in PostgreSQL that announced nothing
+    queue_look_s: float = 30.0  # between two looks into a queue in PostgreSQL that announced nothing
     queue_retry_min_s: float = (
         0.5  # after trouble with a job queue that notifies; the delay grows up to the next
     )

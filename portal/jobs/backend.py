@@ -228,8 +228,9 @@ def make_tables(app: Flask) -> None:
 
 def push_missing(app: Flask, jobs: list[Job]) -> None:
     """Push those of ``jobs`` that do not wait in a queue already, so that sweeps do not pile them up."""
-    queues = job_registry(app).queues.values() if jobs else ()
-    waiting = {job for queue in queues for job in queue.pending_jobs()}
+    registry = job_registry(app)
+    names = {registry.queue_of_job[job[0]] for job in jobs}
+    waiting = {job for name in names for job in registry.queues[name].pending_jobs()}
     for job in jobs:
         if job not in waiting:
             push(app, *job)

@@ -153,3 +153,13 @@ def test_a_worker_refuses_pickles_and_does_the_work_of_the_jobs_before_an_upgrad
 def _refused() -> int:
     db.session.rollback()
     return refusals.count(utcnow())
+
+
+def test_only_the_queues_of_what_is_due_are_read(app):
+    registry = job_registry(app)
+    for name, found in registry.queues.items():
+        if name != registry.queue_of_job["drain"]:
+            del found.storage  # so that reading it fails
+    backend.push_missing(app, [("drain", 8)])
+    backend.push_missing(app, [("drain", 8)])
+    assert registry.queues[registry.queue_of_job["drain"]].pending_jobs() == {("drain", 8)}
