@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ..accounts.tokens import new_token
 from ..bounces import hooks, receiving, recording
 from ..bounces.providers.adapter import Call
 from ..bounces.providers.catalogue import ADAPTERS
@@ -45,12 +46,21 @@ class CannotPlay(Exception):
     """Nothing was played; the message is a sentence for the page."""
 
 
+class HowRefused(StrEnum):
+    """How the portal finds out that a call is not the provider's."""
+
+    BY_SIGNATURE = "by-signature"
+    BY_SIGNATURE_LATER = "by-signature-later"  # in the worker
+    BY_ADDRESS = "by-address"  # the provider signs nothing, and the address of the hook has a secret
+
+
 @dataclass(frozen=True)
 class Played:
     """How the portal answered: how many calls, and how many of them it refused."""
 
     calls: int
     refused: int
+    how_refused: HowRefused = HowRefused.BY_SIGNATURE
 
 
 def play(account_id: int, provider: str, what: Play, message: InboxMessage, *, now: datetime) -> Played:
@@ -58,8 +68,6 @@ def play(account_id: int, provider: str, what: Play, message: InboxMessage, *, n
     reference = message.view.header("x-signet-ref")
     if not reference:
         raise CannotPlay("This message carries no reference of Signet.")
-    if what is Play.WRONG_SIGNATURE and not ADAPTERS[provider].verify:
-        raise CannotPlay("This provider does not sign its calls, or its signature cannot be played.")
     about = PlayedMessage(
         reference, message.id, message.view.header("message-id"), next(iter(message.recipients), "")
     )
@@ -70,17 +78,27 @@ def play(account_id: int, provider: str, what: Play, message: InboxMessage, *, n
     answers = [
         _post(account_id, provider, call, forged=what is Play.WRONG_SIGNATURE, now=now) for call in calls
     ]
-    return Played(len(answers), answers.count(receiving.Answer.REFUSED))
+    return Played(len(answers), answers.count(receiving.Answer.REFUSED), _how_refused(provider))
+
+
+def _how_refused(provider: str) -> HowRefused:
+    adapter = ADAPTERS[provider]
+    if adapter.is_verified_later:
+        return HowRefused.BY_SIGNATURE_LATER
+    return HowRefused.BY_SIGNATURE if adapter.verify else HowRefused.BY_ADDRESS
 
 
 def _post(
     account_id: int, provider: str, call: PlayedCall, *, forged: bool, now: datetime
 ) -> receiving.Answer:
-    if ADAPTERS[provider].is_verified_later:  # SNS: its signature cannot be played
+    if ADAPTERS[provider].is_verified_later and not forged:  # SNS: a right signature cannot be played
         reports = list(ADAPTERS[provider].read(Call(call.body, {}, "", now)))
         recording.record_events(account_id, provider, reports, now=now)
         db.session.commit()
         return receiving.Answer.OK
+    if forged and _how_refused(provider) is HowRefused.BY_ADDRESS:
+        is_known = hooks.find_by_secret(provider, new_token(), now=now) is not None
+        return receiving.Answer.OK if is_known else receiving.Answer.REFUSED
     hook = hooks.find(account_id, provider)
     if hook is None:  # removed in another window
         raise CannotPlay("The hook was removed meanwhile.")

@@ -1,7 +1,7 @@
 """What each provider would report of a received message: its events, in the form that it documents, with its proof.
 
 The events name the message as the provider would. Signed calls are signed with keys that are derived from SECRET_KEY and
-verified with them, whatever key is saved with the hook. SNS's signature cannot be played.
+verified with them, whatever key is saved with the hook. A right signature of SNS cannot be played.
 """
 
 from __future__ import annotations

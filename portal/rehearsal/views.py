@@ -120,15 +120,33 @@ def play_report(message_id: str) -> AnyResponse:
     except played_reports.CannotPlay as refused:
         flash(str(refused), "danger")
     else:
-        text = _(
-            "%(name)s was simulated. Reports: %(calls)d, refused: %(refused)d. See the result under "
-            "Deliveries.",
-            name=ADAPTERS[provider].name,
-            calls=played.calls,
-            refused=played.refused,
-        )
-        flash(text, "success")
+        forged = what == played_reports.Play.WRONG_SIGNATURE
+        flash(_text_of(ADAPTERS[provider].name, played, forged=forged), "success")
     return redirect(url_for("rehearsal.message", message_id=message_id, _anchor="report-title"), 303)
+
+
+def _text_of(name: str, played: played_reports.Played, *, forged: bool) -> str:
+    if forged and played.how_refused is played_reports.HowRefused.BY_ADDRESS:
+        return str(
+            _(
+                "%(name)s does not sign its calls. A call to an address with a wrong secret was refused, and nothing changed.",
+                name=name,
+            )
+        )
+    if forged and played.how_refused is played_reports.HowRefused.BY_SIGNATURE_LATER:
+        return str(
+            _(
+                "%(name)s was simulated. The worker verifies its signatures. See the refused call under Bounces.",
+                name=name,
+            )
+        )
+    text = _(
+        "%(name)s was simulated. Reports: %(calls)d, refused: %(refused)d. See the result under Deliveries.",
+        name=name,
+        calls=played.calls,
+        refused=played.refused,
+    )
+    return str(text)
 
 
 @blueprint.get("/inbox/<message_id>/html", endpoint="html")
