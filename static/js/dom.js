@@ -4,6 +4,13 @@
 export const one = (selector, root = document) => root.querySelector(selector);
 export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
+export const FIELDS = "input, select, textarea";
+
+/** Returns whether a field holds something else than the portal has sent. */
+export const isChanged = (field) => (field.matches("select")
+  ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected))
+  : field.matches("[type=radio], [type=checkbox]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue);
+
 /** Returns a text of the scripts in the language of the page, which layouts/base.html has. */
 export const text = (name) => one("#announcer").dataset[name];
 

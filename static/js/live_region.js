@@ -1,16 +1,11 @@
 // Live regions: an element with data-live="on" is loaded again after 150 ms, more slowly while nothing changes. Any other value
 // of data-live ends it.
-import { all, announce, load, post, swap, text as textOf } from "./dom.js";
+import { all, announce, FIELDS, isChanged, load, post, swap, text as textOf } from "./dom.js";
 
 const FIRST_MS = 150;
 const SLOWEST_MS = 3000;
 
-const FIELDS = "input, select, textarea";
-
 // A part in which a field has the focus or was changed is not replaced, so that nothing typed is lost.
-const isChanged = (field) => (field.matches("select")
-  ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected))
-  : field.matches("[type=radio], [type=checkbox]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue);
 const isInUse = (part) => Boolean(part)
   && all(FIELDS, part).some((field) => field === document.activeElement || isChanged(field));
 

@@ -13,3 +13,4 @@ import "./from_preview.js";
 import "./provider_picker.js";
 import "./notice_editor.js";
 import "./error_summary.js";
+import "./unsaved.js";

@@ -33,6 +33,22 @@ def save(page: Page) -> None:
     page.get_by_role("button", name="Save SMTP Settings").click()
 
 
+def test_what_is_typed_is_not_lost_to_another_form_without_a_question(log_in: Page) -> None:
+    page = log_in
+    page.on("dialog", lambda dialog: dialog.dismiss())
+    username = page.get_by_label("SMTP Username")
+    username.fill("ada@brightleaf.example")
+    with page.expect_event("dialog") as asked:
+        page.get_by_role("button", name="Send test email").click()
+    assert asked.value.type == "beforeunload"
+    expect(username).to_have_value("ada@brightleaf.example")
+    save(page)  # refused, because the password is missing
+    expect(page.locator("#smtp-settings")).to_have_attribute("data-unsaved", "typed")
+    with page.expect_event("dialog"):
+        page.get_by_role("link", name="Home", exact=True).first.click()
+    expect(page.get_by_label("SMTP Username")).to_have_value("ada@brightleaf.example")
+
+
 def test_a_slow_check_is_stopped_its_draft_discarded_and_the_provider_switched(log_in: Page) -> None:
     page = log_in
     choose(page, "Mailgun (US, EU)")
