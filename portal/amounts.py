@@ -95,6 +95,11 @@ def format_integer(number: int, locale: str = DEFAULT_LOCALE) -> str:
     return format_count(Decimal(number), locale)
 
 
+def format_rate(rate: float, locale: str = DEFAULT_LOCALE) -> str:
+    """Return a rate in percent as a language writes decimals, ``5.0 %``; two digits below one percent."""
+    return f"{_write(Decimal(rate) * 100, 2 if rate < 0.01 else 1, locale)} %"
+
+
 def _write(number: Decimal, decimals: int, locale: str) -> str:
     return str(_pattern(locale, decimals).apply(number, _locale(locale)))
 

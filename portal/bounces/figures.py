@@ -110,8 +110,3 @@ def reported_since(account_id: int, since: datetime, *, days: bool) -> Mapping[d
         at: ReportedCounts(sum(counts[one] for one in DELIVERED), sum(counts[one] for one in BOUNCES))
         for at, counts in found.items()
     }
-
-
-def percent(rate: float) -> str:
-    """Return a rate as text, with two digits below one percent."""
-    return f"{rate * 100:.2f} %" if rate < 0.01 else f"{rate * 100:.1f} %"

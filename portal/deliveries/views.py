@@ -24,6 +24,7 @@ from ..web.csv import csv_download
 from ..web.headers import mail_page
 from ..web.labels import STATUS_LABELS
 from ..web.pagination import is_fragment, key_argument, searched_live
+from ..web.translations import write_rate
 from . import bulk_actions, domains, export, message_log, message_page, resend, retention, stats
 from .action_labels import SPAN_LABELS, duration, filter_chips, stats_chart
 from .filters import Filters
@@ -81,7 +82,7 @@ def _around_the_list(account: int, span: str) -> dict[str, Any]:
         "stats": found,
         "outcomes": outcome_figures,
         "is_reported": outcome_figures.is_known or figures.is_set_up(account),
-        "percent": figures.percent,
+        "percent": write_rate,
         "figure_limits": figures,
         "chart": stats_chart(found, reported, with_delivered=outcome_figures.reports_deliveries),
         "reported": reported,

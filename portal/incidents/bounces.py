@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from ..amounts import format_rate
 from ..bounces import figures
 from ..bounces.breaker import WINDOW
 from ..bounces.meaning import BOUNCES, Meaning
@@ -67,7 +68,7 @@ def _check_rates(account_id: int, now: datetime) -> None:
     if found.accepted < figures.MIN_MESSAGES:
         return
     if found.complaint_rate >= figures.COMPLAINT_LIMIT:
-        rate, limit = figures.percent(found.complaint_rate), figures.percent(figures.COMPLAINT_LIMIT)
+        rate, limit = format_rate(found.complaint_rate), format_rate(figures.COMPLAINT_LIMIT)
         cause = (
             f"Recipients called {rate} of your emails delivered in the last {RATE_DAYS} days spam. Google "
             f"and Yahoo ask for less than {limit}."
@@ -78,7 +79,7 @@ def _check_rates(account_id: int, now: datetime) -> None:
         )
         _record(account_id, _diagnosis(COMPLAINTS, cause, fix), "", now)
     if found.bounce_rate >= figures.BOUNCE_LIMIT:
-        rate, limit = figures.percent(found.bounce_rate), figures.percent(figures.BOUNCE_LIMIT)
+        rate, limit = format_rate(found.bounce_rate), format_rate(figures.BOUNCE_LIMIT)
         cause = (
             f"{rate} of your emails in the last {RATE_DAYS} days bounced. Amazon reviews senders at "
             f"{limit} or more, and other providers do the same."

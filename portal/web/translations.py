@@ -22,7 +22,7 @@ from jinja2.compiler import CodeGenerator
 from jinja2.idtracking import VAR_LOAD_RESOLVE
 from markupsafe import Markup
 
-from ..amounts import format_integer
+from ..amounts import format_integer, format_rate
 from ..clock import zone_of
 from ..languages import LANGUAGES, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
 from .stored_sentences import translate
@@ -161,6 +161,11 @@ def _template_plurals(catalogues: _Catalogues) -> Any:
 def write_integer(number: int) -> str:
     """Return a whole number as the language of the page groups its digits: ``12,345``."""
     return format_integer(number, current_language().locale)
+
+
+def write_rate(rate: float) -> str:
+    """Return a rate in percent as the language of the page writes decimals, ``5.0 %``; two digits below one percent."""
+    return format_rate(rate, current_language().locale)
 
 
 def current_code() -> str:

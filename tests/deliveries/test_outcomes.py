@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, text, update
 
+from portal.accounts.models import Owner
 from portal.affiliates import suppressions
 from portal.bounces import processing
 from portal.bounces.meaning import Meaning, Report
@@ -175,6 +176,9 @@ def test_list_filter_and_figures_know_the_outcome(brightleaf, owner):
         in text
     )
     assert "2 (" not in text
+    db.session.execute(update(Owner).values(language="de"))
+    db.session.commit()
+    assert "3 (50,0 %)" in text_of(owner, "/deliveries")
 
 
 def test_deliveries_that_no_source_reports_are_not_counted_as_none(brightleaf, owner):
