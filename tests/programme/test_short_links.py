@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from sqlalchemy import event, select
 
@@ -135,11 +136,20 @@ def test_an_unknown_code_is_not_found_and_counts_nothing(set_shop, grace, visit,
 def test_a_code_costs_one_read_whether_it_is_known_or_not(app, set_shop, grace, visit):
     set_shop()
     found = []
-    for engine in db.engines.values():
-        if engine.dialect.name == "sqlite":  # prepared statements run on the cursor of the driver
-            event.listen(engine, "checkout", lambda driver, *_: driver.set_trace_callback(found.append))
+
+    class NotingCursor(psycopg.Cursor):
+        def execute(self, query, *args, **more):
+            found.append(query)
+            return super().execute(query, *args, **more)
+
+    def note(driver, *_):  # prepared statements run on the cursor of the driver
+        if isinstance(driver, psycopg.Connection):
+            driver.cursor_factory = NotingCursor
         else:
-            event.listen(engine, "before_cursor_execute", lambda *args: found.append(args[2]))
+            driver.set_trace_callback(found.append)
+
+    for engine in db.engines.values():
+        event.listen(engine, "checkout", note)
     for code in ("ZZZZZZZZ", "zzzzzzzz", grace.code.lower()):
         found.clear()
         visit(f"/r/{code}")
