@@ -42,6 +42,14 @@ REVIEWED = {  # the pattern, and why it takes linear time
     r"/\*.*?(?:\*/|\Z)": "goes on where it ended; without an end it takes the rest",
     r"([^\s()@]++@[^\s()]++)\s*+\([^()@]*\)": "used with fullmatch, so it is tried at the start only",
     r"\b(?:accepted|queued)\W+<?([\w.@+-]*\d[\w.@+-]{5,})>?": "one word after each match; a reply has 2,000 characters",
+    r"[(-]*x(?:[ \t()-]+x){0,5}\)?\s*[:=]\s*(?![:/]|[0-9]+\b(?!\.))": "a pasted host has 300 characters, read from the start",
+    r"[(-]*x(?:[ \t()-]+x){0,5}\)?\s+(?=[^\W_][\w-]*\.[^\W_])": "a pasted host has 300 characters, read from the start",
+    r"[(-]*[^\W\d][^\W\d()-]*(?:[ \t()-]+[^\W\d][^\W\d()-]*){0,5}\)?\s*[:=]\s*(?![:/]|[0-9]+\b(?!\.))": "as above, composed",
+    r"[(-]*[^\W\d][^\W\d()-]*(?:[ \t()-]+[^\W\d][^\W\d()-]*){0,5}\)?\s+(?=[^\W_][\w-]*\.[^\W_])": "as above, composed",
+    r"[\s,;]*\(?(?:ports?\b)?\s*[:=]?\s*([0-9]{1,5})?[\s,;(]*(?:start)?(?:tls|ssl)?\)?": "a pasted host has 300 characters",
+    r"(?:at \S.{0,300}:\d+\)?|File \".{1,300}, line \d+.*)$": "matched at the start of a line only, with 300 characters between",
+    r"(?P<before>[^/?]*://(?:[^/?]*@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)": "the operator's DATABASE_URL, once at the start",
+    r"(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,}(?![\w@-])": "tried where a name begins; a stored cause has few sentences",
 }
 
 
