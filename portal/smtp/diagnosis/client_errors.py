@@ -16,9 +16,9 @@ from ..protocol.reply import plain_text
 from ..server import Security
 from ..toml_tables import TomlTable, read_toml
 from .phrases import concepts_in, fold, phrase_pattern
+from .program_output import MAX_CHARS
 
 _FILE = Path(__file__).parent / "client_errors.toml"
-_MAX_CHARS = 4000
 _MAX_DETAIL_CHARS = 120
 # What servers of other protocols say first, and the kind of server; "400" of a web server is no reply code.
 _OTHER_PROTOCOL = re.compile(
@@ -83,7 +83,7 @@ def client_failure(text: str, stage: Stage | None) -> SubmissionFailure | None:
 
     ``stage`` is None when it is unknown; then only words that no bounce holds are recognised.
     """
-    text = text[:_MAX_CHARS]
+    text = text[:MAX_CHARS]
     is_early = stage is not None and stage not in _IN_TRANSACTION
     evidence = {"detail": plain_text(text, _MAX_DETAIL_CHARS)}
     if stage in _BEFORE_COMMANDS and (other := _OTHER_PROTOCOL.search(text)):
@@ -106,7 +106,7 @@ def client_failure(text: str, stage: Stage | None) -> SubmissionFailure | None:
 
 
 def _reason_without_server(folded: str, stage: Stage | None) -> Reason | None:
-    """Return the reason for other words at a stage at which no server has said anything yet; None at later stages."""
+    """Return the reason for other words at a stage before the first reply of a server; None at later stages."""
     if stage is Stage.RESOLVE:
         return Reason.NAME_UNKNOWN if "unknown" in concepts_in(folded) else Reason.NAME_UNANSWERED
     return Reason.CONNECT_TIMED_OUT if stage is Stage.CONNECT else None
@@ -120,7 +120,7 @@ def _stage_of(reason: Reason, stage: Stage | None) -> Stage:
 
 def port_in(text: str) -> int | None:
     """Return the port that an error names, as in "smtp.example.com:587" or "port: 25"."""
-    found = (int(one[1]) for one in _PORT.finditer(text[:_MAX_CHARS]))
+    found = (int(one[1]) for one in _PORT.finditer(text[:MAX_CHARS]))
     return next((port for port in found if port in _PORTS), None)
 
 

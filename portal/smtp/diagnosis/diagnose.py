@@ -22,7 +22,7 @@ from .cases import DiagnosisKind, FormField, Move, RetryClass
 from .client_errors import client_failure, port_in, security_of
 from .matching import FailureContext, PastedReplyServer, ServerLike, first_match
 from .pasted_reply import STAGE_NAMES, parse_reply, parse_stage
-from .program_output import MAX_CHARS, decoded, reordered
+from .program_output import prepared
 from .sentences import fill, placeholders
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def explain(
     """
     catalogue, server = catalogue or load_catalogue(), PastedReplyServer(normalise_host(server_host))
     failed_at = parse_stage(stage)
-    reply_text = reordered(decoded(reply_text[:MAX_CHARS]))
+    reply_text = prepared(reply_text)
     provider = catalogue.by_host(server.host)
     if failed_at is Stage.CONSENT or read_token_error(reply_text):
         failure = token_failure(reply_text, issuer=_issuer(provider, reply_text))

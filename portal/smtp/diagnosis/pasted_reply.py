@@ -20,8 +20,7 @@ from .program_output import (
     MAX_CHARS,
     NAMED_CODE,
     STACK_FRAME,
-    decoded,
-    reordered,
+    prepared,
     unwrapped,
     without_summary,
 )
@@ -69,7 +68,7 @@ def guess_stage(text: str) -> Stage:
     text = text[:MAX_CHARS]
     if wrapped := _WRAPPED_STAGE.search(text):
         return _WRAPPED_STAGES[next(filter(None, wrapped.groups())).lower()]
-    text = reordered(decoded(text))
+    text = prepared(text)
     if own := client_failure(text, None):
         return own.stage
     reply = parse_reply(text, Stage.RCPT)
@@ -113,7 +112,7 @@ def parse_reply(text: str, stage: Stage) -> Reply:
     Without a code, one is assumed from the concepts and the stage.
     """
     code, lines = None, []
-    text = unwrapped(reordered(undo_wrong_decoding(text[:MAX_CHARS])))
+    text = unwrapped(undo_wrong_decoding(text[:MAX_CHARS]))
     for raw in (line.strip() for line in _LINE.split(without_summary(text))):
         found = CODE.match(raw)
         if found and code in {None, int(found[1])}:

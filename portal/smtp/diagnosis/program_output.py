@@ -1,7 +1,7 @@
 """Finds the server's reply within what a program or a bounce wrote around it.
 
 People paste what their program printed: an exception, a log, data as JSON, or a bounce. The words around the reply are the
-program's own: they say nothing about the cause, and some ("rejected", "invalid addresses") look like a reason.
+program's own. They do not name the cause, and some ("rejected", "invalid addresses") look like a reason.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NAMED_CODE = re.compile(
 )
 # What other commands were answered after the one that failed.
 _NEXT_REPLY = re.compile(r"\s(503|554|421)[ -](?:[45]\.\d{1,3}\.\d{1,3}|Error|Need|Valid|Bad|All|No)\b")
-# A filter that hands on what the server behind it said (amavisd-new).
+# A filter that repeats the reply of the server behind it (amavisd-new).
 _NEXT_HOP = re.compile(r"[45]\d\d [^\n]{0,80}\bfrom MTA\([^()\n]{1,80}\): (?=[45]\d\d[ -])")
 _IN_REPLY = re.compile(r"\(in reply to [^()]{1,60}\)")
 # PHPMailer writes the text before the codes: "Detail: text SMTP code: 550 Additional SMTP info: 5.7.1".
@@ -72,6 +72,11 @@ _CHINESE = re.compile(r"(?:\\x[0-9a-f]{2}){4}")
 _ENHANCED = re.compile(r"(?<![\w.])[45]\.\d{1,3}\.\d{1,3} ")
 _LETTER = re.compile(r"[^\W\d_]")
 MAX_CHARS = 4000  # of a pasted text; real replies have a few hundred
+
+
+def prepared(text: str) -> str:
+    """Return a pasted text, cut to ``MAX_CHARS``, with its characters decoded and the codes before the words."""
+    return reordered(decoded(text[:MAX_CHARS]))
 
 
 def reordered(text: str) -> str:
