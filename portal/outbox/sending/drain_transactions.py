@@ -99,7 +99,7 @@ class DrainTransactions:
             return
         is_unrecorded = not claim.started_attempt_id
         try:
-            if not (is_unrecorded and self._flush_in_one_statement(claim)):
+            if not (is_unrecorded and self._settle_in_one_statement(claim)):
                 self._is_stale |= not group_commit.run(
                     lambda: self._flush(claim, is_unrecorded=is_unrecorded)
                 )
@@ -217,10 +217,13 @@ class DrainTransactions:
         following = next(iter(self.next.remaining), None)
         if following is None or not self._is_within_batch():
             return None
-        lookup, generation = self.next.lookup, self.next.generation
-        actions = [action for _, action in self.submitted]
-        now = outcomes.settle_and_start(actions, following, lookup.route, generation)
+        now = self._settle_in_one_statement(following)
         return replace(self.next.advance(), now=now) if now else None
+
+    def _settle_in_one_statement(self, started: Claim) -> datetime | None:
+        """Settle acceptances and record the start of a claim; None where only a transaction can."""
+        actions = [action for _, action in self.submitted]
+        return outcomes.settle_and_start(actions, started, self.next.lookup.route, self.next.generation)
 
     def _settle_and_claim(self) -> NextStep:
         results = outcomes.settle_all(action for _, action in self.submitted)
@@ -301,12 +304,6 @@ class DrainTransactions:
         if is_unrecorded:
             self.store.record_start(claim, self.next.lookup.route, now=claim.started_at or db_now())
         return True
-
-    def _flush_in_one_statement(self, claim: Claim) -> bool:
-        """Settle acceptances and record a start that only the log contains; False where only a transaction can."""
-        actions = [action for _, action in self.submitted]
-        lookup, generation = self.next.lookup, self.next.generation
-        return outcomes.settle_and_start(actions, claim, lookup.route, generation) is not None
 
     def _renew(self) -> bool:
         is_renewed = self.store.renew_lease(self._message_account, self.token, now=db_now())
