@@ -13,9 +13,9 @@ from ..bounces.labels import MEANING_TAGS
 from ..languages import write_short_day
 from ..notices.catalogue import CATALOGUE
 from ..web.charts import Chart, draw_bars
-from ..web.filters import format_bucket, format_integer
+from ..web.filters import format_bucket
 from ..web.labels import STATUS_LABELS
-from ..web.translations import current_language
+from ..web.translations import current_language, write_integer
 from .filters import Filters, SearchField
 from .models import Action
 
@@ -61,7 +61,7 @@ def stats_chart(stats: Stats, reported: Mapping[datetime, ReportedCounts], *, wi
 
     ``with_delivered``: deliveries are reported, so accepted messages are divided into delivered ones and those without a report.
     """
-    rows = []
+    rows, nothing = [], ReportedCounts()
     labels = {
         "delivered": _("Delivered"),
         "unreported": _("Accepted, not reported yet"),
@@ -71,7 +71,7 @@ def stats_chart(stats: Stats, reported: Mapping[datetime, ReportedCounts], *, wi
         "failed": _("Failed"),
     }
     for bucket in stats.buckets:
-        later = reported.get(bucket.at, _NOTHING)
+        later = reported.get(bucket.at, nothing)
         bounced = min(later.bounced, bucket.sent)
         delivered = min(later.delivered, bucket.sent - bounced) if with_delivered else 0
         numbers = {
@@ -82,7 +82,7 @@ def stats_chart(stats: Stats, reported: Mapping[datetime, ReportedCounts], *, wi
             "failed": bucket.failed,
         }
         words = ", ".join(
-            f"{labels[one]} {format_integer(number)}" for one, number in numbers.items() if number
+            f"{labels[one]} {write_integer(number)}" for one, number in numbers.items() if number
         )
         at = format_bucket(bucket.at, with_clock=stats.span == "day")
         rows.append((f"{at}: {words or _('no emails')}", numbers))
@@ -102,9 +102,6 @@ def duration(seconds: float | None) -> str:
     if seconds < 172800:
         return f"{seconds / 3600:.0f} h"
     return _("%(number)s days", number=f"{seconds / 86400:.0f}")
-
-
-_NOTHING = ReportedCounts()
 
 
 @dataclass(frozen=True)

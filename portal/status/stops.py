@@ -12,8 +12,9 @@ from ..accounts.standing import AccountState, state_of
 from ..incidents import presenter
 from ..incidents.models import Incident, IncidentKind
 from ..smtp.diagnosis.diagnose import RetryClass
-from ..web.filters import ago, format_integer, format_time
+from ..web.filters import ago, format_time
 from ..web.labels import diagnosis_view
+from ..web.translations import write_integer
 from .model import Code, Link, StatusItem, Tone
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _platform_limit(limit: int) -> StatusItem:
     detail = _(
         "It sends up to %(limit)s emails in 24 hours for your account. The other emails wait, and Signet sends them as soon as "
         "the limit allows it. Ask the operator of this portal for a higher limit, or use your own SMTP server.",
-        limit=format_integer(limit),
+        limit=write_integer(limit),
     )
     sentence = _("The platform’s sender has reached its limit.")
     links = (Link(_("Use your own SMTP server"), _SETTINGS),)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _JUST_NOW_S = 5
 _WITHOUT_YEAR = timedelta(days=180)
@@ -69,11 +68,6 @@ def _distance(_language: str, unit: int, count: int, *, is_past: bool) -> str:
     return str(words)
 
 
-def format_integer(number: int) -> str:
-    """Format a whole number as the language of the page groups its digits, as 12,345."""
-    return write_integer(number)
-
-
 def format_time(time: datetime | None, seconds: bool = False) -> str:  # noqa: FBT001, FBT002 - a template's filter
     """Format a time exactly in the language and time zone of the page, as 3 Nov 2026, 09:12 UTC."""
     if time is None:
@@ -115,5 +109,5 @@ def install(app: Flask) -> None:
     app.jinja_env.filters["day"] = format_day
     app.jinja_env.filters["moment"] = format_time
     app.jinja_env.filters["short_moment"] = format_short_time
-    app.jinja_env.filters["number"] = format_integer
+    app.jinja_env.filters["number"] = write_integer
     app.jinja_env.filters["readable_mailbox"] = readable_mailbox
