@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
@@ -121,6 +121,15 @@ class LoggedIn:
         return self.token
 
 
+def _valid_if(seen_after: Any, created_after: Any) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a session that is valid, by values or by bind parameters."""
+    return (
+        OwnerSession.revoked_at.is_(None),
+        OwnerSession.seen_at > seen_after,
+        OwnerSession.created_at > created_after,
+    )
+
+
 _PROGRAMMES = (
     select(func.count())
     .select_from(Membership)
@@ -163,9 +172,7 @@ _FIND = PreparedStatement(
                 OwnerSession.proved_at > bindparam("former_since", type_=OwnerSession.proved_at.type),
             ),
         ),
-        OwnerSession.revoked_at.is_(None),
-        OwnerSession.seen_at > bindparam("seen_after"),
-        OwnerSession.created_at > bindparam("created_after"),
+        *_valid_if(bindparam("seen_after"), bindparam("created_after")),
     )
 )
 
@@ -316,12 +323,7 @@ def revoke(*conditions: ColumnElement[bool], now: datetime) -> int:
 
 
 def _is_valid(now: datetime) -> ColumnElement[bool]:
-    seen_after, created_after = _valid_after(now)
-    return and_(
-        OwnerSession.revoked_at.is_(None),
-        OwnerSession.seen_at > seen_after,
-        OwnerSession.created_at > created_after,
-    )
+    return and_(*_valid_if(*_valid_after(now)))
 
 
 def _valid_after(now: datetime) -> tuple[datetime, datetime]:

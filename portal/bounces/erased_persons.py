@@ -20,10 +20,11 @@ _MAX_ADDRESSES = 50  # of one report
 _BLANK = ("recipient", "raw", "reason", "header_id", "queue_id", "reference")
 
 
-def named_in(account_id: int, texts: Sequence[str]) -> list[bool]:
-    """Return for each text whether it holds the mailbox of a person whom the account has erased."""
-    if not (texts and suppressions.has_erased(account_id)):
-        return [False] * len(texts)
+def named_in(account_id: int, reports: Sequence[tuple[str, str, str]]) -> list[bool]:
+    """Return for each report whether its recipient, reason or raw text holds the mailbox of a person the account has erased."""
+    if not (reports and suppressions.has_erased(account_id)):
+        return [False] * len(reports)
+    texts = map(" ".join, reports)
     found = [{_canonical(one) for one in addresses_in(text)[:_MAX_ADDRESSES]} for text in texts]
     erased = suppressions.erased_among(account_id, set().union(*found))
     return [not erased.isdisjoint(each) for each in found]
@@ -31,7 +32,7 @@ def named_in(account_id: int, texts: Sequence[str]) -> list[bool]:
 
 def blank(event: BounceEvent) -> None:
     """Blank a report without a message if it names an erased person. The caller commits."""
-    if named_in(event.account_id, [f"{event.recipient} {event.reason} {event.raw}"])[0]:
+    if named_in(event.account_id, [(event.recipient, event.reason, event.raw)])[0]:
         for name in _BLANK:
             setattr(event, name, "")
 

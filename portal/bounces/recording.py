@@ -70,8 +70,8 @@ def record_events(account_id: int, source: str, reports: Sequence[Report], *, no
 def _blank_erased(account_id: int, rows: Sequence[dict[str, Any]]) -> None:
     """Blank what was not understood and names an erased person; the others are looked at once they find no message."""
     unmatched = [row for row in rows if row["state"] is EventState.UNMATCHED]
-    texts = [f"{row['recipient']} {row['reason']} {row['raw']}" for row in unmatched]
-    for row, is_named in zip(unmatched, erased_persons.named_in(account_id, texts), strict=True):
+    reports = [(row["recipient"], row["reason"], row["raw"]) for row in unmatched]
+    for row, is_named in zip(unmatched, erased_persons.named_in(account_id, reports), strict=True):
         if is_named:
             row.update(erased_persons.blanked())
 

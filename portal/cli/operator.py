@@ -184,6 +184,7 @@ def give_programme(mailbox: str, programme: str) -> None:
     """Create an account for a person who has a log-in, such as one who was removed from the last programme."""
     from ..accounts.registration import RegistrationRefused
     from ..accounts.team import further
+    from .owner_creation import describe
 
     try:
         owner = further.give_programme(mailbox, programme, now=utcnow())
@@ -191,7 +192,7 @@ def give_programme(mailbox: str, programme: str) -> None:
         raise click.ClickException(str(refused)) from None
     if owner is None:
         raise click.ClickException(_NO_OWNER)
-    click.echo(f"{owner.mailbox} owns {owner.account.name}; its sign-up page is /join/{owner.account.slug}")
+    click.echo(describe(owner))
 
 
 @owners.command("forget-name")

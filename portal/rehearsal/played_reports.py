@@ -60,7 +60,7 @@ class Played:
 
     calls: int
     refused: int
-    how_refused: HowRefused = HowRefused.BY_SIGNATURE
+    how_refused: HowRefused
 
 
 def play(account_id: int, provider: str, what: Play, message: InboxMessage, *, now: datetime) -> Played:
