@@ -308,6 +308,6 @@ def was_lifted_since(account_id: int, mailbox: str, at: datetime) -> bool:
 
 
 def is_affiliate(account_id: int, mailbox: str) -> bool:
-    """Return whether a mailbox is an affiliate’s."""
+    """Return whether a mailbox is an affiliate's."""
     found = exists().where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox.casefold())
     return bool(db.session.scalar(select(found)))

@@ -1,9 +1,8 @@
-"""Prepared statements: compiled once and run on the cursor of SQLite's driver, within the current transaction.
+"""Prepared statements: compiled once and run on the driver's cursor, within the current transaction.
 
 Compiling and binding a statement costs several times what SQLite needs to run it. The statements of a sign-up and of the
 event that it records skip both, and the ORM session; enrolment/signup.py lists them. So do those of every page, and of the
-log. On PostgreSQL those that only read skip it too, on the connection of its driver; what writes uses SQLAlchemy's
-connection, because a round trip to its server costs more than the compilation.
+log. On PostgreSQL this holds for statements that only read; the others run on SQLAlchemy's connection.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def assess(
     keys = [key for key in keys if key.selector in sure or (key.usable and not key.aliases)]
     if not keys and _has_no_key(resolver, domain):
         return _no_key_at_all_finding(domain, provider, facts), _no_key_alignment(domain), keys
-    if _may_stand_elsewhere(resolver, domain, facts, keys):
+    if _may_be_elsewhere(resolver, domain, facts, keys):
         return _ask_for_selector(domain, provider, facts, keys), _alignment(domain, provider, []), keys
     finding = _finding(resolver, domain, provider, facts, keys)
     return finding, _alignment(domain, provider, keys), keys
@@ -49,8 +49,8 @@ def lookups(domain: str, selectors: Sequence[str]) -> list[tuple[str, str]]:
     return [(f"_domainkey.{domain}", "TXT"), *((f"{name}._domainkey.{domain}", "TXT") for name in selectors)]
 
 
-def _may_stand_elsewhere(resolver: Resolver, domain: str, facts: DnsFacts, keys: list[DkimKey]) -> bool:
-    """Whether the provider's key was not found, and may stand under a selector that is not known."""
+def _may_be_elsewhere(resolver: Resolver, domain: str, facts: DnsFacts, keys: list[DkimKey]) -> bool:
+    """Whether the provider's key was not found, and may be published under a selector that is not known."""
     if not facts.own_selectors or not facts.keys or any(key.state is not KeyState.MISSING for key in keys):
         return False
     return not _has_no_key(resolver, domain)
