@@ -22,7 +22,7 @@ _TEXT = re.compile(rf"(?<=>)([ \n]*+)(?:{_HARMLESS})(?:{_HARMLESS}|[ \n])*+(?=<)
 _NAMES = "action|alt|aria-label|content|data-[a-z-]+|datetime|href|placeholder|src|title|value"
 _VALUE = re.compile(rf'(\s(?:{_NAMES})=")(?:{_HARMLESS}|[ =]|/(?!/))++(?=")')
 _RULES = Path(__file__).read_bytes() + html5lib.__version__.encode()
-_STARTED = re.compile(r'<input id="started" name="(started)" type="hidden" value="([^"]*)"')
+_STARTED = re.compile(r'<input type="hidden" name="(started)" value="([^"]*)"')
 _NS = "{http://www.w3.org/1999/xhtml}"
 
 

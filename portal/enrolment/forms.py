@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
-from wtforms import BooleanField, Form, HiddenField, StringField, TextAreaField
+from wtforms import BooleanField, Form, StringField, TextAreaField
 from wtforms.validators import StopValidation, ValidationError
 
 from ..affiliates import address_questions, codes, names
@@ -72,9 +72,19 @@ def _sentence_of(question: address_questions.Question) -> str:
 
 
 class AskingForm(PortalForm):
-    """A form that asks once about an address that is probably mistyped."""
+    """A form that asks once about an address that is probably mistyped. ``checked`` is the address that was asked about."""
 
-    checked = HiddenField()  # the address that was asked about
+    checked = ""
+
+    def process(self, formdata: Any = None, *more: Any, **options: Any) -> None:
+        """Read the fields, and the hidden inputs."""
+        sent = self.meta.wrap_formdata(self, formdata)
+        super().process(sent, *more, **options)
+        self.read_hidden(sent or {})
+
+    def read_hidden(self, sent: Mapping[str, str]) -> None:
+        """Read the inputs that have no rules and no label. As fields they would cost a sign-up as much as the others do."""
+        self.checked = sent.get("checked", "")
 
     def question(
         self, *, suggested: str = "", only_typing: bool = False
@@ -92,14 +102,18 @@ class AskingForm(PortalForm):
         if found.suggestion and suggested == found.suggestion:
             mailbox.data = found.suggestion
             return None
-        if typed == self.checked.data:
+        if typed == self.checked:
             return None
-        self.checked.data, mailbox.errors = typed, [_sentence_of(found)]
+        self.checked, mailbox.errors = typed, [_sentence_of(found)]
         return found
 
 
 class JoinForm(AskingForm):
-    """The public sign-up form. Bots fill in ``website``, which people do not see; a person's own website is ``site``."""
+    """The public sign-up form. Bots fill in ``website``, which people do not see; a person's own website is ``site``.
+
+    ``take`` is the button with the suggested address. ``started`` is the signed time at which the form was served, see
+    min_fill_time.
+    """
 
     name = StringField(
         _("Your name"),
@@ -109,9 +123,13 @@ class JoinForm(AskingForm):
     mailbox = mailbox_field(_("Your email address"), required(_("Enter your email address.")))
     consent = BooleanField(_("I agree to receive emails about my affiliate account."))
     site = text_field(_("Your website"), limit=LIMIT_CHARS)
-    website = StringField(_("Leave this empty"))  # a hidden field that only bots fill in
-    take = HiddenField()  # the button with the suggested address
-    started = HiddenField()  # signed time at which the form was served, see min_fill_time
+    website = take = started = ""
+
+    def read_hidden(self, sent: Mapping[str, str]) -> None:
+        super().read_hidden(sent)
+        self.website, self.take, self.started = (
+            sent.get(name, "") for name in ("website", "take", "started")
+        )
 
     def validate_mailbox(self, field: Any) -> None:
         validate_mailbox_syntax(self, field)

@@ -90,15 +90,15 @@ def join(slug: str) -> Any:
         if code and short_links.leads_to_shop(current_app, code, slug):
             return redirect(url_for("links.follow", code=code), 302)
         return _join_page(slug, form)
-    if form.website.data:  # a bot: it sees success and stores nothing
+    if form.website:  # a bot: it sees success and stores nothing
         return redirect(url_for(".thanks", slug=slug), 303)
-    open_s = min_fill_time.seconds_since(form.started.data or "", utcnow())
+    open_s = min_fill_time.seconds_since(form.started, utcnow())
     refusal = _refused(form, open_s)
     if refusal is not None:
         return _join_page(slug, form, form_errors=True, **refusal), 422
     sentence = str(form.consent.label.text)
     website = form.site.data or ""
-    opened = sign_up_brake.OpenForm(form.started.data or "", open_s or 0.0)
+    opened = sign_up_brake.OpenForm(form.started, open_s or 0.0)
     entered = signup.SignUp(
         form.name.data,
         form.mailbox.data,
@@ -116,7 +116,7 @@ def join(slug: str) -> Any:
         return _join_page(slug, form, form_errors=True, problem=_TOO_MANY), 429
     except sign_up_brake.FormSlowed as slowed:
         if slowed.renew:
-            form.started.data = ""
+            form.started = ""
         page = make_response(_join_page(slug, form, form_errors=True, problem=_slowed(slowed.wait)), 429)
         page.headers["Retry-After"] = str(_whole_seconds(slowed.wait))
         return page
@@ -231,7 +231,7 @@ def _refused(form: JoinForm, open_s: float | None) -> dict[str, object] | None:
         return {}
     if open_s is None or open_s < current_config().sign_up_seconds:
         return {"problem": _TOO_FAST}
-    question = form.question(suggested=form.take.data or "")
+    question = form.question(suggested=form.take)
     return {"question": question} if question is not None else None
 
 
@@ -261,8 +261,8 @@ def _slowed(wait: timedelta) -> str:
 
 
 def _join_page(slug: str, form: JoinForm, **more: object) -> str:
-    if min_fill_time.seconds_since(form.started.data or "", utcnow()) is None:
-        form.started.data = min_fill_time.issue_form_timestamp(utcnow())
+    if min_fill_time.seconds_since(form.started, utcnow()) is None:
+        form.started = min_fill_time.issue_form_timestamp(utcnow())
     return public_page("affiliates/join.html", slug, form=form, **more)
 
 

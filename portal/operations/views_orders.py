@@ -32,7 +32,7 @@ def orders_page() -> ResponseReturnValue:
             name: request.args.get(name, "") for name in ("action", "account") if request.args.get(name)
         }
         return _page(OrderForm(formdata=access.kept_form("operator.give_order"), data=chosen))
-    form = OrderForm(formdata=request.args, meta={"csrf": False})
+    form = OrderForm(formdata=request.args)
     form.at.data = now.isoformat()
     if not form.validate():
         return _page(form, form_errors=True), 422

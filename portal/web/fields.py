@@ -12,9 +12,7 @@ from email_validator import EmailNotValidError, validate_email
 from flask_babel import get_locale, gettext
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
-from flask_wtf.csrf import _FlaskFormCSRF
-from wtforms import BooleanField, EmailField, Field, Form, HiddenField, StringField, TextAreaField
-from wtforms.csrf.core import CSRFTokenField
+from wtforms import BooleanField, EmailField, Field, Form, StringField, TextAreaField
 from wtforms.i18n import get_translations
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
 
@@ -42,20 +40,6 @@ _USUAL_LOCAL_PART_CHARS, _USUAL_DOMAIN_CHARS = 64, 100
 _JOINERS = "\u200c\u200d"  # needed in some scripts and in emoji sequences
 
 
-class _LazyCsrfToken(CSRFTokenField):
-    """Generates its token when it is rendered, because a valid submitted form does not need a new one."""
-
-    def process(self, *args: Any, **kwargs: Any) -> None:
-        HiddenField.process(self, *args, **kwargs)
-
-    def _value(self) -> Any:
-        return self.csrf_impl.generate_csrf_token(self)
-
-
-class _Csrf(_FlaskFormCSRF):
-    field_class = _LazyCsrfToken
-
-
 @cache
 def _wtforms_messages(language: str) -> Any:
     return get_translations([language])
@@ -65,7 +49,7 @@ class PortalForm(FlaskForm):
     """The base of every form. The portal validates required fields and shows errors beside them, not the browser."""
 
     class Meta(FlaskForm.Meta):
-        csrf_class = _Csrf
+        csrf = False  # CSRFProtect checks every POST before its view; components/form.html writes the token
 
         def get_translations(self, _form: Form) -> Any:
             """Return WTForms' own messages in the language of the page, read once; Flask-WTF reads them for each request."""

@@ -87,7 +87,7 @@ def test_an_owner_is_asked_about_a_typing_error_once(owner, grace):
     page = edit(owner, grace, **typed)
     assert page.status_code == 422
     assert "Did you mean grace@gmail.com?" in page.get_data(as_text=True)
-    assert 'name="checked" type="hidden" value="grace@gmial.com"' in page.get_data(as_text=True)
+    assert 'type="hidden" name="checked" value="grace@gmial.com"' in page.get_data(as_text=True)
     assert messages("confirm-new-address") == []
     assert edit(owner, grace, **typed, checked="grace@gmial.com").status_code == 303
     assert [mail.recipient for mail in messages("confirm-new-address")] == ["grace@gmial.com"]

@@ -62,7 +62,7 @@ def test_what_an_alert_states_and_a_refused_host_are_in_the_language_of_the_read
             *Filters.read({"code": "x", "version": "x"}).misread({"code": "x", "version": "x"}).values(),
         ):
             assert not is_english(translated(stored)), stored
-        form = MailboxForm(MultiDict({"host": "imap example"}), meta={"csrf": False})
+        form = MailboxForm(MultiDict({"host": "imap example"}))
         assert not form.validate()
         assert "Ein Hostname enthält keine Leerzeichen." in form.host.errors
 
@@ -75,7 +75,7 @@ def test_why_an_address_of_a_webhook_is_refused_is_in_the_language_of_the_reader
             "https://x.example/#a",
             "https://x.example:22/",
         ):
-            form = WebhookForm(MultiDict({"url": url}), meta={"csrf": False})
+            form = WebhookForm(MultiDict({"url": url}))
             assert not form.validate()
             assert not is_english(str(form.url.errors[0])), url
 

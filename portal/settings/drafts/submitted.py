@@ -23,7 +23,7 @@ def read(account_id: int, values: Mapping[str, str]) -> SettingsInput:
     """
     live = routing.live_version(account_id)
     entered = {"based_on": str(live.number) if live else ""} | dict(values)
-    form = SmtpForm(formdata=MultiDict(entered), meta={"csrf": False})
+    form = SmtpForm(formdata=MultiDict(entered))
     form.fill_from_provider(form.prepare())
     errors: dict[str, str] = {}
     if "based_on" in values and versions.find(account_id, int(values["based_on"])) is None:
