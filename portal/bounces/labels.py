@@ -8,7 +8,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from ..smtp.providers import load_catalogue
-from .meaning import NOT_HANDED_OUT, Meaning
+from .meaning import BOUNCES, NOT_HANDED_OUT, Meaning
 from .providers.catalogue import ADAPTERS
 
 if TYPE_CHECKING:
@@ -65,9 +65,11 @@ def source_name(source: str) -> str:
 
 
 def title(event: BounceEvent | MessageOutcome) -> str:
-    """Return what was reported, with its enhanced code or the reply code."""
+    """Return what was reported, with its enhanced code or the reply code. A provider's own list is no receiver's refusal."""
     if event.meaning is Meaning.UNKNOWN and getattr(event, "kind", "") == NOT_HANDED_OUT:
         return str(_("The server did not let Signet read an email in the mailbox"))
+    if event.is_listed and event.meaning in BOUNCES:
+        return str(_("Not sent: %(name)s blocks this address", name=source_name(event.source)))
     code = event.status or (str(event.reply_code) if event.reply_code else "")
     words = str(_TITLES[event.meaning])
     return f"{words} ({code})" if code and event.meaning is not Meaning.DELIVERED else words

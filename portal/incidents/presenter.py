@@ -11,6 +11,7 @@ from flask_babel import lazy_gettext, ngettext
 
 from ..web.diagnosis_words import cause_and_fixes
 from ..web.labels import MOVES_IN_ALERTS
+from .bounces import BLOCKED, COMPLAINTS, MASS_REFUSALS, UNKNOWN_RATE
 from .models import EndReason, Incident, IncidentKind
 
 if TYPE_CHECKING:
@@ -53,9 +54,21 @@ _PAST_TITLES = {
     IncidentKind.DEADLINE: lazy_gettext("a deadline was close"),
     IncidentKind.DOMAIN: lazy_gettext("your domain’s DNS records had a new problem"),
     IncidentKind.WORKER: lazy_gettext("no emails could be sent for a while"),
-    IncidentKind.BOUNCES: lazy_gettext("too many emails bounced"),
     IncidentKind.SIGN_UPS: lazy_gettext("very many people signed up at once"),
     IncidentKind.MAILBOX: lazy_gettext("your mailbox for bounces could not be read"),
+}
+# Of bounces by cause: of an open incident, and of a closed one.
+_BOUNCE_TITLES = {
+    COMPLAINTS: (
+        lazy_gettext("too many recipients report your emails as spam"),
+        lazy_gettext("too many recipients reported your emails as spam"),
+    ),
+    UNKNOWN_RATE: (lazy_gettext("too many emails bounce"), lazy_gettext("too many emails bounced")),
+    BLOCKED: (lazy_gettext("a receiver blocks your emails"), lazy_gettext("a receiver blocked your emails")),
+    MASS_REFUSALS: (
+        lazy_gettext("a receiver reports very many unknown mailboxes"),
+        lazy_gettext("a receiver reported very many unknown mailboxes"),
+    ),
 }
 
 
@@ -112,7 +125,7 @@ def title(incident: Incident, waiting: int) -> str:
         case IncidentKind.DOMAIN:
             return _("your domain’s DNS records have a new problem")
         case IncidentKind.BOUNCES:
-            return str(_("too many emails bounce"))
+            return str(_BOUNCE_TITLES[incident.cause][0])
         case IncidentKind.SIGN_UPS:
             return str(_("very many people sign up at once"))
         case IncidentKind.MAILBOX:
@@ -128,6 +141,8 @@ def past_title(incident: Incident) -> str:
             if incident.blocks_queue
             else _("your mail server had a problem")
         )
+    if incident.kind is IncidentKind.BOUNCES:
+        return str(_BOUNCE_TITLES[incident.cause][1])
     return str(_PAST_TITLES[incident.kind])
 
 

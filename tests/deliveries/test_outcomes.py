@@ -131,7 +131,9 @@ def test_the_providers_own_list_is_named_with_a_link(brightleaf, owner):
     sent = send(brightleaf)
     report(brightleaf, sent, Meaning.HARD, is_listed=True)
     text = text_of(owner, f"/deliveries/{sent.id}")
-    assert "Mailgun blocks this address." in text
+    assert "Not sent: Mailgun blocks this address." in text
+    assert "the mailbox does not exist" not in text
+    assert "Mailgun blocks this address. Before you write to it again" in text
     assert 'href="https://app.mailgun.com/"' in text
 
 

@@ -106,7 +106,7 @@ def test_fewer_than_200_messages_and_delays_are_none(brightleaf, clock):
     assert causes(brightleaf) == []
 
 
-def test_a_receiver_that_blocks_is_an_incident_with_its_words(brightleaf):
+def test_a_receiver_that_blocks_is_an_incident_with_its_words(brightleaf, owner):
     sent = accepted(brightleaf, 12, "strict.example")
     report(brightleaf, sent[:9], Meaning.BLOCKED, "5.7.1 not from you")
     assert causes(brightleaf) == []
@@ -117,6 +117,9 @@ def test_a_receiver_that_blocks_is_an_incident_with_its_words(brightleaf):
         "strict.example",
         "5.7.1 not from you",
     )
+    page = text_of(owner, f"/incidents/{row.id}")
+    assert "A receiver blocks your emails" in page
+    assert "Too many emails bounce" not in page
 
 
 def test_mass_refusals_are_an_incident_until_the_owner_decides(brightleaf, clock, owner):

@@ -87,6 +87,7 @@ def test_before_a_decision_the_page_states_what_it_will_change(owner, record, pa
 def test_a_decision_that_changes_nothing_is_not_offered(owner, record):
     record()
     [row] = rows()
+    assert "Yes, approve it" in page(owner, f"{PATH}/decide?decision=approve&id={row.id}")
     owner.submit(PATH, {"decision": "approve", "id": [str(row.id)]})
     asked = page(owner, f"{PATH}/decide?decision=approve&id={row.id}")
     assert "This decision changes none of the selected commissions." in asked
