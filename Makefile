@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-.PHONY: run test check thorough storm chaos security pages pictures sbom messages lock clean
+.PHONY: run test check thorough storm chaos size security pages pictures sbom messages lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python -m portal.dev_server
@@ -47,6 +47,11 @@ storm: $(VENV)/.development
 # Let mail servers fail and recover in turns while affiliates sign up, and compare the faults with the incidents.
 chaos: $(VENV)/.development
 	$(BIN)/python -m tests.chaos
+
+# Compare a portal with one and with ten million messages on PostgreSQL; fails where something takes more than twice as long.
+size: $(VENV)/.development
+	@sh tests/postgresql.sh
+	$(BIN)/python -m benchmarks.size
 
 # Run every attack of tests/security and print what was measured; fails on any breach. About 20 minutes.
 security: $(VENV)/.development

@@ -25,147 +25,26 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from flask import Flask
-from flask.testing import FlaskClient
 from sqlalchemy import event, func, select, text
 
+from benchmarks.log_pages import LINEAR, MAILBOX, PASSWORD, Sample, pages, queries, sign_in
 from benchmarks.log_rows import DAYS, fill, fill_affiliates
 from portal import bootstrap, create_app
-from portal.accounts.models import Account, Owner
+from portal.accounts.models import Owner
 from portal.accounts.registration import create_owner
-from portal.affiliates.models import AffiliateState
-from portal.bounces import cleanup, event_log
+from portal.bounces import cleanup
 from portal.bounces.models import BounceEvent
 from portal.clock import utcnow
 from portal.db import db, read_only
-from portal.deliveries import export, message_log, retention, rollup, stats
-from portal.deliveries.filters import Filters
-from portal.enrolment import listing
-from portal.enrolment.listing import AffiliateFilters
-from portal.outbox import overview
+from portal.deliveries import retention, rollup
 from portal.outbox.models import OutboxMessage
 from tests import databases
 from tests.conftest import make_config
-from tests.pages import csrf_token
 
 FEW = 1000
 LIMIT_S, MAX_RATIO = 0.050, 2.0
 TINY_S = 0.005  # a tenth of the limit; below, the two are not compared
-# No index answers these: they look for a part of a name or of an address among the affiliates (docs/benchmarks.md).
-LINEAR = {
-    *(f"affiliates: {name}" for name in ("a common word", "a word of one", "a word of none")),
-    *(
-        f"recipient: {name}"
-        for name in ("beginning of few", "beginning of all", "part of an affiliate's name")
-    ),
-    *(f"anywhere: {name}" for name in ("word of one", "words of all", "beginning of all, failed", "none")),
-    "beginning and notice",
-    "queue id",
-}
 AFFILIATES = 10  # messages for each affiliate
-MAILBOX, PASSWORD = "ada@brightleaf.example", "a bench of oak by the lake"
-
-
-def queries(account: int, total: int, now: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield each query of the pages with its name."""
-
-    def page(name: str, before: int | None = None, after: int | None = None, **args: str) -> Any:
-        filters = Filters.read(args)
-        return name, lambda: message_log.read_page(account, filters, before=before, after=after)
-
-    day = (now - timedelta(days=DAYS / 2)).date().isoformat()
-    yield page("first page")
-    yield page("middle page", before=total // 2)
-    yield page("last page", before=52)
-    yield page("back from the last page", after=52)
-    yield page("by status: accepted", status="sent")
-    yield page("by status: failed", status="failed")
-    yield page("by notice", kind="approved")
-    yield page("by code: common", code="250")
-    yield page("by code: rare", code="552")
-    yield page("by code: none", code="421")
-    yield page("by version: the oldest", version="1")
-    yield page("by outcome: delivered", outcome="delivered")
-    yield page("by outcome: hard", outcome="hard")
-    yield page("by day", since=day, until=day)
-    yield page("failed of a notice", status="failed", kind="payout-sent")
-    yield page("two that never meet", status="failed", code="250")
-    yield page("oldest version of one day", version="1", since=day, until=day)
-    yield page("oldest version, later days", version="1", since=day)
-    yield page("newest version, earlier days", version="5", until=day)
-    yield page("recipient: whole", q=f"person{total // 2 * 104_729 % total}@mail{total // 2 % 40}.example")
-    yield page("recipient: beginning of few", q=f"person{total - 1}")
-    yield page("recipient: beginning of all", q="person")
-    yield page("recipient: common domain", q="@mail1.example")
-    yield page("recipient: rare domain", q="@rare0.example")
-    yield page("recipient: none", q="unknown@nowhere.example")
-    yield page("beginning and notice", q="person1", kind="approved")
-    yield page("queue id", q=f"Q{total // 3}")
-    yield page("Message-ID", q=f"<{total // 3}@brightleaf.example>")
-    yield page("subject: word of one", q="unicorn", by="subject")
-    yield page("subject: words of all", q="welcome to brightleaf", by="subject")
-    yield page("subject: word of none", q="platypus", by="subject")
-    yield page("subject: common word, failed", q="welcome", by="subject", status="failed")
-    yield page("anywhere: word of one", q="unicorn")
-    yield page("anywhere: words of all", q="welcome to brightleaf")
-    yield page("anywhere: beginning of all, failed", q="person", status="failed")
-    yield page("anywhere: none", q="platypus")
-    yield page("recipient: beginning, no affiliate", q="stranger@", by="recipient")
-    yield page("recipient: domain, no affiliate", q="@nowhere.example", by="recipient")
-    yield page("recipient: part of an affiliate's name", q="unicorn", by="recipient")
-    yield from affiliates(account)
-    yield "statistics of 24 hours", lambda: stats.read(account, "day", now=now)
-    yield "statistics of 30 days", lambda: stats.read(account, "month", now=now)
-    yield (
-        "waiting emails, for the banner",
-        lambda: overview.count_waiting_of([account], overview.MAX_SHOWN + 1),
-    )
-    yield "events of one message", lambda: event_log.of_message(total // 2)
-    yield "events without a message", lambda: event_log.list_unmatched(account, before=None, after=None)
-    yield "export: first 1,000", lambda: next(iter(export.batches(account, Filters.read({}))))
-
-
-def affiliates(account_id: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield the queries of the owner's list of affiliates, of which there is one for ten messages."""
-    account = db.session.get_one(Account, account_id)
-    db.session.expunge(account)
-    for name, search, state in (
-        ("all", "", None),
-        ("active", "", AffiliateState.ACTIVE),
-        ("a common word", "fairweather", None),
-        ("a word of one", "unicorn", None),
-        ("a word of none", "platypus", None),
-    ):
-        chosen = AffiliateFilters(search=search, state=state)
-        yield f"affiliates: {name}", lambda chosen=chosen: listing.list_affiliates(account, chosen)
-
-
-def pages(client: FlaskClient, total: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield requests for whole pages with their names."""
-
-    def page(name: str, query: str = "", path: str = "/deliveries") -> Any:
-        def get() -> None:
-            with client.application.app_context():
-                assert client.get(f"{path}{query}").status_code == 200
-
-        return f"GET {name}", get
-
-    yield page("the log")
-    yield page("the log, 30 days", "?span=month")
-    yield page("the log, last page", "?before=52")
-    yield page("failed of a notice", "?status=failed&kind=payout-sent")
-    yield page("a recipient", f"?q=person{total // 2 * 104_729 % total}@mail{total // 2 % 40}.example")
-    yield page("emails that bounced", "?outcome=hard")
-    yield page("a message", path=f"/deliveries/{total // 2}")
-    yield page("bounces", path="/settings/bounces")
-    yield page("events without a message", path="/settings/bounces/events")
-    yield page("words of a subject", "?q=welcome+to+brightleaf&by=subject")
-    yield page("the affiliates", path="/affiliates")
-
-
-def sign_in(client: FlaskClient) -> None:
-    with client.application.app_context():
-        form = {"csrf_token": csrf_token(client.get("/log-in").get_data(as_text=True))}
-        client.post("/log-in", data=form | {"mailbox": MAILBOX, "password": PASSWORD})
 
 
 @contextmanager
@@ -205,12 +84,26 @@ class Side:
 
     def queries(self) -> list[tuple[str, Callable[[], Any]]]:
         with self.app.app_context():
-            return list(queries(self.account, self.total, self.now))
+            return list(queries(self._sample(), self.now))
 
     def pages(self) -> list[tuple[str, Callable[[], Any]]]:
         client = self.app.test_client()
-        sign_in(client)
-        return list(pages(client, self.total))
+        sign_in(client, MAILBOX)
+        return list(pages(client, self._sample()))
+
+    def _sample(self) -> Sample:
+        """Return values that messages written by ``log_rows`` have."""
+        total = self.total
+        return Sample(
+            account=self.account,
+            days=DAYS,
+            middle=total // 2,
+            oldest=52,
+            recipient=f"person{total // 2 * 104_729 % total}@mail{total // 2 % 40}.example",
+            beginning=f"person{total - 1}",
+            queue_id=f"Q{total // 3}",
+            header_id=f"<{total // 3}@brightleaf.example>",
+        )
 
 
 def compare(kind: str, total: int, *, plans: bool, kept_folder: Path | None = None) -> tuple[Side, Side]:

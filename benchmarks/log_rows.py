@@ -140,7 +140,7 @@ def unmatched(event: dict[str, Any], number: int) -> dict[str, Any]:
 
 def affiliate(number: int, total: int, account: int, now: datetime) -> dict[str, Any]:
     name = f"{FIRST_NAMES[number % 8]} {'Unicorn' if number == total // 3 else 'Fairweather'}"
-    mailbox, code = f"partner{number}@mail{number % 400}.example", f"C{number:07d}"
+    mailbox, code = f"partner{number}@mail{number % 400}.example", f"C{account}{number:07d}"
     return {
         "account_id": account,
         "name": name,
@@ -148,8 +148,8 @@ def affiliate(number: int, total: int, account: int, now: datetime) -> dict[str,
         "mailbox_key": mailbox,
         "code": code,
         "sealed_page_keys": b"x" * 120,
-        "dashboard_key_hash": f"d{number}",
-        "preferences_key_hash": f"p{number}",
+        "dashboard_key_hash": f"d{account}:{number}",
+        "preferences_key_hash": f"p{account}:{number}",
         "state": AFFILIATE_STATES[number * 7919 % 100],
         "search_text": search_text(name, mailbox, code),
         "consented_at": now,
