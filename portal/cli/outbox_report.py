@@ -33,7 +33,7 @@ _RESULT_LABELS = {admin.retry: "to be tried again", admin.cancel: "cancelled"}
 
 def status(as_json: bool, *, now: datetime, echo: Echo) -> int:
     """Print the state of the outbox; return 1 if something needs the operator's attention, else 0."""
-    report = build_report(now)
+    report = build_report(now, counts_settled=True)
     if as_json:
         echo(json.dumps(report.as_dict()))
     else:

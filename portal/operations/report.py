@@ -117,10 +117,14 @@ class OutboxReport:
         }
 
 
-def build_report(now: datetime) -> OutboxReport:
-    """Read everything in one read-only transaction, which has ended on return."""
+def build_report(now: datetime, *, counts_settled: bool = False) -> OutboxReport:
+    """Read everything in one read-only transaction, which has ended on return.
+
+    With ``counts_settled``, settled messages are counted as well, which reads every message of the portal.
+    """
     with read_only():
-        report = OutboxReport(overview.read_overview(now), identifiers.account_slugs())
+        seen = overview.read_overview(now, counts_settled=counts_settled)
+        report = OutboxReport(seen, identifiers.account_slugs())
         db.session.expunge_all()  # the workers' rows are used after the transaction
         db.session.rollback()
     return report

@@ -106,9 +106,12 @@ class Overview:
         return [worker for worker in self.workers if worker.seen_at >= self.at - heartbeat.missing_after()]
 
 
-def read_overview(now: datetime) -> Overview:
-    """Read the state of the whole outbox, in the caller's transaction."""
-    accounts = _accounts()
+def read_overview(now: datetime, *, counts_settled: bool = False) -> Overview:
+    """Read the state of the whole outbox, in the caller's transaction.
+
+    Without ``counts_settled`` only open messages are counted, through the index of these; with it, every message is read.
+    """
+    accounts = _accounts(counts_settled=counts_settled)
     open_messages = {one.account_id: one.open for one in accounts}
     return Overview(
         at=now,
@@ -173,17 +176,18 @@ def _waiting(accounts: int) -> PreparedStatement:
     return PreparedStatement(union_all(*counts))
 
 
-def _accounts() -> list[QueueDepth]:
-    queue_id = func.coalesce(OutboxMessage.account_id, SYSTEM)
+def _accounts(*, counts_settled: bool) -> list[QueueDepth]:
     counts: dict[int, dict[Status, int]] = {}
     by_status = select(OutboxMessage.account_id, OutboxMessage.status, func.count())
+    if not counts_settled:
+        by_status = by_status.where(text(OPEN))
     for account, status, count in db.session.execute(
         by_status.group_by(OutboxMessage.account_id, OutboxMessage.status)
     ):
         counts.setdefault(account or SYSTEM, {})[status] = count
-    first = select(queue_id, func.min(OutboxMessage.created_at))
-    first = first.where(OutboxMessage.status.in_(OPEN_STATUSES)).group_by(OutboxMessage.account_id)
-    oldest = dict(db.session.execute(first).all())
+    queue_id = func.coalesce(OutboxMessage.account_id, SYSTEM)
+    first = select(queue_id, func.min(OutboxMessage.created_at)).where(text(OPEN))
+    oldest = dict(db.session.execute(first.group_by(OutboxMessage.account_id)).all())
     found = [QueueDepth(account, counts[account], oldest.get(account)) for account in counts]
     return sorted(found, key=lambda one: (-one.open, one.account_id))
 
@@ -208,7 +212,7 @@ def _leases(now: datetime) -> list[MessageLease]:
     query = (
         select(OutboxMessage, DeliveryAttempt)
         .outerjoin(DeliveryAttempt, (DeliveryAttempt.message_id == OutboxMessage.id) & started)
-        .where(OutboxMessage.status == Status.SENDING)
+        .where(OutboxMessage.status == Status.SENDING, text(f"outbox_message.{OPEN}"))
         .order_by(OutboxMessage.id)
     )
     return [
