@@ -15,6 +15,9 @@ from portal.accounts.registration import create_owner
 from portal.bounces import hooks
 from portal.db import db
 from portal.domains.models import DomainCheck, DomainCheckState, DomainStatus
+from portal.incidents import lifecycle
+from portal.incidents.lifecycle import Failure
+from portal.incidents.models import IncidentKind
 from portal.outbox.queue import NewMessage, enqueue
 from portal.settings import credentials
 from portal.settings.models import LoginProbe, SmtpSettings, VersionState
@@ -38,6 +41,15 @@ def prepare_accounts(sizes: Sizes) -> None:
     db.session.execute(update(Account).values(approved_at=now, sign_ups_at_once=100_000))
     db.session.execute(update(Owner).where(Owner.account_id == MEDIUM).values(is_operator=True))
     _add_settings(sizes)
+    trouble = {
+        "code": "timed-out",
+        "kind": "server_fault",
+        "whose_move": "provider",
+        "cause": "No answer.",
+        "fixes": [],
+    }
+    failure = Failure(MEDIUM, IncidentKind.SENDING, trouble, "smtp.other.example:587", version_number=5)
+    lifecycle.record_failure(failure, now=now - timedelta(days=1))
     db.session.commit()
     hooks.create(MEDIUM, "mailgun", now=now)
     last = sizes.accounts

@@ -24,6 +24,7 @@ from portal.deliveries import message_log, retention, rollup
 from portal.deliveries.filters import Filters
 from portal.deliveries.models import LogRow
 from portal.home import figures
+from portal.incidents import monitor
 from portal.jobs.heartbeat import find_due_work
 from portal.monitoring import prometheus
 from portal.outbox.queue import enqueue
@@ -91,6 +92,7 @@ def of_portal(app: Flask, client: FlaskClient, due: list[int], account: int) -> 
 
     yield Item("sweep", lambda: find_due_work(app, utcnow()))
     yield Item("sweep for urgent work", lambda: find_due_work(app, utcnow(), is_full=False))
+    yield Item("watch of an incident", lambda: monitor._find_open(monitor._is_disproved()))
     yield Item(f"claim of {BATCH} messages", claim, reads=False)
     yield Item(f"claim and settlement of {BATCH} messages", claim_and_settle, reads=False)
     yield Item("enqueuing a message", queue_one, reads=False)
@@ -121,8 +123,8 @@ def expire_some() -> None:
     """Give one account messages whose texts are due for removal, and another one messages that are due themselves. Commits."""
     some = select(LogRow.message_id).where(LogRow.account_id == WITH_TEXTS)
     some = (
-        some.where(LogRow.settled_at < utcnow() - timedelta(days=100))
-        .order_by(LogRow.message_id)
+        some.where(LogRow.settled_at < utcnow() - timedelta(days=retention.Retention().body_days))
+        .order_by(LogRow.message_id.desc())
         .limit(_TEXTS)
     )
     ids = db.session.scalars(some).all()
