@@ -166,7 +166,6 @@ def compare(sizes: Sizes, plans: Path | None) -> int:
                 over = rollup._last_full_hour(utcnow())
                 timed("rollups", lambda over=over: fill_rollups(portal.connect, over))
                 db.session.rollback()
-                rollup._set_cursor("attempts", over)
                 rollup._set_cursor(rollup.PRUNE_CURSOR, over)
                 db.session.commit()
             print(f"  {_size(portal.connect) / 2**30:.1f} GiB", flush=True)

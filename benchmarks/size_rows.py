@@ -20,10 +20,12 @@ from typing import Any
 
 import psycopg
 
+from portal.deliveries.stats import STEPS_S
+
 DAYS = 395  # thirteen months, fewer than messages are kept
 MEDIUM, LARGEST, WITH_TEXTS, WITH_OLD = 1, 2, 3, 4  # ids of accounts
 TABLES = ("outbox_message", "delivery_attempt", "delivery_log", "bounce_event", "message_outcome")
-ROLLUPS = ("delivery_hour", "outcome_hour")
+ROLLUPS = ("delivery_hour", "outcome_hour", "attempt_total", "rollup_cursor")
 BUILDERS = 2  # connections that work side by side
 KINDS = ("new-sign-up", "approved", "new-purchase", "commission-approved", "payout-sent")
 WORDS = (
@@ -207,15 +209,17 @@ def fill(connect: Callable[[], psycopg.Connection[Any]], sizes: Sizes, *, is_fir
 def fill_rollups(connect: Callable[[], psycopg.Connection[Any]], over: datetime) -> None:
     """Write the counts of full hours and merged days before ``over``, which is a full hour, and the cursors."""
     merged = (over - timedelta(days=1)).replace(hour=0)
-    steps = " ".join(f"WHEN seconds <= {bound} THEN {step}" for step, bound in enumerate(_steps()))
+    bounds = " ".join(f"WHEN seconds <= {bound} THEN {step}" for step, bound in enumerate(STEPS_S))
+    step = f"CASE WHEN seconds IS NULL THEN -1 {bounds} ELSE {len(STEPS_S)} END"
     with closing(connect()) as connection, connection.transaction():
-        connection.execute("SET LOCAL TIME ZONE 'UTC'")
-        connection.execute(f"TRUNCATE {', '.join(ROLLUPS)}, rollup_cursor")
+        connection.execute("SET LOCAL TIME ZONE 'UTC'; SET LOCAL work_mem = '512MB'")
+        connection.execute(f"TRUNCATE {', '.join(ROLLUPS)}")
         connection.execute(
             f"""
             INSERT INTO delivery_hour (account_id, hour, status, step, count)
-            SELECT account_id, date_trunc(CASE WHEN settled_at < '{merged.isoformat()}' THEN 'day' ELSE 'hour' END, settled_at),
-                status, CASE WHEN seconds IS NULL THEN -1 {steps} ELSE {len(_steps())} END, count(*)
+            SELECT account_id,
+                date_trunc(CASE WHEN settled_at < '{merged.isoformat()}' THEN 'day' ELSE 'hour' END, settled_at),
+                status, {step}, count(*)
             FROM delivery_log WHERE status IN ('sent', 'failed') AND settled_at < '{over.isoformat()}' GROUP BY 1, 2, 3, 4
             """
         )
@@ -225,17 +229,21 @@ def fill_rollups(connect: Callable[[], psycopg.Connection[Any]], over: datetime)
             SELECT account_id, date_trunc('hour', sent_at), meaning, count(*) FROM message_outcome GROUP BY 1, 2, 3
             """
         )
-        for name, until in (("hours", over), ("days", merged)):
+        accepted = "outcome = 'accepted'"
+        connection.execute(
+            f"""
+            INSERT INTO attempt_total (provider, outcome, stage, step, count, seconds)
+            SELECT 'mailgun', one.outcome, stage, CASE WHEN one.{accepted} THEN {step} ELSE -1 END, count(*),
+                coalesce(sum(seconds) FILTER (WHERE one.{accepted}), 0)
+            FROM delivery_attempt one JOIN delivery_log USING (message_id)
+            WHERE started_at < '{over.isoformat()}' GROUP BY 2, 3, 4
+            """
+        )
+        for name, until in (("hours", over), ("days", merged), ("attempts", over)):
             connection.execute("INSERT INTO rollup_cursor (name, until) VALUES (%s, %s)", [name, until])
     with closing(connect()) as connection:
-        for table in (*ROLLUPS, "rollup_cursor"):
+        for table in ROLLUPS:
             connection.execute(f"VACUUM (ANALYZE) {table}")
-
-
-def _steps() -> tuple[float, ...]:
-    from portal.deliveries.stats import STEPS_S
-
-    return STEPS_S
 
 
 def _drop_indexes(connection: psycopg.Connection[Any]) -> list[str]:

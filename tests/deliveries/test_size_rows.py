@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from benchmarks.size_accounts import prepare_accounts
 from benchmarks.size_items import ROUTE, acceptance
-from benchmarks.size_rows import MEDIUM, Sizes, fill, fill_rollups
+from benchmarks.size_rows import MEDIUM, ROLLUPS, Sizes, fill, fill_rollups
 from portal.bounces import processing
 from portal.bounces.meaning import Meaning, Report
 from portal.bounces.recording import record_event
@@ -28,7 +28,6 @@ from portal.outbox.store.sql import get_store
 
 pytestmark = pytest.mark.only_postgresql
 
-ROLLUPS = ("delivery_hour", "outcome_hour", "rollup_cursor")
 OF_MESSAGE = {
     "outbox_message": "id",
     "delivery_attempt": "message_id",
@@ -89,12 +88,14 @@ def test_the_filled_counts_are_what_the_rollup_writes(app, sizes):
     over = rollup._last_full_hour(now)
     fill_rollups(_connector(app), over)
     _keep(*ROLLUPS)
-    db.session.execute(text("TRUNCATE delivery_hour, rollup_cursor"))
+    db.session.execute(text("TRUNCATE delivery_hour, attempt_total, rollup_cursor"))
     while rollup.roll_up(now):
         pass
     assert _differing("delivery_hour") == []
     assert _rows("SELECT count(*) > 100 FROM delivery_hour") == [(True,)]
-    cursors = "SELECT name, until FROM {} WHERE name IN ('hours', 'days') ORDER BY name"
+    totals = "provider, outcome, stage, step, count, round(seconds::numeric, 2)"
+    assert _differing("attempt_total", totals) == []
+    cursors = "SELECT name, until FROM {} WHERE name IN ('hours', 'days', 'attempts') ORDER BY name"
     assert _rows(cursors.format("rollup_cursor")) == _rows(cursors.format("kept_rollup_cursor"))
 
 
