@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 from benchmarks import log_pages
 from benchmarks.log_pages import Sample, sign_in
 from benchmarks.size_accounts import message
-from benchmarks.size_rows import DAYS, SHARED_WORD, WITH_OLD, WITH_TEXTS
+from benchmarks.size_rows import DAYS, MEDIUM, SHARED_WORD, WITH_OLD, WITH_TEXTS
 from portal.bounces import cleanup
 from portal.clock import utcnow
 from portal.db import db
@@ -63,7 +63,7 @@ def acceptance(number: int) -> Acceptance:
     return Acceptance(Reply(250, (f"Ok: queued as Q{number}",), "2.0.0"), f"Q{number}")
 
 
-def of_portal(app: Flask, client: FlaskClient, due: list[int], account: int) -> Iterator[Item]:
+def of_portal(app: Flask, client: FlaskClient, due: list[int], now: datetime) -> Iterator[Item]:
     """Yield what concerns all accounts: claims, sweeps, figures. Nothing is changed by it."""
     accounts, numbers = cycle(due), count()
 
@@ -84,7 +84,7 @@ def of_portal(app: Flask, client: FlaskClient, due: list[int], account: int) -> 
         )
 
     def queue_one() -> None:
-        assert enqueue(account, message(account, next(numbers), "new"), now=utcnow())
+        assert enqueue(MEDIUM, message(MEDIUM, next(numbers), "new"), now=utcnow())
 
     def metrics() -> None:
         get_state().part(prometheus.MetricsCache).read_at = None
@@ -97,10 +97,10 @@ def of_portal(app: Flask, client: FlaskClient, due: list[int], account: int) -> 
     yield Item(f"claim and settlement of {BATCH} messages", claim_and_settle, reads=False)
     yield Item("enqueuing a message", queue_one, reads=False)
     yield Item("figures: metrics", metrics)
-    yield Item("figures: seven days of an account", lambda: figures.read(account, now=utcnow()))
+    yield Item("figures: seven days of an account", lambda: figures.read(MEDIUM, now=utcnow()))
     yield Item("figures: GET /operator/outbox", _get(client, "/operator/outbox"), reads=False)
     yield Item("figures: GET /", _get(client, "/"), reads=False)
-    over = rollup._last_full_hour(utcnow())
+    over = rollup._last_full_hour(now)
     yield Item("rollup of an hour", lambda: _roll_up(over), reads=False, is_bounded=False)
 
 
