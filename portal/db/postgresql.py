@@ -35,10 +35,11 @@ def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> N
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.adapters.register_dumper(str, Dumper)
         dbapi_connection.autocommit = True
-        # End the transaction of a frozen process, so that its locks are released.
+        # End the transaction of a frozen process, so that its locks are released. Never compile a statement: the planner
+        # assumes much more work than there is where few rows of a large table match, and compiling takes longer than the work.
         dbapi_connection.execute(
             f"SET lock_timeout = {wait_ms}; SET statement_timeout = {4 * wait_ms};"
-            f"SET idle_in_transaction_session_timeout = {4 * wait_ms}"
+            f"SET idle_in_transaction_session_timeout = {4 * wait_ms}; SET jit = off"
         )
         dbapi_connection.autocommit = autocommit
 

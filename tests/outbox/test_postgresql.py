@@ -56,6 +56,13 @@ def new_message(key):
     return NewMessage("new-sign-up", key, "bob@example.net", "Welcome", "Hello")
 
 
+def test_no_connection_of_the_portal_compiles_statements(app):
+    setting = "SELECT setting, source FROM pg_settings WHERE name = 'jit'"
+    for engine in db.engines.values():
+        with engine.connect() as connection:
+            assert tuple(connection.exec_driver_sql(setting).one()) == ("off", "session")
+
+
 def test_concurrent_workers_create_one_queue(app, account):
     def create(number):
         get_queue(account)
