@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
+
 KEPT_DAYS = 30
 _COUNTS_KEPT = timedelta(days=800)
 _MAX_UNMATCHED = 10_000  # of one account
@@ -26,14 +28,24 @@ def delete_old(now: datetime) -> None:
     before = BounceEvent.received_at < now - timedelta(days=KEPT_DAYS)
     _delete(select(BounceEvent.id).where(IS_UNMATCHED, before))
     _repeat(select(BounceEvent.id).where(HAS_RAW, before), update(BounceEvent).values(raw=""))
-    for account_id in db.session.scalars(select(BounceHook.account_id).distinct()).all():
+    for account_id in db.session.scalars(_with_surplus()).all():
         own = (BounceEvent.account_id == account_id, BounceEvent.state == EventState.UNMATCHED)
-        newest = select(BounceEvent.id).where(*own).order_by(BounceEvent.id.desc())
-        last = db.session.scalar(newest.offset(_MAX_UNMATCHED).limit(1))
+        last = db.session.scalar(_newest(*own).offset(_MAX_UNMATCHED).limit(1))
         if last is not None:
             _delete(select(BounceEvent.id).where(*own, BounceEvent.id <= last))
     db.session.execute(delete(OutcomeHour).where(OutcomeHour.hour < now - _COUNTS_KEPT))
     db.session.commit()
+
+
+def _with_surplus() -> Select[int]:
+    """Return the query for the accounts with hooks that have more unmatched events than are kept: one for all accounts."""
+    own = (BounceEvent.account_id == BounceHook.account_id, BounceEvent.state == EventState.UNMATCHED)
+    surplus = _newest(*own).offset(_MAX_UNMATCHED).limit(1)
+    return select(BounceHook.account_id).where(surplus.exists()).distinct()
+
+
+def _newest(*own: ColumnElement[bool]) -> Select[int]:
+    return select(BounceEvent.id).where(*own).order_by(BounceEvent.id.desc())
 
 
 def _delete(query: Select[int]) -> None:
