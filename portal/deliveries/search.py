@@ -21,21 +21,22 @@ from sqlalchemy import (
     literal_column,
     select,
     table,
+    text,
     union_all,
 )
 
 from ..db import db
 from ..db.prepared import PreparedStatement, bind_ids, ids_in
 from ..db.transaction import current_connection, current_dialect
+from ..outbox.models import Status
 from ..web.pagination import Count, capped
 from .conditions import Condition
 from .models import LogRow
-from .triggers import FOLD, SUBJECT_INDEX
+from .triggers import FOLD, NOT_BEING_SENT, SUBJECT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..outbox.models import Status
     from .query_plan import Plan
 
 MAX_COUNT = 1000  # counted exactly; more is "more than 1,000"
@@ -215,7 +216,9 @@ def _search_words_nearby(rows: Select[Any], words: str, *, up: bool, size: int) 
     enough = len(message_ids) >= min(size, _PAGE)
     if not enough:
         # OFFSET 0 is an optimisation fence: the outer ORDER BY must not choose the index of the inner query.
-        every = rows.where(_has_words(words)).offset(0).subquery()
+        indexed = rows.where(text(NOT_BEING_SENT), _has_words(words)).offset(0).subquery()
+        being_sent = rows.where(LogRow.status == Status.SENDING, _has_words(words)).offset(0).subquery()
+        every = union_all(select(indexed.c.message_id), select(being_sent.c.message_id)).subquery()
         key = every.c.message_id
         message_ids = _ids(select(key).order_by(key.asc() if up else key.desc()).limit(size))
     seen = message_ids[-1] if enough and len(message_ids) < size else None

@@ -35,6 +35,25 @@ _ATTEMPT_UPDATE = (
     " queue_id = CASE WHEN new.queue_id <> '' THEN new.queue_id ELSE queue_id END"
     " WHERE message_id = new.message_id AND attempt <= new.number"
 )
+# As ``_ATTEMPT_UPDATE``, unless the trigger of the message has written the attempt already.
+_ATTEMPT_UPDATE_IF_NEW = (
+    f"{_ATTEMPT_UPDATE} AND (attempt, version, code, queue_id) IS DISTINCT FROM (new.number, new.version_number,"
+    " new.reply_code, CASE WHEN new.queue_id <> '' THEN new.queue_id ELSE queue_id END)"
+)
+# PostgreSQL runs triggers at the end of a statement, so the trigger of a message that a statement settles together with
+# its attempt finds that attempt, and writes both into the log at once: every write of a row goes to all of its indexes.
+_WITH_ATTEMPT = (
+    "IF new.status = 'sent' THEN UPDATE delivery_log AS log SET {values},"
+    " attempt = CASE WHEN ended.number >= log.attempt THEN ended.number ELSE log.attempt END,"
+    " version = CASE WHEN ended.number >= log.attempt THEN ended.version_number ELSE log.version END,"
+    " code = CASE WHEN ended.number >= log.attempt THEN ended.reply_code ELSE log.code END,"
+    " queue_id = CASE WHEN ended.number >= log.attempt AND ended.queue_id <> '' THEN ended.queue_id ELSE log.queue_id END"
+    " FROM (SELECT new.id) AS own LEFT JOIN (SELECT number, version_number, reply_code, queue_id FROM delivery_attempt"
+    " WHERE message_id = new.id AND outcome <> 'started' ORDER BY number DESC LIMIT 1) AS ended ON true"
+    " WHERE log.message_id = new.id; ELSE {update}; END IF"
+)
+# Messages that are being sent are not in the index of words: they are few, and each of them leaves it soon.
+NOT_BEING_SENT = "status <> 'sending'"
 _CREATE_SUBJECT_INDEX = (
     "CREATE VIRTUAL TABLE delivery_subjects USING fts5(subject, account_id, content='delivery_log',"
     " content_rowid='message_id', tokenize='unicode61 remove_diacritics 2')"
@@ -49,11 +68,15 @@ def _insert_row(domain: str, seconds: str) -> str:
     )
 
 
-def _update_row(seconds: str) -> str:
+def _message_values(seconds: str) -> str:
     return (
-        f"UPDATE delivery_log SET status = new.status, settled_at = new.settled_at, seconds = {seconds},"
-        " reference = coalesce(new.message_id, ''), created_at = new.created_at WHERE message_id = new.id"
+        f"status = new.status, settled_at = new.settled_at, seconds = {seconds},"
+        " reference = coalesce(new.message_id, ''), created_at = new.created_at"
     )
+
+
+def _update_row(seconds: str) -> str:
+    return f"UPDATE delivery_log SET {_message_values(seconds)} WHERE message_id = new.id"
 
 
 def _update_recipient(domain: str) -> str:
@@ -103,18 +126,26 @@ def _sqlite() -> list[str]:
 def _postgresql(*, unicode: bool) -> list[str]:
     domain = "lower(substring(new.recipient FROM '[^@]*$'))"
     seconds = "CASE WHEN new.status = 'sent' THEN extract(epoch FROM new.settled_at - new.created_at) END"
-    function = "CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {}; RETURN NULL; END $$"
+    function = (
+        "CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql {option} AS $$ BEGIN {}; RETURN NULL; END $$"
+    )
+    # A session keeps the plan of its first messages, when the table of attempts may have been empty.
+    by_index = "SET enable_seqscan = off"
     trigger = "CREATE TRIGGER {} AFTER {} FOR EACH ROW {} EXECUTE FUNCTION {}()"
     started = "WHEN (new.outcome <> 'started')"
+    update = _WITH_ATTEMPT.format(values=_message_values(seconds), update=_update_row(seconds))
     return [
         f"CREATE FUNCTION {FOLD}(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE"
         f" AS $$ SELECT {_UNICODE_FOLD if unicode else 'lower($1)'} $$",
-        f"CREATE INDEX {SUBJECT_INDEX} ON delivery_log USING gin (to_tsvector('simple', {FOLD}(subject)))",
-        function.format("delivery_log_insert", _insert_row(domain, seconds)),
-        function.format("delivery_log_update", _update_row(seconds)),
-        function.format("delivery_log_recipient", _update_recipient(domain)),
-        function.format("delivery_log_delete", "DELETE FROM delivery_log WHERE message_id = old.id"),
-        function.format("delivery_log_attempt", _ATTEMPT_UPDATE),
+        f"CREATE INDEX {SUBJECT_INDEX} ON delivery_log USING gin (to_tsvector('simple', {FOLD}(subject)))"
+        f" WHERE {NOT_BEING_SENT}",
+        function.format("delivery_log_insert", _insert_row(domain, seconds), option=""),
+        function.format("delivery_log_update", update, option=by_index),
+        function.format("delivery_log_recipient", _update_recipient(domain), option=""),
+        function.format(
+            "delivery_log_delete", "DELETE FROM delivery_log WHERE message_id = old.id", option=""
+        ),
+        function.format("delivery_log_attempt", _ATTEMPT_UPDATE_IF_NEW, option=""),
         trigger.format(
             "delivery_log_insert",
             "INSERT ON outbox_message",
