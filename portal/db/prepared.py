@@ -1,8 +1,8 @@
 """Prepared statements: compiled once and run on the driver's cursor, within the current transaction.
 
-Compiling and binding a statement costs several times what SQLite needs to run it. The statements of a sign-up and of the
-event that it records skip both, and the ORM session; enrolment/signup.py lists them. So do those of every page, and of the
-log. On PostgreSQL this holds for statements that only read; the others run on SQLAlchemy's connection.
+Compiling and binding a statement costs several times what SQLite needs to run it, and as much as PostgreSQL needs. The
+statements of a sign-up and of the event that it records skip both, and the ORM session; enrolment/signup.py lists them. So
+do those of every page, and of the log. SQLAlchemy's events of statements do not include them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from . import UTCDateTime, postgresql
 from .sqlite import as_sqlalchemy_error
-from .transaction import current_connection, current_transaction
+from .transaction import current_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -83,28 +83,19 @@ class PreparedStatement:
         self._compiled: dict[str, _Compiled] = {}  # by the name of the database
         # Index and processor of the columns that need one, by the name of the database.
         self._columns: dict[str, tuple[tuple[int, Callable[[Any], Any]], ...]] = {}
-        self._only_reads = getattr(statement, "is_select", False)
 
     def rowcount(self, **values: Any) -> int:
         """Run it; return how many rows it changed."""
-        transaction = current_transaction()
-        if transaction.dialect.name != "sqlite":
-            return int(current_connection().execute(self.statement, values).rowcount)
-        return int(self._execute(transaction, values).rowcount)
+        return int(self._execute(current_transaction(), values).rowcount)
 
     def scalar(self, **values: Any) -> Any:
-        """Run it; return the first column of the first row, or None. SQLite's value is not converted."""
-        transaction = current_transaction()
-        if not self._is_run_by_driver(transaction):
-            return current_connection().execute(self.statement, values).scalar()
-        rows = self._execute(transaction, values).fetchall()
+        """Run it; return the first column of the first row, or None. The value is not converted."""
+        rows = self._execute(current_transaction(), values).fetchall()
         return rows[0][0] if rows else None
 
     def all(self, **values: Any) -> list[tuple[Any, ...]]:
         """Run it; return all rows. Those of a textual statement are not converted."""
         transaction = current_transaction()
-        if not self._is_run_by_driver(transaction):
-            return [tuple(row) for row in current_connection().execute(self.statement, values)]
         cursor = self._execute(transaction, values)
         # Read to the last row: a statement left half-way keeps a transaction of SQLite from ending.
         rows: list[tuple[Any, ...]] = cursor.fetchall()
@@ -116,9 +107,6 @@ class PreparedStatement:
     def first(self, **values: Any) -> tuple[Any, ...] | None:
         """Run it; return the first row, or None."""
         return next(iter(self.all(**values)), None)
-
-    def _is_run_by_driver(self, transaction: CurrentTransaction) -> bool:
-        return self._only_reads or transaction.dialect.name == "sqlite"
 
     def _execute(self, transaction: CurrentTransaction, values: dict[str, Any]) -> Any:
         """Return the driver's cursor."""
@@ -143,7 +131,7 @@ class PreparedStatement:
     def _processors(self, dialect: Dialect, cursor: Any) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
         """Return the processors of the columns of a result, by index."""
         found = []
-        for index, column in enumerate(getattr(self.statement, "selected_columns", ())):
+        for index, column in enumerate(getattr(self.statement, "exported_columns", ())):
             process = column.type.dialect_impl(dialect).result_processor(
                 dialect, cursor.description[index][1]
             )

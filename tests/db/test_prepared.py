@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import String, bindparam, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import String, bindparam, event, func, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from portal.clock import utcnow
-from portal.db import db, read_only
+from portal.db import db, insert, read_only
 from portal.db.prepared import PreparedStatement, any_of, bind_ids, ids_in
 from portal.db.transaction import current_dialect
 from portal.jobs.models import WorkerHeartbeat
@@ -65,6 +65,73 @@ def test_an_error_is_that_of_sqlalchemy_without_the_values(seen):
     db.session.rollback()
     assert secret not in str(error.value)
     assert PreparedStatement(select(func.count()).select_from(ROW)).scalar() == 3
+
+
+def insert_worker(**also):
+    """Return a statement that inserts a worker ``name``, and its values."""
+    texts = dict.fromkeys(("host", "version", "queues"), "")
+    given = texts | {
+        "pid": 1,
+        "key_ids": [],
+        "started_at": utcnow(),
+        "seen_at": utcnow(),
+        "threads": 1,
+        **also,
+    }
+    values = {name: bindparam(f"v_{name}") for name in given}
+    return insert(ROW).values(name=bindparam("v_name"), **values), {f"v_{k}": v for k, v in given.items()}
+
+
+def test_writes_run_on_the_drivers_cursor_in_the_transaction_of_the_session(seen):
+    statement, values = insert_worker()
+    statement = statement.on_conflict_do_nothing(index_elements=["name"])
+    add = PreparedStatement(statement)
+    later = PreparedStatement(
+        update(ROW).where(ROW.name == bindparam("of")).values(seen_at=bindparam("at")).returning(*COLUMNS)
+    )
+    delete = PreparedStatement(ROW.__table__.delete().where(ROW.threads == bindparam("number")))
+    at, noted = utcnow() + timedelta(hours=1), []
+    listener = lambda *details: noted.append(details[2])  # noqa: E731 - removed below
+    db.session.get_one(ROW, "w2").threads = 7
+    db.session.flush()
+    event.listen(db.engine, "before_cursor_execute", listener)
+    try:
+        assert [add.rowcount(v_name=name, **values) for name in ("w3", "w3", "w0")] == [1, 0, 0]
+        assert later.all(of="w1", at=at) == [("w1", at, 1, ["k1"])]
+        assert later.scalar(of="nothing", at=at) is None
+        assert [delete.rowcount(number=number) for number in (7, 7)] == [1, 0]
+    finally:
+        event.remove(db.engine, "before_cursor_execute", listener)
+    assert noted == []
+    assert sorted(db.session.scalars(select(ROW.name))) == ["w0", "w1", "w3"]
+    db.session.rollback()
+    assert sorted(db.session.scalars(select(ROW.name))) == ["w0", "w1", "w2"]
+
+
+def test_a_write_that_fails_ends_its_savepoint_alone(seen):
+    secret = "w0"  # the values of a row are secrets in an error
+    statement, values = insert_worker()
+    add = PreparedStatement(statement)
+    assert add.rowcount(v_name="before", **values) == 1
+    with pytest.raises(IntegrityError) as error, db.session.begin_nested():
+        add.rowcount(v_name=secret, **values)
+    assert secret not in str(error.value)
+    assert add.rowcount(v_name="after", **values) == 1
+    db.session.commit()
+    assert db.session.scalar(select(func.count()).select_from(ROW)) == 5
+
+
+@pytest.mark.only_postgresql
+def test_a_write_on_a_lost_connection_is_an_error_of_the_database(seen):
+    statement, values = insert_worker()
+    add = PreparedStatement(statement)
+    pid = db.session.scalar(text("SELECT pg_backend_pid()"))
+    with db.engine.connect() as other:
+        other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+    with pytest.raises(OperationalError):
+        add.rowcount(v_name="lost", **values)
+    db.session.rollback()
+    assert add.rowcount(v_name="found", **values) == 1
 
 
 @pytest.mark.only_postgresql
