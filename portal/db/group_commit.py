@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from . import db
-from .transaction import raw_transaction, session_in_transaction, session_transaction
+from .transaction import raw_transaction, session_in_transaction, session_transaction, short_transaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -56,7 +56,7 @@ def run(function: Callable[[], _T], *, raw: bool = False) -> _T:
     """
     engine = db.engine
     if engine.dialect.name != "sqlite":
-        with session_transaction():
+        with short_transaction() if raw else session_transaction():
             return function()
     found: _T = of_engine(engine).run(_Work(function, raw and not session_in_transaction()))
     return found

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy.engine import Connection, ExceptionContext
+    from sqlalchemy.pool import PoolProxiedConnection
+
+    from .current import CurrentTransaction
 
 
 def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> None:
@@ -45,8 +48,7 @@ def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> N
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        raw: Any = connection.connection.dbapi_connection
-        raw.read_only = not may_write()  # sent with the driver's BEGIN
+        begin(connection.connection)
 
     roll_back = engine.dialect.do_rollback
 
@@ -68,16 +70,41 @@ def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> N
             context.sqlalchemy_exception.args = (f"({type(original).__name__}) {original}",)
 
 
-def as_sqlalchemy_error(error: Exception, statement: str, connection: Connection) -> BaseException:
+def begin(driver: PoolProxiedConnection) -> None:
+    """Prepare a transaction, whose BEGIN the driver sends with the first statement."""
+    connection: Any = driver.dbapi_connection
+    connection.read_only = not may_write()
+
+
+def commit(transaction: CurrentTransaction) -> None:
+    """Commit a transaction of ``begin`` without SQLAlchemy. Raises its errors."""
+    connection: Any = transaction.driver.dbapi_connection
+    try:
+        connection.commit()
+    except Exception as error:
+        raise _as_sqlalchemy_error(error, "COMMIT", transaction) from error
+
+
+def execute(transaction: CurrentTransaction, statement: str, values: dict[str, Any] | None = None) -> Any:
+    """Run a statement without SQLAlchemy; return the driver's cursor. Raises SQLAlchemy's errors, without values."""
+    connection: Any = transaction.driver.dbapi_connection  # the one of the pool would pass each call on
+    try:
+        return connection.execute(statement, values)
+    except Exception as error:
+        raise _as_sqlalchemy_error(error, statement, transaction) from error
+
+
+def _as_sqlalchemy_error(error: Exception, statement: str, transaction: CurrentTransaction) -> BaseException:
     """Return SQLAlchemy's form of an error of the driver, without values; another error unchanged.
 
     A connection that was lost is not used again.
     """
-    dbapi: Any = connection.dialect.loaded_dbapi
+    dialect, dbapi_connection = transaction.dialect, transaction.driver.dbapi_connection
+    dbapi: Any = dialect.loaded_dbapi
     if not isinstance(error, dbapi.Error):
         return error
     _keep_first_line(error)
-    is_lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+    is_lost = dialect.is_disconnect(error, dbapi_connection, None)
     found: BaseException = DBAPIError.instance(
         statement,
         None,
@@ -85,10 +112,10 @@ def as_sqlalchemy_error(error: Exception, statement: str, connection: Connection
         dbapi.Error,
         hide_parameters=True,
         connection_invalidated=is_lost,
-        dialect=connection.dialect,
+        dialect=dialect,
     )
     if is_lost:
-        connection.invalidate(error)
+        (transaction.connection or transaction.driver).invalidate(error)
     return found
 
 

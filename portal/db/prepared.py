@@ -8,7 +8,6 @@ do those of every page, and of the log. SQLAlchemy's events of statements do not
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,7 @@ from sqlalchemy import BigInteger, Text, any_, bindparam, cast, func, literal, s
 from sqlalchemy.dialects import postgresql as postgresql_types
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from . import UTCDateTime, postgresql
-from .sqlite import as_sqlalchemy_error
+from . import UTCDateTime, postgresql, sqlite
 from .transaction import current_transaction
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable
     from sqlalchemy.engine import Dialect
 
-    from .transaction import CurrentTransaction
+    from .current import CurrentTransaction
 
 _TIMES_KEPT = 256
 
@@ -111,16 +109,8 @@ class PreparedStatement:
     def _execute(self, transaction: CurrentTransaction, values: dict[str, Any]) -> Any:
         """Return the driver's cursor."""
         compiled = self._compile(transaction.dialect)
-        # The driver's own object: the one of the pool would pass each call on.
-        connection: Any = transaction.driver.dbapi_connection
-        try:
-            return connection.execute(compiled.sql, compiled.bind(values))
-        except sqlite3.Error as error:
-            raise as_sqlalchemy_error(error, compiled.sql) from error
-        except Exception as error:
-            if transaction.connection is None:
-                raise
-            raise postgresql.as_sqlalchemy_error(error, compiled.sql, transaction.connection) from error
+        database = postgresql if transaction.dialect.name == "postgresql" else sqlite
+        return database.execute(transaction, compiled.sql, compiled.bind(values))
 
     def _compile(self, dialect: Dialect) -> _Compiled:
         found = self._compiled.get(dialect.name)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.pool import PoolProxiedConnection
 
+    from .current import CurrentTransaction
+
 _CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log, after which they are moved into the database
 _next_writer = threading.Lock()  # held by the one thread of this process that tries to begin writing
 _relaxed: set[Engine] = set()  # engines whose commits do not wait for the disk
@@ -121,6 +123,15 @@ def commit(driver: PoolProxiedConnection) -> None:
         cursor.close()
 
 
+def execute(transaction: CurrentTransaction, statement: str, values: dict[str, Any]) -> Any:
+    """Run a statement without SQLAlchemy; return the driver's cursor. Raises SQLAlchemy's errors, without values."""
+    connection: Any = transaction.driver.dbapi_connection  # the one of the pool would pass each call on
+    try:
+        return connection.execute(statement, values)
+    except sqlite3.Error as error:
+        raise _as_sqlalchemy_error(error, statement) from error
+
+
 def _begin_write(cursor: Any, write_queue: int | None, wait: float) -> None:
     """Begin a transaction that writes, after those that began to wait earlier.
 
@@ -182,9 +193,9 @@ def _execute(cursor: Any, statement: str) -> None:
     try:
         cursor.execute(statement)
     except sqlite3.Error as error:
-        raise as_sqlalchemy_error(error, statement) from error
+        raise _as_sqlalchemy_error(error, statement) from error
 
 
-def as_sqlalchemy_error(error: Exception, statement: str) -> BaseException:
+def _as_sqlalchemy_error(error: Exception, statement: str) -> BaseException:
     """Return the error that SQLAlchemy raises for an error of SQLite's driver, without the values of the statement."""
     return DBAPIError.instance(statement, None, error, sqlite3.Error)

@@ -1,42 +1,26 @@
 """The current transaction: its connection, the database's clock, and raw transactions without the ORM session.
 
 The session's bookkeeping of objects and events costs more than the statements of a short transaction, such as a
-sign-up. On SQLite, ``raw_transaction`` therefore sends BEGIN and COMMIT to the driver itself, and
+sign-up or an event of the API. ``raw_transaction`` therefore sends BEGIN and COMMIT to the driver itself, and
 ``prepared.PreparedStatement`` sends the statements in between.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from . import db, read_only, sqlite
+from . import db, postgresql, read_only, sqlite
+from .current import CurrentTransaction
 from .urls import READ_ONLY_BIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Iterator
 
     from sqlalchemy import Engine
-    from sqlalchemy.engine import Connection, Dialect
-    from sqlalchemy.pool import PoolProxiedConnection
-
-
-@dataclass
-class CurrentTransaction:
-    """A transaction in progress. A raw one has no ``connection`` of SQLAlchemy's.
-
-    ``began_at`` is its start by the database's clock, where that was read. ``after_commit`` holds what a raw
-    transaction runs after its commit, each key once.
-    """
-
-    dialect: Dialect
-    driver: PoolProxiedConnection
-    connection: Connection | None = None
-    began_at: datetime | None = None
-    after_commit: dict[Hashable, Callable[[], object]] = field(default_factory=dict)
+    from sqlalchemy.engine import Connection
 
 
 _current: ContextVar[CurrentTransaction | None] = ContextVar("current_transaction", default=None)
@@ -73,13 +57,16 @@ def separate_reads() -> Iterator[None]:
 
 @contextmanager
 def raw_transaction() -> Iterator[CurrentTransaction]:
-    """Run a block in a SQLite transaction without the session. Commits, then runs ``after_commit``."""
-    with _raw(db.engine) as transaction:
-        transaction.began_at = _read_clock(transaction)
-        with _set_current(transaction):
-            yield transaction
+    """Run a block in a transaction without the session. Commits, then runs ``after_commit``."""
+    with _raw(db.engine) as transaction, _set_current(transaction):
+        yield transaction
     for callback in transaction.after_commit.values():
         callback()
+
+
+def short_transaction() -> AbstractContextManager[CurrentTransaction]:
+    """Return a raw transaction; the session's, if that has begun one already: a second one would wait for it. Commits."""
+    return session_transaction() if session_in_transaction() else raw_transaction()
 
 
 @contextmanager
@@ -99,7 +86,9 @@ def db_now() -> datetime:
     each other's claims.
     """
     transaction = current_transaction()
-    return transaction.began_at or _read_clock(transaction)
+    if transaction.began_at is None:
+        transaction.began_at = _read_clock(transaction)
+    return transaction.began_at
 
 
 def current_transaction() -> CurrentTransaction:
@@ -150,10 +139,16 @@ def _set_current(transaction: CurrentTransaction) -> Iterator[None]:
 @contextmanager
 def _raw(engine: Engine) -> Iterator[CurrentTransaction]:
     driver = engine.raw_connection()
+    transaction = CurrentTransaction(engine.dialect, driver)
     try:
-        sqlite.begin(driver)
-        yield CurrentTransaction(engine.dialect, driver)
-        sqlite.commit(driver)
+        if engine.dialect.name == "postgresql":
+            postgresql.begin(driver)
+            yield transaction
+            postgresql.commit(transaction)
+        else:
+            sqlite.begin(driver)
+            yield transaction
+            sqlite.commit(driver)
     finally:
         driver.close()  # returns it to the pool, which rolls back what was not committed
 
@@ -163,9 +158,10 @@ def _of(connection: Connection) -> CurrentTransaction:
 
 
 def _read_clock(transaction: CurrentTransaction) -> datetime:
-    if transaction.connection is not None and transaction.dialect.name == "postgresql":
-        found: datetime = transaction.connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-        return found.astimezone(UTC)
+    if transaction.dialect.name == "postgresql":
+        (now,) = postgresql.execute(transaction, "SELECT clock_timestamp()").fetchone()
+        found: datetime = now.astimezone(UTC)
+        return found
     cursor = transaction.driver.cursor()  # without SQLAlchemy: this runs for every message
     (text,) = cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
     cursor.close()

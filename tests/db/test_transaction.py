@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from portal import rate_limit
 from portal.clock import utcnow
@@ -15,13 +16,13 @@ from portal.jobs import notify
 from portal.jobs.notify import Notifier
 from portal.state import get_state
 
+pytestmark = pytest.mark.both_databases
+
 LIMIT = rate_limit.RateLimit("raw transaction", 10, timedelta(days=1))
 
 
 @pytest.fixture(autouse=True)
 def fresh_session(app: Flask) -> None:
-    if db.engine.dialect.name != "sqlite":
-        pytest.skip("other databases have no raw transactions")
     db.session.remove()
 
 
@@ -53,12 +54,42 @@ def test_db_now_is_constant_within_a_transaction():
 
 
 def test_a_commit_that_fails_raises_the_same_error_as_the_session():
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"), transaction.raw_transaction() as current:
+    deferred = [  # so that COMMIT fails, and not the INSERT
+        "PRAGMA defer_foreign_keys = ON",
+        "INSERT INTO delivery_retention (account_id, body_days, row_days) VALUES (999, 1, 1)",
+    ]
+    if db.engine.dialect.name == "postgresql":
+        deferred = [
+            "CREATE TEMPORARY TABLE once (n int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP",
+            "INSERT INTO once VALUES (1), (1)",
+        ]
+    with pytest.raises(IntegrityError), transaction.raw_transaction() as current:
         rate_limit.consume(LIMIT, 1, now=utcnow())
         cursor = current.driver.cursor()
-        cursor.execute("PRAGMA defer_foreign_keys = ON")  # so that COMMIT fails, and not the INSERT
-        cursor.execute("INSERT INTO delivery_retention (account_id, body_days, row_days) VALUES (999, 1, 1)")
+        for statement in deferred:
+            cursor.execute(statement)
     assert used() == 0
+
+
+@pytest.mark.only_postgresql
+def test_a_lost_connection_is_an_error_of_the_database_and_not_used_again():
+    with pytest.raises(OperationalError), transaction.raw_transaction() as current:
+        pid = current.driver.dbapi_connection.info.backend_pid
+        db.session.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        db.session.remove()
+        rate_limit.consume(LIMIT, 1, now=utcnow())
+    with transaction.raw_transaction():
+        rate_limit.consume(LIMIT, 1, now=utcnow())
+    assert used() == 1
+
+
+def test_a_short_transaction_is_the_sessions_where_that_has_begun():
+    with transaction.short_transaction() as current:
+        assert current.connection is None
+    db.session.execute(text("SELECT 1"))
+    with transaction.short_transaction() as current:
+        assert current.connection is db.session.connection()
+    assert not db.session().in_transaction()
 
 
 def test_a_job_is_pushed_after_the_commit_and_not_without_it(app):
@@ -83,6 +114,6 @@ def test_the_connection_of_the_session_is_refused_instead_of_a_deadlock():
 
 
 def test_a_read_snapshot_refuses_writes():
-    with pytest.raises(OperationalError, match="readonly"), transaction.read_snapshot():
+    with pytest.raises(DBAPIError, match=r"read-?only"), transaction.read_snapshot():
         rate_limit.consume(LIMIT, 1, now=utcnow())
     assert used() == 0
