@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, select
 
 from ..accounts.models import Account
-from ..db import db
+from ..db import db, new_row
 from ..db.prepared import PreparedStatement
 from . import page_keys
 from .models import ActionToken, Affiliate, AffiliateState, FormerCode, TokenPurpose
@@ -17,13 +17,38 @@ from .search_text import fold_query
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import BindParameter, ColumnElement
 
 
+_AFFILIATE = Affiliate.__table__.c
+_FORMER = FormerCode.__table__.c
+_AFFILIATE_COLUMNS = tuple(column.key for column in _AFFILIATE)
 ACCOUNT_COLUMNS = tuple(Account.__table__.c.keys())
 _PROGRAMME = PreparedStatement(
     select(*Account.__table__.c).where(Account.__table__.c.slug == bindparam("slug"))
 )
+_TAKING_PART = (
+    select(*Account.__table__.c, *_AFFILIATE)
+    .join_from(Affiliate.__table__, Account.__table__, Account.__table__.c.id == _AFFILIATE.account_id)
+    .where(_AFFILIATE.account_id == bindparam("account_id"))
+    .with_for_update(read=True, key_share=True, of=Affiliate.__table__)
+)
+_SPELLINGS: list[BindParameter[str]] = [bindparam("text"), bindparam("upper")]
+_BY_CODE = PreparedStatement(_TAKING_PART.where(_AFFILIATE.code.in_(_SPELLINGS)))
+_BY_FORMER_CODE = PreparedStatement(
+    _TAKING_PART.join(FormerCode.__table__, _FORMER.affiliate_id == _AFFILIATE.id)
+    .where(_FORMER.code.in_(_SPELLINGS), _FORMER.account_id == _AFFILIATE.account_id)
+    .limit(1)
+)
+_BY_EXTERNAL_ID = PreparedStatement(_TAKING_PART.where(_AFFILIATE.external_id == bindparam("text")))
+_BY_MAILBOX = PreparedStatement(_TAKING_PART.where(_AFFILIATE.mailbox_key == bindparam("text")))
+
+
+class Participant(NamedTuple):
+    """An affiliate and the programme, as they were read: both belong to no session. Do not change the account."""
+
+    account: Account
+    affiliate: Affiliate
 
 
 def find_programme(slug: str) -> Account | None:
@@ -77,6 +102,35 @@ def find_by_mailbox(account_id: int, mailbox_key: str) -> Affiliate | None:
     """Return the affiliate with this mailbox, given in the form for look-ups."""
     query = select(Affiliate).where(Affiliate.account_id == account_id, Affiliate.mailbox_key == mailbox_key)
     return db.session.scalar(query)
+
+
+def lock_by_code(account_id: int, code: str) -> Participant | None:
+    """Return the affiliate that ``find_by_code`` finds, locked as by ``keep``; None if that one is erased."""
+    if not can_be_looked_up(code):
+        return None
+    spelt = {"account_id": account_id, "text": code, "upper": code.upper()}
+    found = [_participant(row) for row in _BY_CODE.all(**spelt) or _BY_FORMER_CODE.all(**spelt)]
+    return _kept(sorted(found, key=lambda one: one.affiliate.code != code))
+
+
+def lock_by_external_id(account_id: int, external_id: str) -> Participant | None:
+    """Return the affiliate that ``find_by_external_id`` finds, locked as by ``keep``; None if that one is erased."""
+    return _kept([_participant(row) for row in _BY_EXTERNAL_ID.all(account_id=account_id, text=external_id)])
+
+
+def lock_by_mailbox(account_id: int, mailbox_key: str) -> Participant | None:
+    """Return the affiliate that ``find_by_mailbox`` finds, locked as by ``keep``; None if that one is erased."""
+    return _kept([_participant(row) for row in _BY_MAILBOX.all(account_id=account_id, text=mailbox_key)])
+
+
+def _participant(row: tuple[Any, ...]) -> Participant:
+    account, values = row[: len(ACCOUNT_COLUMNS)], row[len(ACCOUNT_COLUMNS) :]
+    affiliate = new_row(Affiliate, dict(zip(_AFFILIATE_COLUMNS, values, strict=True)))
+    return Participant(account_of(account), affiliate)
+
+
+def _kept(found: Sequence[Participant]) -> Participant | None:
+    return found[0] if found and found[0].affiliate.state is not AffiliateState.ERASED else None
 
 
 def keep(affiliates: Sequence[Affiliate]) -> list[Affiliate]:

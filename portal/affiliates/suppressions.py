@@ -11,7 +11,6 @@ from sqlalchemy import bindparam, case, delete, exists, null, or_, select, updat
 from .. import audit
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
-from ..db.transaction import current_connection
 from ..notices.catalogue import Category, Notice
 from ..state import get_state
 from ..web.pagination import Page, is_in, newest_first
@@ -29,6 +28,11 @@ _FIND_REASON = PreparedStatement(
     select(Suppression.reason).where(
         Suppression.account_id == bindparam("account_id"),
         Suppression.mailbox_key.in_([bindparam("mailbox_key"), bindparam("hash")]),
+    )
+)
+_OPTED_OUT = PreparedStatement(
+    select(OptOut.kind).where(
+        OptOut.affiliate_id == bindparam("affiliate_id"), OptOut.kind == bindparam("kind")
     )
 )
 _NOTE_CHARS, _WHY_CHARS = 200, 200
@@ -185,8 +189,7 @@ def opted_out(affiliate_id: int) -> set[str]:
 
 def wants(affiliate_id: int, notice: Notice) -> bool:
     """Return whether an affiliate has not opted out of a notice."""
-    query = select(OptOut.kind).where(OptOut.affiliate_id == affiliate_id, OptOut.kind == notice.kind)
-    return current_connection().execute(query).first() is None
+    return _OPTED_OUT.first(affiliate_id=affiliate_id, kind=notice.kind) is None
 
 
 def opt_out(affiliate_id: int, kinds: Iterable[str], *, now: datetime) -> None:

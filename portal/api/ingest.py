@@ -1,4 +1,8 @@
-"""Ingests events: from the shop, once per idempotency key, or simulated by the owner. One commit per event."""
+"""Ingests events: from the shop, once per idempotency key, or simulated by the owner. One commit per event.
+
+An event of the shop runs in a raw transaction (db/transaction.py): the ORM session would take longer than its statements.
+All of them are therefore prepared: here, and in affiliates.directory, money.recording and events.dispatch.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,16 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 
-from ..accounts.models import Account
 from ..affiliates import directory, erased
 from ..affiliates.names import without_addresses
 from ..db import db, insert
+from ..db.prepared import PreparedStatement
+from ..db.transaction import current_dialect, short_transaction
 from ..events.models import Event
 from ..events.types import Source
 from ..money import recording
@@ -22,13 +28,20 @@ from ..money.recording import Cause
 from ..smtp.mailbox import MailboxError, parse_mailbox
 from .models import ApiRequest
 from .problems import FieldError, Problem, ProblemKind
-from .serializers import ingest_json, message_statuses
+from .serializers import ingest_json, mails_of, new_mails
 from .validation import ValidEvent, validate
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ..affiliates.models import Affiliate
+    from ..affiliates.directory import Participant
+    from ..events.dispatch import RecordedEvent
+
+_ANSWER = PreparedStatement(
+    update(ApiRequest)
+    .where(ApiRequest.id == bindparam("request"))
+    .values(event_id=bindparam("event"), statuses=bindparam("found"))
+)
 
 
 @dataclass(frozen=True)
@@ -45,25 +58,23 @@ def ingest_event(account_id: int, body: Any, *, key: str, now: datetime) -> Inge
     Raises Problem if the event is invalid, its affiliate is unknown, or the key was used for another event.
     """
     valid = validate(body)
-    request = claim_key(account_id, key, body, now)
-    if request is None:
-        return _replay(account_id, key, body)
-    event = _record(account_id, valid, key=f"api:{key}", source=Source.API, now=now)
-    request.event_id = event.id
-    request.statuses = message_statuses(event)
-    response = ingest_json(event, request.statuses)
-    db.session.commit()
-    return IngestResult(response, replayed=False)
+    with short_transaction():
+        request_id = claim_key(account_id, key, body, now)
+        if request_id is not None:
+            event_id = _record(account_id, valid, key=f"api:{key}", source=Source.API, now=now).event_id
+            mails, statuses = new_mails(account_id, event_id)
+            _ANSWER.rowcount(request=request_id, event=event_id, found=statuses)
+            response = ingest_json(event_id, valid.shape.event_type, mails, statuses)
+            return IngestResult(response, replayed=False)
+    return _replay(account_id, key, body)
 
 
 def simulate_event(account_id: int, body: Any, *, now: datetime) -> int:
     """Record an event that the owner simulates, under the same rules; return its id. Commits. Raises Problem."""
-    event = _record(
-        account_id, validate(body), key=f"played:{secrets.token_hex(12)}", source=Source.SIMULATED, now=now
-    )
-    id_ = event.id
+    key = f"played:{secrets.token_hex(12)}"
+    event_id = _record(account_id, validate(body), key=key, source=Source.SIMULATED, now=now).event_id
     db.session.commit()
-    return id_
+    return event_id
 
 
 def _fingerprints(body: Any) -> tuple[str, str]:
@@ -77,18 +88,29 @@ def _fingerprints(body: Any) -> tuple[str, str]:
     return erased.keyed_hash(f"api request\n{canonical}") or unkeyed, unkeyed
 
 
-def claim_key(account_id: int, key: str, body: Any, now: datetime) -> ApiRequest | None:
-    """Insert the row of the key; return None if it exists. A concurrent duplicate waits here for the other's commit."""
-    row = {
-        "account_id": account_id,
-        "key": key,
-        "fingerprint": _fingerprints(body)[0],
+def claim_key(account_id: int, key: str, body: Any, now: datetime) -> int | None:
+    """Insert the row of the key; return its id, or None if it exists.
+
+    A concurrent duplicate waits here for the other's commit.
+    """
+    fingerprint = _fingerprints(body)[0]
+    claimed: int | None = _claim(current_dialect()).scalar(
+        account=account_id, k=key, fingerprint=fingerprint, now=now
+    )
+    return claimed
+
+
+@cache
+def _claim(_dialect: str) -> PreparedStatement:
+    row: dict[str, Any] = {
+        "account_id": bindparam("account"),
+        "key": bindparam("k"),
+        "fingerprint": bindparam("fingerprint"),
         "statuses": {},
-        "created_at": now,
+        "created_at": bindparam("now"),
     }
     statement = insert(ApiRequest).values(row).on_conflict_do_nothing(index_elements=["account_id", "key"])
-    id_ = db.session.execute(statement.returning(ApiRequest.id)).scalar_one_or_none()
-    return db.session.get_one(ApiRequest, id_) if id_ is not None else None
+    return PreparedStatement(statement.returning(ApiRequest.__table__.c.id))
 
 
 def find_request(account_id: int, key: str, body: Any) -> ApiRequest:
@@ -106,13 +128,13 @@ def _replay(account_id: int, key: str, body: Any) -> IngestResult:
     event = db.session.get(Event, request.event_id) if request.event_id else None
     if event is None:
         raise Problem(ProblemKind.NOT_FOUND, "This event was taken in before and has been deleted since.")
-    return IngestResult(ingest_json(event, request.statuses), replayed=True)
+    response = ingest_json(event.id, event.type, mails_of(event.id), request.statuses)
+    return IngestResult(response, replayed=True)
 
 
-def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now: datetime) -> Event:
-    account = db.session.get_one(Account, account_id)
-    affiliate = _find_affiliate(account_id, event)
-    if affiliate is None:
+def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now: datetime) -> RecordedEvent:
+    found = _lock_participant(account_id, event)
+    if found is None:
         db.session.rollback()  # frees the key, so that the shop can repeat the request after the affiliate signed up
         raise _unknown_affiliate(event)
     values = event.values
@@ -120,7 +142,7 @@ def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now
         values = {**values, "lead_name": without_addresses(values["lead_name"])}
     reported = Reported(event.shape.event_type, values, event.occurred_at, event.notify)
     try:
-        return recording.record(account, affiliate, reported, Cause(source, now, key)).event
+        return recording.record(found.account, found.affiliate, reported, Cause(source, now, key))
     except OtherCurrency as error:
         message = f"The order was reported in {error.currency} before; write its amounts in {error.currency}."
         raise _conflict("#/data/currency", message) from None
@@ -128,22 +150,17 @@ def _record(account_id: int, event: ValidEvent, *, key: str, source: Source, now
         raise _conflict("#/affiliate", "The order was reported for another affiliate.") from None
 
 
-def _find_affiliate(account_id: int, event: ValidEvent) -> Affiliate | None:
+def _lock_participant(account_id: int, event: ValidEvent) -> Participant | None:
     """Return the affiliate of an event, locked: an erasure that begins now comes after the event or before it."""
-    found = _look_up(account_id, event)
-    return next(iter(directory.keep([found])), None) if found is not None else None
-
-
-def _look_up(account_id: int, event: ValidEvent) -> Affiliate | None:
     if event.code:
-        return directory.find_by_code(account_id, event.code)
+        return directory.lock_by_code(account_id, event.code)
     if event.external_id:
-        return directory.find_by_external_id(account_id, event.external_id)
+        return directory.lock_by_external_id(account_id, event.external_id)
     try:
         key = str(parse_mailbox(event.mailbox)).casefold()
     except MailboxError:
         return None  # no affiliate can have signed up with it
-    return directory.find_by_mailbox(account_id, key)
+    return directory.lock_by_mailbox(account_id, key)
 
 
 def _conflict(pointer: str, message: str) -> Problem:

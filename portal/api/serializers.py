@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import and_, bindparam, select
 
 from ..accounts.models import Account
 from ..affiliates.directory import find_by_code
@@ -13,6 +13,7 @@ from ..affiliates.models import Affiliate
 from ..amounts import from_units, plain_number
 from ..bounces import outcomes
 from ..db import db
+from ..db.prepared import PreparedStatement
 from ..deliveries import message_log, message_page
 from ..events import event_log
 from ..events.models import EmailDecision, Event, EventMail
@@ -24,30 +25,68 @@ from ..state import current_config
 from ..web.labels import reply_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from ..events.types import EventType
     from ..money.models import Commission
 
 Json = dict[str, Any]
+_NEW_MAILS = PreparedStatement(
+    select(
+        EventMail.kind, EventMail.recipient, EventMail.decision, EventMail.message_id, OutboxMessage.status
+    )
+    .outerjoin_from(
+        EventMail,
+        OutboxMessage,
+        and_(OutboxMessage.id == EventMail.message_id, OutboxMessage.account_id == bindparam("account")),
+    )
+    .where(EventMail.event_id == bindparam("event"))
+    .order_by(EventMail.id)
+)
+
+
+class EmailOfEvent(Protocol):
+    """An email of an event, sent or not."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def decision(self) -> EmailDecision: ...
+    @property
+    def message_id(self) -> int | None: ...
+
+
+class _NewMail(NamedTuple):
+    kind: str
+    recipient: str
+    decision: EmailDecision
+    message_id: int | None
 
 
 def message_statuses(event: Event) -> dict[str, str]:
     """Return the status of each message of an event, by message id; a string, because it is a key in JSON."""
-    message_ids = [mail.message_id for mail in _mails(event) if mail.message_id is not None]
+    message_ids = [mail.message_id for mail in mails_of(event.id) if mail.message_id is not None]
     query = select(OutboxMessage.id, OutboxMessage.status).where(
         OutboxMessage.account_id == event.account_id, OutboxMessage.id.in_(message_ids)
     )
     return {str(row[0]): Status(row[1]).value for row in db.session.execute(query)}
 
 
-def ingest_json(event: Event, statuses: Mapping[str, str]) -> Json:
+def new_mails(account_id: int, event_id: int) -> tuple[Sequence[EmailOfEvent], dict[str, str]]:
+    """Return the emails of an event that was just recorded, and the statuses of their messages as ``message_statuses``."""
+    rows = _NEW_MAILS.all(account=account_id, event=event_id)
+    mails = [_NewMail(*row[:-1]) for row in rows]
+    return mails, {str(row[-2]): row[-1].value for row in rows if row[-1] is not None}
+
+
+def ingest_json(
+    event_id: int, type_: EventType, mails: Sequence[EmailOfEvent], statuses: Mapping[str, str]
+) -> Json:
     """Return the response to an ingested event."""
-    return {
-        "id": event.id,
-        "event": _event_name(event),
-        "mails": _mails_json(_mails(event), statuses),
-    }
+    return {"id": event_id, "event": _event_name(type_), "mails": _mails_json(mails, statuses)}
 
 
 def find_event(account_id: int, event_id: int) -> Event | None:
@@ -63,12 +102,12 @@ def event_json(account_id: int, event_id: int) -> Json | None:
     affiliate = db.session.get(Affiliate, found.affiliate_id) if found.affiliate_id else None
     return {
         "id": found.id,
-        "event": _event_name(found),
+        "event": _event_name(found.type),
         "source": found.source.value,
         "affiliate": _affiliate_json(affiliate) if affiliate else None,
         "data": {name: str(value) for name, value in found.values.items()},
         "created_at": timestamp(found.created_at),
-        "mails": _mails_json(_mails(found), message_statuses(found)),
+        "mails": _mails_json(mails_of(found.id), message_statuses(found)),
     }
 
 
@@ -145,15 +184,16 @@ def _commission_json(row: Commission, code: str) -> Json:
     }
 
 
-def _mails(event: Event) -> list[EventMail]:
-    return event_log.emails_by_event([event.id]).get(event.id, [])
+def mails_of(event_id: int) -> Sequence[EmailOfEvent]:
+    """Return the emails of an event, sent or not."""
+    return event_log.emails_by_event([event_id]).get(event_id, [])
 
 
-def _mails_json(mails: Iterable[EventMail], statuses: Mapping[str, str]) -> list[Json]:
+def _mails_json(mails: Iterable[EmailOfEvent], statuses: Mapping[str, str]) -> list[Json]:
     return [_mail_json(mail, statuses.get(str(mail.message_id), "")) for mail in mails]
 
 
-def _mail_json(mail: EventMail, status: str) -> Json:
+def _mail_json(mail: EmailOfEvent, status: str) -> Json:
     members = {"kind": mail.kind, "recipient": mail.recipient}
     was_collected = mail.decision is EmailDecision.IN_DIGEST and bool(status)
     if (mail.decision and not was_collected) or mail.message_id is None:
@@ -177,8 +217,8 @@ def _attempt_json(attempt: DeliveryAttempt) -> Json:
     }
 
 
-def _event_name(event: Event) -> str:
-    return event.type.value.replace("-", "_")
+def _event_name(type_: EventType) -> str:
+    return type_.value.replace("-", "_")
 
 
 def timestamp(at: datetime | None) -> str | None:

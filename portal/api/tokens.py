@@ -10,14 +10,16 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, func, or_, select, update
 
 from .. import audit, rate_limit
 from ..accounts import emails
 from ..accounts.activity.warnings import warn_owners
 from ..accounts.models import Account, Membership
 from ..accounts.tokens import hash_token, new_token
-from ..db import db, read_write
+from ..db import db, group_commit, read_write
+from ..db.prepared import PreparedStatement
+from ..db.transaction import separate_reads
 from ..security_log import SecurityEvent, record
 from .models import ApiToken, TokenScope
 
@@ -188,9 +190,26 @@ def count_active(account_id: int, now: datetime) -> int:
     return db.session.scalar(query) or 0
 
 
-def _is_active(now: datetime) -> ColumnElement[bool]:
+def _is_active(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     not_over = or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now)
     return and_(ApiToken.revoked_at.is_(None), not_over)
+
+
+_TABLE = ApiToken.__table__.c
+_FIND = PreparedStatement(
+    select(_TABLE.id, _TABLE.account_id, _TABLE.scope, _TABLE.name, _TABLE.last_used_at).where(
+        _TABLE.token_hash == bindparam("token_hash"),
+        _is_active(bindparam("now", type_=_TABLE.expires_at.type)),
+    )
+)
+_NOTE_USE = PreparedStatement(
+    update(ApiToken)
+    .where(
+        _TABLE.id == bindparam("token_id"),
+        or_(_TABLE.last_used_at.is_(None), _TABLE.last_used_at <= bindparam("before")),
+    )
+    .values(last_used_at=bindparam("at"))
+)
 
 
 def authenticate(header: str, *, now: datetime) -> Bearer | None:
@@ -202,18 +221,17 @@ def authenticate(header: str, *, now: datetime) -> Bearer | None:
     secret = secret.strip()
     if scheme.lower() != "bearer" or not _TOKEN_PATTERN.fullmatch(secret):
         return None
-    row = db.session.execute(
-        select(ApiToken.id, ApiToken.account_id, ApiToken.scope, ApiToken.name).where(
-            ApiToken.token_hash == hash_token(secret), _is_active(now)
-        )
-    ).one_or_none()
-    db.session.commit()
+    with separate_reads():
+        row = _FIND.first(token_hash=hash_token(secret), now=now)
     if row is None:
         return None
-    wait = _count_request(row.id, now)
+    *found, last_used_at = row
+    bearer = Bearer(*found)
+    is_noted = last_used_at is not None and last_used_at > now - _LAST_USED_INTERVAL
+    wait = _count_request(bearer.token_id, now, is_noted=is_noted)
     if wait:
         raise RateLimited(wait)
-    return Bearer(row.id, row.account_id, row.scope, row.name)
+    return bearer
 
 
 def count_batch(bearer: Bearer, limit: rate_limit.RateLimit, *, now: datetime) -> None:
@@ -225,11 +243,14 @@ def count_batch(bearer: Bearer, limit: rate_limit.RateLimit, *, now: datetime) -
         raise RateLimited(wait)
 
 
-def _count_request(token_id: int, now: datetime) -> timedelta:
+def _count_request(token_id: int, now: datetime, *, is_noted: bool) -> timedelta:
     """Count a request, even a GET; return zero, or the time to wait. Updates ``last_used_at`` at most once a minute."""
-    with read_write():
+
+    def count() -> timedelta:
         wait = rate_limit.consume_or_wait(REQUEST_LIMIT, token_id, now=now)
-        stale = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - _LAST_USED_INTERVAL)
-        db.session.execute(update(ApiToken).where(ApiToken.id == token_id, stale).values(last_used_at=now))
-        db.session.commit()
-    return wait
+        if not is_noted:
+            _NOTE_USE.rowcount(token_id=token_id, before=now - _LAST_USED_INTERVAL, at=now)
+        return wait
+
+    with read_write():
+        return group_commit.run(count, raw=True)

@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-
 from ..amounts import from_units, parse_amount, plain_number, to_units
-from ..db import db, insert
 from ..events.models import EmailDecision
 from ..events.types import EventType
 from .models import COUNTED, Commission, CommissionState
+from .order_rows import Order, lock_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +64,7 @@ class Effect:
     """What an event changed: ``units`` of its ledger entry, and the values that its emails show.
 
     ``withheld`` is the reason why it causes no email; with ``owner_is_told``, it is one for the affiliate's email alone. A
-    purchase of an order that was reported before is ``is_repeated``.
+    purchase of an order that was reported before is ``is_repeated``. ``order`` holds the commissions that ``save`` writes.
     """
 
     units: int = 0
@@ -75,18 +73,25 @@ class Effect:
     owner_is_told: bool = False
     is_repeated: bool = False
     shown: dict[str, str] = field(default_factory=dict)
+    order: Order | None = None
 
 
 def apply(affiliate: Affiliate, reported: Reported, now: datetime) -> Effect:
-    """Change the commissions of an event's order. Raises OtherCurrency and OtherAffiliate."""
+    """Change the commissions of an event's order, which the caller saves. Raises OtherCurrency and OtherAffiliate."""
     if reported.type is EventType.LEAD:
         return Effect()
     if reported.type is EventType.CORRECTION or not reported.order:
         return Effect(reported.units("amount"))
-    rows = _lock_order(affiliate, reported, now)
+    order = lock_order(affiliate, reported.order, reported.currency, at=reported.occurred_at, now=now)
+    effect = _apply(affiliate, reported, order, now)
+    effect.order = order
+    return effect
+
+
+def _apply(affiliate: Affiliate, reported: Reported, order: Order, now: datetime) -> Effect:
     if reported.type is EventType.PURCHASE:
-        return _purchase(affiliate, reported, rows, now)
-    own = _own(affiliate, reported, rows, now)
+        return _purchase(affiliate, reported, order)
+    own = _own(affiliate, reported, order)
     counted = [row for row in own if row.state in COUNTED]
     if reported.type is EventType.PAYOUT:
         return _payout(reported, counted or own)
@@ -144,14 +149,15 @@ def _decided(
     return effect
 
 
-def _purchase(affiliate: Affiliate, reported: Reported, rows: Sequence[Commission], now: datetime) -> Effect:
+def _purchase(affiliate: Affiliate, reported: Reported, order: Order) -> Effect:
+    rows = order.rows
     if _is_repeated(affiliate, reported, rows):
         aside = [row for row in rows if row.is_aside and _is_of(row, affiliate, reported)]
-        row = aside[0] if aside else _add_row(affiliate, reported, rows, now)
+        row = aside[0] if aside else order.add()
         row.state = CommissionState.REPEATED
         _fill(row, reported)
         return Effect(commission=row, withheld=EmailDecision.SAME_ORDER, is_repeated=True)
-    row = _own(affiliate, reported, rows, now)[0]
+    row = _own(affiliate, reported, order)[0]
     before = row.remaining
     _fill(row, reported)
     settle(row)
@@ -208,10 +214,9 @@ def _payout(reported: Reported, rows: Sequence[Commission]) -> Effect:
     return Effect(units, row)
 
 
-def _own(
-    affiliate: Affiliate, reported: Reported, rows: Sequence[Commission], now: datetime
-) -> list[Commission]:
+def _own(affiliate: Affiliate, reported: Reported, order: Order) -> list[Commission]:
     """Return the affiliate's commissions of the order; a new one if there is none yet."""
+    rows = order.rows
     theirs = [row for row in rows if row.affiliate_id == affiliate.id and not row.is_aside]
     known = [row.currency for row in theirs if row.is_known]
     if known and reported.currency not in known:
@@ -219,50 +224,8 @@ def _own(
     if not known and any(row.is_known and row.state in COUNTED for row in rows):
         raise OtherAffiliate
     own = [row for row in theirs if _is_of(row, affiliate, reported)]
-    return own or [_add_row(affiliate, reported, rows, now)]
+    return own or [order.add()]
 
 
 def _is_of(row: Commission, affiliate: Affiliate, reported: Reported) -> bool:
     return row.affiliate_id == affiliate.id and row.currency == reported.currency
-
-
-def _lock_order(affiliate: Affiliate, reported: Reported, now: datetime) -> list[Commission]:
-    """Return the commissions of an order, locked. The first one is created with the first event."""
-    values = _new_values(affiliate, reported, 0, now)
-    keys = ["account_id", "order_ref", "slot"]
-    db.session.execute(insert(Commission).values(values).on_conflict_do_nothing(index_elements=keys))
-    query = select(Commission).where(
-        Commission.account_id == affiliate.account_id, Commission.order_ref == reported.order
-    )
-    locked = query.order_by(Commission.slot).with_for_update().execution_options(populate_existing=True)
-    db.session.execute(query.where(Commission.slot == 0).with_for_update())
-    return list(db.session.scalars(locked))
-
-
-def _add_row(
-    affiliate: Affiliate, reported: Reported, rows: Sequence[Commission], now: datetime
-) -> Commission:
-    row = Commission(**_new_values(affiliate, reported, max(row.slot for row in rows) + 1, now))
-    db.session.add(row)
-    db.session.flush()
-    return row
-
-
-def _new_values(affiliate: Affiliate, reported: Reported, slot: int, now: datetime) -> dict[str, object]:
-    return {
-        "account_id": affiliate.account_id,
-        "affiliate_id": affiliate.id,
-        "order_ref": reported.order,
-        "slot": slot,
-        "currency": reported.currency,
-        "is_purchased": False,
-        "amount": 0,
-        "earned": 0,
-        "refunded": 0,
-        "remaining": 0,
-        "paid": 0,
-        "state": CommissionState.PENDING,
-        "reason": "",
-        "occurred_at": reported.occurred_at,
-        "created_at": now,
-    }

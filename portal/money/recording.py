@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..db import db
+import sqlalchemy
+from sqlalchemy import bindparam
+
+from ..db.prepared import PreparedStatement
 from ..events import dispatch
 from ..events.dispatch import NewEvent, RecordedEvent, record_event
 from ..events.models import EmailDecision
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 
     from ..accounts.models import Account
     from ..affiliates.models import Affiliate
+
+_LEDGER = tuple(column.key for column in LedgerEntry.__table__.c if column.key != "id")
+_INSERT_ENTRY = PreparedStatement(
+    sqlalchemy.insert(LedgerEntry).values({name: bindparam(f"v_{name}") for name in _LEDGER})
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ def record(account: Account, affiliate: Affiliate, reported: Reported, cause: Ca
     recorded = store(account, affiliate, reported, effect, cause)
     if effect.commission is not None and reported.type is EventType.PURCHASE:
         effect.commission.event_id = recorded.event_id
+    if effect.order is not None:
+        effect.order.save()
     if effect.is_repeated:
         _notify_owner(account, affiliate, reported, recorded.event_id, cause.now)
     return recorded
@@ -71,19 +81,17 @@ def store(
     new = NewEvent(account, reported.type, affiliate, values, withheld, owner_is_told=owner_is_told)
     recorded = record_event(new, key=cause.key, source=cause.source, now=cause.now)
     if not effect.is_repeated:
-        db.session.add(
-            LedgerEntry(
-                event_id=recorded.event_id,
-                account_id=account.id,
-                affiliate_id=affiliate.id,
-                commission_id=effect.commission.id if effect.commission else None,
-                type=reported.type,
-                currency=reported.currency,
-                units=effect.units,
-                occurred_at=reported.occurred_at,
-                created_at=cause.now,
-                week="" if is_too_old else None,
-            )
+        _INSERT_ENTRY.rowcount(
+            v_event_id=recorded.event_id,
+            v_account_id=account.id,
+            v_affiliate_id=affiliate.id,
+            v_commission_id=effect.commission.id if effect.commission else None,
+            v_type=reported.type,
+            v_currency=reported.currency,
+            v_units=effect.units,
+            v_occurred_at=reported.occurred_at,
+            v_created_at=cause.now,
+            v_week="" if is_too_old else None,
         )
     return recorded
 

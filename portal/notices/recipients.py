@@ -11,7 +11,6 @@ from .. import audit
 from ..accounts.models import Account, Owner
 from ..db import db
 from ..db.prepared import PreparedStatement
-from ..db.transaction import current_connection
 from ..languages import ENGLISH
 from ..state import get_state
 from .models import NoticeMailbox, NoticeSwitch
@@ -30,10 +29,12 @@ _ENABLED = PreparedStatement(
         _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
     )
 )
-_CONTACT = select(
-    _OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name, _OWNER.language, _OWNER.confirmed_at
-).where(_ACCOUNT.id == bindparam("account_id"), _OWNER.id == _ACCOUNT.contact_id)
-_FURTHER = (
+_CONTACT = PreparedStatement(
+    select(_OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name, _OWNER.language, _OWNER.confirmed_at).where(
+        _ACCOUNT.id == bindparam("account_id"), _OWNER.id == _ACCOUNT.contact_id
+    )
+)
+_FURTHER = PreparedStatement(
     select(_MAILBOX.mailbox_key, _MAILBOX.mailbox)
     .where(_MAILBOX.account_id == bindparam("account_id"), _MAILBOX.confirmed_at.is_not(None))
     .order_by(_MAILBOX.id)
@@ -102,12 +103,11 @@ def recipients_of(account: Account, *, confirmed: bool = False) -> list[Recipien
     These are the account's contact and its further mailboxes, once confirmed, which have the contact's language. ``confirmed``
     leaves out a contact who never proved to read theirs.
     """
-    connection, this = current_connection(), {"account_id": account.id}
     recipients, language = {}, ENGLISH.code
-    for key, mailbox, name, language, confirmed_at in connection.execute(_CONTACT, this):
+    for key, mailbox, name, language, confirmed_at in _CONTACT.all(account_id=account.id):
         if confirmed_at is not None or not confirmed:
             recipients[key] = Recipient(mailbox, name, language)
-    for key, mailbox in connection.execute(_FURTHER, this):
+    for key, mailbox in _FURTHER.all(account_id=account.id):
         recipients.setdefault(key, Recipient(mailbox, "", language))
     return list(recipients.values())
 

@@ -17,7 +17,6 @@ from .. import audit
 from ..accounts.models import Account
 from ..db import db
 from ..db.prepared import PreparedStatement
-from ..db.transaction import current_connection
 from ..languages import ENGLISH, PORTAL_LANGUAGES, language_of, portal_language, shipped_language
 from ..web.translations import current_language
 from .catalogue import CONFIRM_SIGN_UP, FOLDER, Audience
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 _INCLUDE = re.compile(r'^\{% include "([a-z_.]+\.html)" %\}$', re.MULTILINE)
 _ROW = TextVersion.__table__.c
-_CURRENT = (
+_CURRENT = PreparedStatement(
     select(_ROW.shipped, _ROW.subject, _ROW.html, _ROW.text)
     .where(_ROW.account_id == bindparam("account_id"), _ROW.kind == bindparam("kind"))
     .order_by(_ROW.number.desc())
@@ -112,10 +111,11 @@ def current_text(account: Account, notice: Notice, language: str = "") -> Text:
     default = default_text(notice, language_for(notice, account, language))
     if notice.locked:
         return default
-    row = current_connection().execute(_CURRENT, {"account_id": account.id, "kind": notice.kind}).first()
-    if row is None or row.shipped:
+    row = _CURRENT.first(account_id=account.id, kind=notice.kind)
+    if row is None:
         return default
-    return in_language(Text(row.subject, row.html, row.text), notice, account)
+    shipped, *parts = row
+    return default if shipped else in_language(Text(*parts), notice, account)
 
 
 def confirmation_text(account: Account, language: str = "") -> Text:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from sqlalchemy import event
 
 from portal.affiliates.models import AffiliateState
 from portal.api import tokens
@@ -33,6 +34,24 @@ def test_a_purchase_enqueues_its_emails_and_returns_them(shop, stored):
     assert {mail["message"] for mail in result["mails"]} == {message.id for message in messages}
     assert {mail["status"] for mail in result["mails"]} == {"queued"}
     assert "A-1042" in messages[0].text
+
+
+@pytest.mark.both_databases
+def test_an_event_is_taken_in_without_the_session(shop, stored):
+    """Each statement of the session costs several times what the database needs for it."""
+    found = []
+    listener = lambda *details: found.append(details[2])  # noqa: E731 - removed below
+    for engine in db.engines.values():
+        event.listen(engine, "before_cursor_execute", listener)
+    try:
+        assert [shop.send(purchase()).status_code for _ in range(2)] == [201, 201]
+    finally:
+        for engine in db.engines.values():
+            event.remove(engine, "before_cursor_execute", listener)
+    assert found == []
+    assert [len(rows) for rows in stored()] == [3, 3], (
+        "the second one is about the same order, which the owner is told"
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from ... import audit, rate_limit, recipient_limits
@@ -27,6 +27,7 @@ from ...state import current_config
 from ...web.pagination import newest_first
 from ...web.pasted_address import unwrap_address
 from .. import ingest
+from ..models import ApiRequest
 from ..problems import FieldError, Problem, ProblemKind
 from ..serializers import Json, timestamp
 from ..validation import AHEAD, instant, invalid, validate_component
@@ -68,8 +69,8 @@ def add(account_id: int, body: Any, *, key: str, now: datetime) -> tuple[Json, b
     if "consent" in entered and instant(entered["consent"]["at"]) > now + MAX_AHEAD:
         raise invalid([FieldError("#/consent/at", AHEAD)])
     hashed_body = {"affiliate": body}
-    request = ingest.claim_key(account_id, key, hashed_body, now)
-    if request is None:
+    request_id = ingest.claim_key(account_id, key, hashed_body, now)
+    if request_id is None:
         return _replay(account_id, key, hashed_body, now), True
     account = db.session.get_one(Account, account_id)
     errors = _conflicts(account, entered)
@@ -85,7 +86,8 @@ def add(account_id: int, body: Any, *, key: str, now: datetime) -> tuple[Json, b
         raise _conflict(_conflicts(db.session.get_one(Account, account_id), entered)) from None
     if affiliate.consented_at is None:
         _ask_for_confirmation(account, affiliate, now)
-    request.affiliate_id = affiliate.id
+    request = update(ApiRequest).where(ApiRequest.id == request_id)
+    db.session.execute(request.values(affiliate_id=affiliate.id))
     found = affiliate_json(account, affiliate, pending_email=None)
     target = audit.AuditTarget("affiliate", affiliate.id)
     audit.record(audit.Activity.AFFILIATE_ADDED, account_id, target=target)
