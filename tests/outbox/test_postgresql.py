@@ -280,9 +280,8 @@ def test_a_new_lease_waits_for_none_that_its_worker_renews(app, server, account,
         other.execute("SELECT 1 FROM connection_lease WHERE token = %s FOR UPDATE", [drain.token])
         assert store.acquire_lease(store.lock_queue(account), "another", limit=4, now=now)
         db.session.commit()
-        other.execute(
-            "ROLLBACK"
-        )  # closing a connection releases its locks only when the server has noticed it
+        # Closing a connection releases its locks only when the server has noticed it.
+        other.execute("ROLLBACK")
     assert count_leases(account) == 2
     assert store.acquire_lease(store.lock_queue(account), "a third", limit=4, now=now)
     db.session.commit()
