@@ -24,6 +24,7 @@ from benchmarks.harness import (
     run_instance,
     run_sink,
 )
+from benchmarks.postfix import postfix_rate
 from benchmarks.smtp import nodemailer, run_helper
 from portal.config import Record
 from tests.storm.instance import Instance
@@ -109,7 +110,7 @@ def compare_drains(count: int = 2_000) -> None:
 
 
 def compare_drains_on_postgresql(count: int = 2_000) -> None:
-    """Compare one worker on PostgreSQL, by both values of SIGNET_RECORD, with django-post_office there."""
+    """Compare one worker on PostgreSQL, by both values of SIGNET_RECORD, with django-post_office there and with Postfix."""
     with run_sink() as sink, install_post_office() as post_office:
         best: dict[str, float] = {}
         cpu: dict[str, float] = {}
@@ -131,6 +132,9 @@ def compare_drains_on_postgresql(count: int = 2_000) -> None:
                 sink.reset()
                 drain_post_office(post_office[0], sink.port, WARM_UP + count, "postgresql")
                 record(peer, rate(sink.accepted_at()))
+            relayed = postfix_rate(sink, count)
+            if relayed:
+                record("Postfix, queued to disk and relayed at the same time", relayed)
     rows = [
         (
             client,

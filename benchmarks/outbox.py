@@ -1,7 +1,7 @@
 """Benchmarks of the outbox, compared with similar products. Each measurement prints a table.
 
     python -m benchmarks.outbox drain      one worker on SQLite, django-post_office and nodemailer
-    python -m benchmarks.outbox postgresql one worker on PostgreSQL, recording each or by the log, and django-post_office
+    python -m benchmarks.outbox postgresql one worker on PostgreSQL, recording each or by the log, django-post_office and Postfix
     python -m benchmarks.outbox road       four connections at a round trip of 20 ms, and nodemailer's pool of five
     python -m benchmarks.outbox scaling    1, 2 and 4 workers on PostgreSQL
     python -m benchmarks.outbox claims     a sweep and a claim among 1,000 and 1,000,000 messages, with their plans

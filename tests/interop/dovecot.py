@@ -13,13 +13,13 @@ from pathlib import Path
 
 from tests.smtp.badserver import PASSWORD, USERNAME, authority
 
-from .servers import SIZE, Postfix, Started, _path
+from .servers import SIZE, Postfix, Started, search_path
 
 IMAP, IMAPS = 2, 3  # indices into ports
 
 
 def dovecot_missing() -> str | None:
-    program = shutil.which("dovecot", path=_path())
+    program = shutil.which("dovecot", path=search_path())
     if program is None:
         return "dovecot was not found; tests/interop.sh installs it"
     version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout

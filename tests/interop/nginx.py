@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.interop.servers import Started, _path
+from tests.interop.servers import Started, search_path
 from tests.smtp.badserver import authority
 
 SHIPPED = Path(__file__).parents[2] / "docs" / "nginx.conf"
@@ -28,7 +28,7 @@ http {{
 
 
 def nginx_missing() -> str | None:
-    if shutil.which("nginx", path=_path()) is None:
+    if shutil.which("nginx", path=search_path()) is None:
         return "nginx was not found; tests/interop.sh installs it"
     return None
 

@@ -28,13 +28,13 @@ FOREIGN = "boss@example.org"  # a sender of another account
 UNKNOWN, GREYLISTED, ELSEWHERE = "nobody@example.net", "later@example.net", "eve@elsewhere.example"
 SIZE = 50_000  # maximum message size of each server, in bytes
 _POSTFIX = ("postfix", "saslpasswd2")
-_DAEMONS = next(
+DAEMONS = next(
     (p for p in map(Path, ("/usr/lib/postfix/sbin", "/usr/libexec/postfix")) if p.is_dir()), Path("/")
 )
 
 
 def postfix_missing() -> str | None:
-    missing = [name for name in _POSTFIX if shutil.which(name, path=_path()) is None]
+    missing = [name for name in _POSTFIX if shutil.which(name, path=search_path()) is None]
     if missing:
         return f"{' and '.join(missing)} not found; tests/interop.sh installs what is needed"
     return None if os.geteuid() == 0 else "Postfix can be started by root alone"
@@ -49,7 +49,7 @@ def haraka_missing() -> str | None:
 
 
 def redis_missing() -> str | None:
-    if shutil.which("redis-server", path=_path()) is None:
+    if shutil.which("redis-server", path=search_path()) is None:
         return "redis-server was not found; tests/interop.sh installs it"
     if find_spec("redis") is None:
         return "requirements-redis.txt is not installed; tests/interop.sh installs it"
@@ -62,7 +62,7 @@ def haraka() -> Path:
     return modules / "Haraka" / "bin" / "haraka"
 
 
-def _path() -> str:
+def search_path() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
@@ -96,7 +96,7 @@ class Started:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, "PATH": _path()},
+            env={**os.environ, "PATH": search_path()},
             start_new_session=True,  # Postfix ends its children as a group
         )
         deadline = time.monotonic() + TIMEOUT_S
@@ -172,12 +172,12 @@ class Postfix(Started):
         os.chown(self.home / "mail", delivery.pw_uid, delivery.pw_gid)
         self.write("etc/main.cf", _MAIN.format(home=self.home, key=key, delivery=delivery, size=SIZE))
         self.write("etc/master.cf", _MASTER.format(*self.ports))
-        environment = {**os.environ, "PATH": _path()}
+        environment = {**os.environ, "PATH": search_path()}
         subprocess.run(
             ["postfix", "-c", self.home / "etc", "check"], check=True, capture_output=True, env=environment
         )
         # Not "postfix start-fg": terminating that would leave the master process and its children running.
-        self.start([_DAEMONS / "master", "-c", self.home / "etc", "-d"])
+        self.start([DAEMONS / "master", "-c", self.home / "etc", "-d"])
 
     def _make_users(self) -> None:
         database = self.home / "etc" / "sasl" / "users"
@@ -187,7 +187,7 @@ class Postfix(Started):
         )
         name, _, realm = USERNAME.partition("@")
         command = ["saslpasswd2", "-p", "-c", "-f", str(database), "-u", realm, name]
-        env = {**os.environ, "PATH": _path()}
+        env = {**os.environ, "PATH": search_path()}
         subprocess.run(command, input=PASSWORD.encode(), check=True, capture_output=True, env=env)
         shutil.chown(database, "postfix")
 
