@@ -39,8 +39,8 @@ from portal.smtp.server import Security, Server
 from portal.state import get_state
 
 BATCH = 10  # messages of a claim
-_OLD_DAYS = 300
-_TEXTS = 6000  # more than all runs of a measurement remove
+_OLD_DAYS = 250
+_TEXTS = 8000  # more than all runs of a measurement remove
 ROUTE = Route(
     Server("smtp.mailgun.org", 587, Security.STARTTLS),
     "info@brightleaf.example",
