@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event
@@ -60,6 +61,13 @@ def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> N
             roll_back(driver)
 
     engine.dialect.do_rollback = end  # type: ignore[method-assign, assignment]
+    ping = engine.dialect.do_ping
+
+    def is_usable(driver: Any) -> bool:
+        """Ask the server only where it has sent something: it announces the end of a connection, as do keepalives."""
+        return not _has_received(driver) or ping(driver)
+
+    engine.dialect.do_ping = is_usable  # type: ignore[method-assign, assignment]
 
     @event.listens_for(engine, "handle_error")
     def _remove_values(context: ExceptionContext) -> None:
@@ -68,6 +76,13 @@ def set_up(engine: Engine, *, wait: float = 15.0, autocommit: bool = False) -> N
             return
         if context.sqlalchemy_exception is not None:
             context.sqlalchemy_exception.args = (f"({type(original).__name__}) {original}",)
+
+
+def _has_received(driver: Any) -> bool:
+    """Return whether something arrived on an idle connection. Raises the driver's error if it is closed."""
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def begin(driver: PoolProxiedConnection) -> None:

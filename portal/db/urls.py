@@ -126,8 +126,8 @@ def engine_options(url: str) -> dict[str, Any]:
     # Log a failing statement without its values: names and email addresses do not belong in logs.
     options: dict[str, Any] = {"hide_parameters": True}
     if is_postgresql(url):
-        # Test a connection before use, in case the server restarted. Each thread holds at most one connection, so
-        # the number of threads is the limit; five stay open.
+        # Test a connection before use, in case the server restarted (db/postgresql.py). Each thread holds at most one
+        # connection, so the number of threads is the limit; five stay open.
         options |= {"pool_pre_ping": True, "pool_size": 5, "max_overflow": -1, "pool_recycle": 1800}
         options["connect_args"] = dict(_CONNECT)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -12,9 +13,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from portal import rate_limit
 from portal.clock import utcnow
 from portal.db import db, transaction
+from portal.db.urls import connect
 from portal.jobs import notify
 from portal.jobs.notify import Notifier
 from portal.state import get_state
+from tests.outbox.support import wait_for
 
 pytestmark = pytest.mark.both_databases
 
@@ -78,6 +81,33 @@ def test_a_lost_connection_is_an_error_of_the_database_and_not_used_again():
         db.session.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
         db.session.remove()
         rate_limit.consume(LIMIT, 1, now=utcnow())
+    with transaction.raw_transaction():
+        rate_limit.consume(LIMIT, 1, now=utcnow())
+    assert used() == 1
+
+
+@pytest.mark.only_postgresql
+def test_a_raw_transaction_sends_its_statements_and_no_others(tmp_path):
+    with transaction.raw_transaction() as current:
+        traced = current.driver.dbapi_connection.pgconn
+    with (tmp_path / "trace").open("w") as file:
+        traced.trace(file.fileno())
+        with transaction.raw_transaction() as current:
+            assert current.driver.dbapi_connection.pgconn is traced
+            rate_limit.consume(LIMIT, 1, now=utcnow())
+        traced.untrace()
+    sent = re.findall(r"\tF\t\d+\t(Query|Parse)\b", (tmp_path / "trace").read_text())
+    assert sent == ["Query", "Parse", "Query"]
+
+
+@pytest.mark.only_postgresql
+def test_an_idle_connection_that_the_server_ended_is_replaced():
+    with transaction.raw_transaction() as current:
+        pid = current.driver.dbapi_connection.info.backend_pid
+    with connect(str(db.engine.url.render_as_string(hide_password=False))) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = %s"
+        wait_for(lambda: other.execute(gone, (pid,)).fetchone()[0])
     with transaction.raw_transaction():
         rate_limit.consume(LIMIT, 1, now=utcnow())
     assert used() == 1
