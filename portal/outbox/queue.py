@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
-from ..db.transaction import current_dialect, db_now, flush_session
+from ..db.transaction import clock_expression, current_dialect, db_now, flush_session
 from ..jobs import backoff, notify
 from ..state import current_config, vault
 from .models import OPEN, OutboxMessage, Queue, Status
@@ -91,7 +91,6 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
         "copy_of_id": new.copy_of_id,
         "attempts": 0,
         "created_at": now,
-        "next_attempt_at": db_now(),
     }
     bound: dict[str, Any] = {f"v_{name}": value for name, value in values.items()}
     bound["queue"] = None if new.is_test or forced else queue  # a test is sent even while the queue is held
@@ -110,11 +109,12 @@ def _insert_queue(_dialect: str) -> PreparedStatement:
 
 
 @cache
-def _insert_message(_dialect: str, names: tuple[str, ...]) -> PreparedStatement:
+def _insert_message(dialect: str, names: tuple[str, ...]) -> PreparedStatement:
     """Return the statement that enqueues a message as QUEUED, or as HELD if its queue is held when it runs."""
     queue = Queue.__table__
     held = exists().where(queue.c.account_id == bindparam("queue"), queue.c.held_at.is_not(None))
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
+    values["next_attempt_at"] = clock_expression(dialect)
     values["status"] = case((held, literal(Status.HELD, _STATUS)), else_=literal(Status.QUEUED, _STATUS))
     statement = insert(OutboxMessage).values(values).on_conflict_do_nothing(index_elements=["key"])
     return PreparedStatement(statement.returning(OutboxMessage.__table__.c.id))
