@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy import select
+
 from benchmarks.harness import (
     DATABASES,
     TITLES,
@@ -27,7 +29,10 @@ from benchmarks.harness import (
 from benchmarks.postfix import postfix_rate
 from benchmarks.smtp import nodemailer, run_helper
 from portal.config import Record
+from portal.db import db
+from portal.outbox.models import OutboxMessage
 from tests.storm.instance import Instance
+from tests.storm.records import count_unsettled
 
 ROUNDS = 3
 
@@ -183,6 +188,59 @@ def measure_scaling(total: int = 2560) -> None:
         ("workers", "messages/s", "of linear"),
         rows,
     )
+
+
+def measure_two_workers(total: int = 4_800) -> None:
+    """Let one and two workers on PostgreSQL send for 16 accounts with a connection each, at a round trip of 20 ms.
+
+    A connection that waits for two round trips a message cannot send more than 25 messages/s, and about twice as many where
+    envelopes are pipelined: where one worker nearly reaches that, a second one adds nothing.
+    """
+    accounts = 16
+    rows = []
+    with run_sink() as sink, run_helper("road", str(sink.port), "0.010") as proxy:
+        for count in (1, 2):
+            with run_instance("postgresql", [proxy], SIGNET_CONNECTIONS=str(accounts)) as instance:
+                ids = instance.add_accounts([proxy] * accounts)
+                instance.enqueue(messages(ids, WARM_UP + total))
+                sink.reset()
+                with instance.workers(count, threads=1) as running:
+                    counted_from = len(sink.wait_for(WARM_UP))
+                    before = sum(cpu_seconds(one.process.pid) for one in running)
+                    accepted_at = sink.wait_for(WARM_UP + total)
+                    used = sum(cpu_seconds(one.process.pid) for one in running) - before
+                    waits = _waits_by_account(instance)
+            cpu_ms = 1000 * used / max(1, len(accepted_at) - counted_from)
+            median = statistics.median(waits)
+            rows.append((count, rate(accepted_at), cpu_ms, median, max(waits) / median))
+    print_table(
+        "16 accounts with a connection each on PostgreSQL, round trip of 20 ms",
+        (
+            "workers",
+            "messages/s",
+            "times one",
+            "workers' processor, ms a message",
+            "wait of an account, median, s",
+            "longest / median",
+        ),
+        [
+            (n, f"{value:,.0f}", f"{value / rows[0][1]:.2f}", f"{cpu:.2f}", f"{wait:.1f}", f"{longest:.2f}")
+            for n, value, cpu, wait, longest in rows
+        ],
+    )
+
+
+def _waits_by_account(instance: Instance) -> list[float]:
+    """Return how long the messages of each account waited on average, from their commit to their settlement, in seconds."""
+    waits: dict[int, list[float]] = {}
+    while count_unsettled(instance):
+        time.sleep(0.1)
+    with instance.app.app_context():
+        for row in db.session.execute(
+            select(OutboxMessage.account_id, OutboxMessage.created_at, OutboxMessage.settled_at)
+        ):
+            waits.setdefault(row.account_id, []).append((row.settled_at - row.created_at).total_seconds())
+    return [statistics.mean(found) for found in waits.values()]
 
 
 def measure_memory(count: int = 100_000) -> None:

@@ -3,7 +3,8 @@
     python -m benchmarks.outbox drain      one worker on SQLite, django-post_office and nodemailer
     python -m benchmarks.outbox postgresql one worker on PostgreSQL, recording each or by the log, django-post_office and Postfix
     python -m benchmarks.outbox road       four connections at a round trip of 20 ms, and nodemailer's pool of five
-    python -m benchmarks.outbox scaling    1, 2 and 4 workers on PostgreSQL
+    python -m benchmarks.outbox scaling    1, 2 and 4 workers on PostgreSQL, servers far away
+    python -m benchmarks.outbox two-workers  one and two workers on PostgreSQL for 16 accounts with a connection each
     python -m benchmarks.outbox claims     a sweep and a claim among 1,000 and 1,000,000 messages, with their plans
     python -m benchmarks.outbox signups    sign-ups while a queue drains, compared with a minimal view that commits a row
     python -m benchmarks.outbox visits     what visits through short links cost a sign-up
@@ -32,6 +33,7 @@ MEASUREMENTS = {
     "postgresql": drain.compare_drains_on_postgresql,
     "road": drain.compare_with_delay,
     "scaling": drain.measure_scaling,
+    "two-workers": drain.measure_two_workers,
     "claims": claims.compare_claims,
     "signups": signups.compare_signups,
     "visits": visits.compare_visits,
