@@ -72,7 +72,6 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
     """
     flush_session()
     dialect, queue = current_dialect(), account_id or SYSTEM
-    _insert_queue(dialect).rowcount(queue=queue)  # the sweep reads queues, so there must be one
     sealed, forced = account_id is None, new.forced_version_id is not None
     values: dict[str, Any] = {
         "account_id": account_id,
@@ -93,9 +92,15 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
         "created_at": now,
     }
     bound: dict[str, Any] = {f"v_{name}": value for name, value in values.items()}
-    bound["queue"] = None if new.is_test or forced else queue  # a test is sent even while the queue is held
-    message_id: int | None = _insert_message(dialect, tuple(values)).scalar(**bound)
-    if message_id is not None and not forced:
+    # A test is sent even while the queue is held.
+    bound |= {"queue": queue, "waits_for": None if new.is_test or forced else queue}
+    row = _insert_message(dialect, tuple(values)).first(**bound)
+    if row is None:
+        return None
+    message_id: int = row[0]
+    if not row[1]:
+        _insert_queue(dialect).rowcount(queue=queue)  # the sweep reads queues, so there must be one
+    if not forced:
         notify.push_after_commit("drain", queue)
     return message_id
 
@@ -110,14 +115,18 @@ def _insert_queue(_dialect: str) -> PreparedStatement:
 
 @cache
 def _insert_message(dialect: str, names: tuple[str, ...]) -> PreparedStatement:
-    """Return the statement that enqueues a message as QUEUED, or as HELD if its queue is held when it runs."""
+    """Return the statement that enqueues a message as QUEUED, or as HELD if its queue is held when it runs.
+
+    It returns the id, and whether the queue has a row.
+    """
     queue = Queue.__table__
-    held = exists().where(queue.c.account_id == bindparam("queue"), queue.c.held_at.is_not(None))
+    held = exists().where(queue.c.account_id == bindparam("waits_for"), queue.c.held_at.is_not(None))
+    has_queue = exists().where(queue.c.account_id == bindparam("queue"))
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
     values["next_attempt_at"] = clock_expression(dialect)
     values["status"] = case((held, literal(Status.HELD, _STATUS)), else_=literal(Status.QUEUED, _STATUS))
     statement = insert(OutboxMessage).values(values).on_conflict_do_nothing(index_elements=["key"])
-    return PreparedStatement(statement.returning(OutboxMessage.__table__.c.id))
+    return PreparedStatement(statement.returning(OutboxMessage.__table__.c.id, has_queue.label("has_queue")))
 
 
 def get_queue(account_id: int | None, *, lock: bool = False) -> Queue:

@@ -78,6 +78,17 @@ def test_a_sign_up_reads_on_another_connection_so_that_the_writer_keeps_its_prep
     assert [one for one in trace if one == "BEGIN" or one.startswith("PRAGMA")] == []
 
 
+def test_the_queue_of_an_account_is_inserted_with_its_first_message(programme, client, trace):
+    page = client.get("/join/brightleaf").get_data(as_text=True)
+    hidden = dict(re.findall(r'name="(csrf_token|started)"[^>]*value="([^"]*)"', page))
+    inserted = []
+    for mailbox in ("one@example.net", "two@example.net"):
+        trace.clear()
+        assert client.post("/join/brightleaf", data=GRACE | hidden | {"mailbox": mailbox}).status_code == 303
+        inserted.append(sum(one.startswith("INSERT INTO outbox_queue") for one in trace))
+    assert inserted == [1, 0]
+
+
 def test_a_sign_up_reads_by_one_statement_that_sqlite_prepares_once(programme, client, app, database):
     if database != "sqlite":
         pytest.skip("PostgreSQL prepares by itself")
