@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from .. import audit
@@ -29,14 +29,24 @@ _ENABLED = PreparedStatement(
         _SWITCH.account_id == bindparam("account_id"), _SWITCH.kind == bindparam("kind")
     )
 )
-_CONTACT = PreparedStatement(
-    select(_OWNER.mailbox_key, _OWNER.mailbox, _OWNER.name, _OWNER.language, _OWNER.confirmed_at).where(
-        _ACCOUNT.id == bindparam("account_id"), _OWNER.id == _ACCOUNT.contact_id
+# A row for each further mailbox, at least one; each begins with the contact, or with None.
+_CONTACT_AND_FURTHER = PreparedStatement(
+    select(
+        _OWNER.mailbox_key,
+        _OWNER.mailbox,
+        _OWNER.name,
+        _OWNER.language,
+        _OWNER.confirmed_at,
+        _MAILBOX.mailbox_key.label("further_key"),
+        _MAILBOX.mailbox.label("further"),
     )
-)
-_FURTHER = PreparedStatement(
-    select(_MAILBOX.mailbox_key, _MAILBOX.mailbox)
-    .where(_MAILBOX.account_id == bindparam("account_id"), _MAILBOX.confirmed_at.is_not(None))
+    .select_from(Account.__table__)
+    .outerjoin(Owner.__table__, _OWNER.id == _ACCOUNT.contact_id)
+    .outerjoin(
+        NoticeMailbox.__table__,
+        and_(_MAILBOX.account_id == _ACCOUNT.id, _MAILBOX.confirmed_at.is_not(None)),
+    )
+    .where(_ACCOUNT.id == bindparam("account_id"))
     .order_by(_MAILBOX.id)
 )
 
@@ -103,12 +113,14 @@ def recipients_of(account: Account, *, confirmed: bool = False) -> list[Recipien
     These are the account's contact and its further mailboxes, once confirmed, which have the contact's language. ``confirmed``
     leaves out a contact who never proved to read theirs.
     """
-    recipients, language = {}, ENGLISH.code
-    for key, mailbox, name, language, confirmed_at in _CONTACT.all(account_id=account.id):
-        if confirmed_at is not None or not confirmed:
-            recipients[key] = Recipient(mailbox, name, language)
-    for key, mailbox in _FURTHER.all(account_id=account.id):
-        recipients.setdefault(key, Recipient(mailbox, "", language))
+    recipients: dict[str, Recipient] = {}
+    for key, mailbox, name, language, confirmed_at, *further in _CONTACT_AND_FURTHER.all(
+        account_id=account.id
+    ):
+        if key is not None and (confirmed_at is not None or not confirmed):
+            recipients.setdefault(key, Recipient(mailbox, name, language))
+        if further[0] is not None:
+            recipients.setdefault(further[0], Recipient(further[1], "", language or ENGLISH.code))
     return list(recipients.values())
 
 
