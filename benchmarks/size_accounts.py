@@ -83,7 +83,7 @@ def prepare_accounts(sizes: Sizes) -> None:
     db.session.execute(
         text(
             "INSERT INTO outbox_queue (account_id, consecutive_failures, failed_probes, healthy, generation)"
-            " SELECT id, 0, 0, true, 0 FROM account ON CONFLICT DO NOTHING"
+            " SELECT id, 0, 0, true, 0 FROM account ON CONFLICT (account_id) DO UPDATE SET healthy = true"
         )
     )
     db.session.execute(
