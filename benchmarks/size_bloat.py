@@ -36,7 +36,7 @@ MAX_RATIO = 2.0  # of the size after VACUUM FULL
 MAX_DEAD = 0.25  # autovacuum comes at a fifth of the rows, and needs some time
 MAX_SLOWER = 2.0
 TABLES = ("outbox_message", "delivery_attempt", "delivery_log")
-_ACCOUNTS, _BATCH = 16, 64
+_ACCOUNTS, _BATCH = 16, 500
 _PATIENCE_S = 300.0  # for autovacuum, which looks once a minute
 _TRANSCRIPT = "     1 ms  C: EHLO signet.example\\n" * 10
 _ENQUEUE = text(
@@ -79,7 +79,7 @@ def settle_all(rows: int) -> list[float]:
     for first in range(1, rows + 1, each_round):
         last = min(rows, first + each_round - 1)
         times.append(time_s(lambda first=first, last=last: _settle_round(first, last)))
-        if len(times) % 100 == 0:
+        if len(times) % 10 == 0:
             print(f"  {last:,} messages settled", file=sys.stderr, flush=True)
     return times
 
