@@ -12,20 +12,17 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func
-
-from . import UTCDateTime, db, postgresql, read_only, sqlite
+from . import db, postgresql, read_only, sqlite
 from .current import CurrentTransaction
 from .urls import READ_ONLY_BIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Engine
+    from sqlalchemy import Engine
     from sqlalchemy.engine import Connection
 
 
-_SQLITE_FORMAT = "%Y-%m-%d %H:%M:%f"  # to milliseconds
 _current: ContextVar[CurrentTransaction | None] = ContextVar("current_transaction", default=None)
 
 
@@ -92,13 +89,6 @@ def db_now() -> datetime:
     if transaction.began_at is None:
         transaction.began_at = _read_clock(transaction)
     return transaction.began_at
-
-
-def clock_expression(dialect: str) -> ColumnElement[datetime]:
-    """Return the time of ``db_now`` as an expression, for a statement that would otherwise need another one for it."""
-    if dialect == "postgresql":
-        return func.clock_timestamp(type_=UTCDateTime())
-    return func.strftime(f"{_SQLITE_FORMAT}000", "now", type_=UTCDateTime())
 
 
 def current_transaction() -> CurrentTransaction:
@@ -173,6 +163,6 @@ def _read_clock(transaction: CurrentTransaction) -> datetime:
         found: datetime = now.astimezone(UTC)
         return found
     cursor = transaction.driver.cursor()  # without SQLAlchemy: this runs for every message
-    (text,) = cursor.execute(f"SELECT strftime('{_SQLITE_FORMAT}', 'now')").fetchone()
+    (text,) = cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
     cursor.close()
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, exists, func, literal, or_, text, update
 
 from ..db import db, insert
 from ..db.prepared import PreparedStatement
-from ..db.transaction import clock_expression, current_dialect, db_now, flush_session
+from ..db.transaction import current_dialect, db_now, flush_session
 from ..jobs import backoff, notify
 from ..state import current_config, vault
 from .models import OPEN, OutboxMessage, Queue, Status
@@ -90,6 +90,7 @@ def enqueue(account_id: int | None, new: NewMessage, *, now: datetime) -> int | 
         "copy_of_id": new.copy_of_id,
         "attempts": 0,
         "created_at": now,
+        "next_attempt_at": db_now(),
     }
     bound: dict[str, Any] = {f"v_{name}": value for name, value in values.items()}
     # A test is sent even while the queue is held.
@@ -114,7 +115,7 @@ def _insert_queue(_dialect: str) -> PreparedStatement:
 
 
 @cache
-def _insert_message(dialect: str, names: tuple[str, ...]) -> PreparedStatement:
+def _insert_message(_dialect: str, names: tuple[str, ...]) -> PreparedStatement:
     """Return the statement that enqueues a message as QUEUED, or as HELD if its queue is held when it runs.
 
     It returns the id, and whether the queue has a row.
@@ -123,7 +124,6 @@ def _insert_message(dialect: str, names: tuple[str, ...]) -> PreparedStatement:
     held = exists().where(queue.c.account_id == bindparam("waits_for"), queue.c.held_at.is_not(None))
     has_queue = exists().where(queue.c.account_id == bindparam("queue"))
     values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
-    values["next_attempt_at"] = clock_expression(dialect)
     values["status"] = case((held, literal(Status.HELD, _STATUS)), else_=literal(Status.QUEUED, _STATUS))
     statement = insert(OutboxMessage).values(values).on_conflict_do_nothing(index_elements=["key"])
     return PreparedStatement(statement.returning(OutboxMessage.__table__.c.id, has_queue.label("has_queue")))
