@@ -195,7 +195,9 @@ Ctrl-C stops everything.
         while not self.stopping:
             ended = self._ended()
             if ended:
-                print(f"The {ended} stopped by itself; its last lines above say why.", file=sys.stderr)
+                print(
+                    f"The {ended} stopped by itself; its last lines above have the reason.", file=sys.stderr
+                )
                 return 1
             time.sleep(0.1)
         print("\nStopping.")

@@ -33,7 +33,7 @@ def _host_overrides(read: Reader, rehearsal_ports: tuple[int, ...]) -> tuple[Hos
         )
     except ValueError as name:
         raise ConfigError(
-            f"SIGNET_REHEARSAL_PLAYS holds {str(name)!r}, which is no provider's server that Signet knows. "
+            f"SIGNET_REHEARSAL_PLAYS holds {str(name)!r}, which is no server of a provider card. "
             "Write names such as smtp.mailgun.org."
         ) from None
 

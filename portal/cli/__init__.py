@@ -44,7 +44,7 @@ def install(app: Flask, build: Callable[[Config], Flask]) -> None:
     "queues",
     multiple=True,
     type=click.Choice(QUEUES),
-    help="What to work on, repeatable: mail, or checks and all the rest. Everything unless said otherwise.",
+    help="What to work on, repeatable: mail, or checks and all the rest. Both by default.",
 )
 def worker(threads: int | None, processes: str | None, queues: tuple[str, ...]) -> None:
     """Send queued emails until stopped. A signal ends it after the messages in hand, a second one at once."""
@@ -149,7 +149,7 @@ domain = AppGroup("domain", help="Check the DNS records of a sending domain.")
 @click.option("--selector", "selectors", multiple=True, help="A DKIM selector you know. May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def domain_check(name: str, provider: str, selectors: tuple[str, ...], as_json: bool) -> None:
-    """Say whether mail from a domain will arrive, and which records to paste. See docs/commands.md."""
+    """Assess a sending domain and list the records to paste. See docs/commands.md."""
     from .domain_check import run
 
     sys.exit(run(name, provider, selectors, as_json, click.echo))
@@ -162,7 +162,7 @@ bounces = AppGroup("bounces", help="Read bounce mails and complaints.")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Answer with one line of JSON for each recipient.")
 def bounces_read(files: tuple[str, ...], as_json: bool) -> None:
-    """Say what mails report: who was not reached, and why. Needs no database, keys or configuration."""
+    """Print what bounce mails and complaints report: for which recipients, and why. Needs no database, keys or configuration."""
     from .bounces import run
 
     sys.exit(run(files, as_json, click.echo))

@@ -18,7 +18,7 @@ _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _keys = click.option(
     "--keys",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file of the sealed keys; FILE.keys unless said otherwise.",
+    help="The file of the sealed keys; FILE.keys by default.",
 )
 _passphrase_file = click.option(
     "--passphrase-file",

@@ -44,7 +44,7 @@ def print_new_key() -> None:
 @keys.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Answer with JSON.")
 def keys_status(as_json: bool) -> None:
-    """Say how many rows are sealed under which key, and whether they open."""
+    """Count the rows encrypted with each key, and check that they open."""
     from . import key_rotation
 
     sys.exit(key_rotation.status(as_json, click.echo))
@@ -66,7 +66,7 @@ outbox = AppGroup("outbox", help="Emails in the queue: show, retry, cancel or re
 @outbox.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def outbox_status(as_json: bool) -> None:
-    """Say what waits, what is stopped, who is at work, and how the last hour went."""
+    """Show queued messages, stopped queues, workers, and the attempts of the last hour."""
     from . import outbox_report
 
     sys.exit(outbox_report.status(as_json, now=utcnow(), echo=click.echo))
@@ -86,7 +86,7 @@ def _selection_options(*statuses: str) -> Callable[[Callable[..., None]], Callab
         click.option(
             "--all", "everything", is_flag=True, help="All of them: no other option narrows it down."
         ),
-        click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing."),
+        click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing."),
     )
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -149,7 +149,7 @@ def _selection(
     from ..outbox.queue import SYSTEM
 
     if everything == bool(account or statuses or message_ids or older_than):
-        raise click.UsageError("Say which: --account, --status, --id or --older-than; or else --all.")
+        raise click.UsageError("Select by --account, --status, --id or --older-than, or everything by --all.")
     account_id = SYSTEM if account == OWN_MAIL else identifiers.find_account_id(account) if account else None
     if account and account_id is None:
         raise click.UsageError("No account has this name. It is the last part of /join/<name>.")

@@ -165,6 +165,6 @@ def _worker_line(report: OutboxReport, one: WorkerHeartbeat) -> str:
 
 
 def _lease_line(report: OutboxReport, one: MessageLease) -> str:
-    end = "its worker died; it is taken up again" if one.lapsed else f"until {format_time(one.until)}"
+    end = "expired; another worker takes over" if one.lapsed else f"until {format_time(one.until)}"
     to = f" to {one.server}" if one.server else ""
     return f"{one.message_id} of {report.name(one.account_id)}{to}, {end}"

@@ -132,7 +132,7 @@ def as_text(diagnosis: Diagnosis) -> str:
         f"Diagnosis: {diagnosis.code} ({diagnosis.kind})",
     ]
     if "reply" in diagnosis.evidence:
-        lines.append(f"The server said at {diagnosis.evidence['stage']}: {diagnosis.evidence['reply']}")
+        lines.append(f"The server replied at {diagnosis.evidence['stage']}: {diagnosis.evidence['reply']}")
     return "\n".join(lines)
 
 
@@ -153,9 +153,9 @@ def main(arguments: Sequence[str], name: str = "python -m portal.smtp explain") 
 
 def _parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(name, description="Explain a mail server's reply.", allow_abbrev=False)
-    parser.add_argument("--server", default="", help="the server that said it, if it is known")
-    parser.add_argument("--stage", default="", help='when it said it: AUTH, "MAIL FROM", banner, ...')
-    parser.add_argument("--reply", help="what it said; - reads it from standard input")
+    parser.add_argument("--server", default="", help="the server that sent the reply, if it is known")
+    parser.add_argument("--stage", default="", help='when it was sent: AUTH, "MAIL FROM", banner, ...')
+    parser.add_argument("--reply", help="the reply; - reads it from standard input")
     parser.add_argument("--json", action="store_true", help="answer with one JSON object")
     parser.add_argument(
         "--jsonl",
