@@ -1,7 +1,7 @@
 """The state of one app in memory: its configuration, its vault, and one typed object for each part of the portal.
 
 It lives in ``app.extensions``, so several apps in one process share nothing. A part of the portal declares a class with
-defaults for its state and reads it by that class (see ``State.part``), so this module knows none of them.
+defaults for its state and reads it by that class (see ``State.part``), so this module imports none of them.
 """
 
 from __future__ import annotations

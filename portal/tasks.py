@@ -1,4 +1,4 @@
-"""Maps job names to functions. The only module that knows the jobs of all rooms."""
+"""Maps job names to functions. The only module that imports the jobs of all rooms."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def link(endpoint: str, **values: Any) -> str:
 
 @blueprint.context_processor
 def _registration_mode() -> dict[str, Registration]:
-    """Let the pages of this room say who may register."""
+    """Give the templates of this room the registration mode."""
     return {"registration_mode": current_config().registration}
 
 

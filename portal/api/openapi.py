@@ -27,7 +27,7 @@ from .settings.document import (
 
 LARGEST_ID = 999_999_999_999
 _DESCRIPTION = """
-The shop tells Signet what happened; Signet sends the automated emails that the owner has switched on. Signet computes no
+The shop reports events; Signet sends the automated emails that the owner has switched on. Signet computes no
 commission: it adds up what is reported, and subtracts refunds and declines.
 
 Every request carries a token of the account, made on the page API: `Authorization: Bearer sig_…`. Cookies are ignored.
@@ -100,7 +100,7 @@ _KEY: dict[str, Any] = {
     "in": "header",
     "required": True,
     "description": (
-        "Names this event, once in the account: whoever repeats a request with its key causes nothing twice and gets the "
+        "Names this event, once in the account: a repeated request with the same key causes nothing twice and gets the "
         "first answer again. 1 to 100 characters, in quotes as draft-ietf-httpapi-idempotency-key-header has it, or without."
     ),
     "schema": {"type": "string", "pattern": KEY_PATTERN},

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMER_WORKS = timedelta(days=7)  # after a new secret was made
-QUIET_AFTER = timedelta(days=14)  # without an event: the page says so
+QUIET_AFTER = timedelta(days=14)  # without an event: the page shows it
 _SECRET_BYTES = 24
 MAX_KEY_CHARS = 2_000
 _MAX_FORMER = 20  # addresses of one hook that work beside the present one

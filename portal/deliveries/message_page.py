@@ -187,7 +187,7 @@ def _note(attempt: DeliveryAttempt) -> str:
 
 
 def _sentence(message: OutboxMessage, last: AttemptDetail | None, queue: Queue | None) -> str:
-    """Return where the message stands, in one sentence."""
+    """Return the state of the message in one sentence."""
     match message.status:
         case Status.SENT:
             by = last.server if last else _("The server")

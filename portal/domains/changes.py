@@ -45,7 +45,7 @@ def open_change(account_id: int, domain: str) -> DomainChange | None:
 def record_status(check: DomainCheck, status: DomainStatus, reason: str, *, now: datetime) -> None:
     """Compare the status of the live version's domain with the last known one and record a change. The caller commits.
 
-    The status ``unknown`` changes nothing: a name server that does not answer says nothing about the domain.
+    The status ``unknown`` changes nothing: a name server that does not answer proves nothing about the domain.
     """
     previous = check.last_known_status
     _end_other_domains(check, now)

@@ -57,7 +57,7 @@ class Finding:
     recommended: tuple[RecommendedRecord, ...] = ()
     notes: tuple[str, ...] = ()
     unanswered: bool = False  # it could not be looked up
-    source: str = ""  # who says so: a standard, or the documentation of a provider
+    source: str = ""  # a standard, or the documentation of a provider
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values under the keys of the stored JSON and of the command, limited in size."""

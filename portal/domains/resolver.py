@@ -153,7 +153,7 @@ class Resolver:
         return self._answers[key]
 
     def query_all(self, queries: Iterable[tuple[str, str]]) -> None:
-        """Send several queries in parallel and remember their answers, so that a slow server delays the check once."""
+        """Send several queries in parallel and keep their answers, so that a slow server delays the check once."""
         unique = list(dict.fromkeys(queries))
         if unique:
             with ThreadPoolExecutor(min(8, len(unique)), thread_name_prefix="domain-lookup") as threads:

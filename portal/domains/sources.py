@@ -1,4 +1,4 @@
-"""Who says so: the standard or the provider's documentation on which each finding rests."""
+"""The sources of findings: the standard or the provider's documentation on which each one rests."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class FormSlowed(Exception):
 
 @dataclass
 class _Memory:
-    """What one process remembers: the networks of each minute by account, the last reports, and the listeners."""
+    """The state of one process: the networks of each minute by account, the last reports, and the listeners."""
 
     lock: Lock = field(default_factory=Lock)
     networks: dict[int, dict[int, set[str]]] = field(default_factory=dict)
@@ -119,7 +119,7 @@ def consume_network(account: Account, network: str, *, now: datetime) -> bool:
 
 
 def note_refusal(account: Account, network: str, *, now: datetime) -> None:
-    """Tell the owner of a refused sign-up if the network's limit was the reason. Commits."""
+    """Notify the owner of a refused sign-up if the network's limit was the reason. Commits."""
     with read_write():
         if rate_limit.remaining(_network_limit(account), account.id, network, now=now):
             db.session.rollback()
@@ -147,7 +147,7 @@ def _consume(account: Account, form: OpenForm, now: datetime) -> FormSlowed | No
 
 
 def _count(account: Account, network: str, now: datetime) -> int:
-    """Remember a network; return how many were seen in the last minutes, each once a minute."""
+    """Record a network; return how many were seen in the last minutes, each once a minute."""
     memory, minute = get_state().part(_Memory), int(now.timestamp() // 60)
     with memory.lock:
         if len(memory.networks) >= _MAX_PROGRAMMES and account.id not in memory.networks:

@@ -165,7 +165,7 @@ def _read_consent(line: Line, values: dict[ColumnField, str], choices: Choices, 
 
 
 def _mark_repeated(lines: Sequence[Line]) -> None:
-    """Mark lines whose address or code stands in an earlier line."""
+    """Mark lines whose address or code is in an earlier line."""
     mailboxes: dict[str, int] = {}
     codes: dict[str, int] = {}
     for line in lines:

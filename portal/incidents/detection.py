@@ -196,7 +196,7 @@ def _record_failed_attempt(attempt: SettledAttempt, diagnosis: Mapping[str, Any]
 
 
 def _react(incident: Incident, now: datetime) -> None:
-    """Throttle after a rate limit, else probe the login soon; stop retries if the owner's policy says so."""
+    """Throttle after a rate limit, else probe the login soon; stop retries if the owner's policy requires it."""
     if incident.diagnosis.get("retry_class") == RetryClass.RATE:
         rate_limits.throttle(incident.account_id, now)
     elif incident.attempts <= 1:

@@ -165,7 +165,7 @@ def _purchase(affiliate: Affiliate, reported: Reported, order: Order) -> Effect:
         if not other.is_known and other is not row:
             other.state, other.decided_at = CommissionState.UNMATCHED, None
     effect = Effect(row.remaining - before, row)
-    if row.state is not CommissionState.PENDING or row.is_refunded:  # the affiliate knows more already
+    if row.state is not CommissionState.PENDING or row.is_refunded:  # later emails have reported it
         effect.withheld, effect.owner_is_told = EmailDecision.NO_CHANGE, True
     return effect
 

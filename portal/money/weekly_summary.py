@@ -64,7 +64,7 @@ def enqueue_summaries(account_id: int, *, now: datetime) -> None:
 
 
 def find_skipped(account_id: int) -> Week | None:
-    """Return the account's newest week, if its summaries were skipped although there was something to tell."""
+    """Return the account's newest week, if its summaries were skipped although there were events to report."""
     newest = _NEWEST.first(account_id=account_id)
     if newest is None or newest[1] is not WeekState.SKIPPED:
         return None

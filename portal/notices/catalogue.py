@@ -1,7 +1,7 @@
 """The catalogue of automated emails, read from one folder each: ``templates/mail/<kind>/notice.toml`` beside its texts.
 
 The file declares the audience of the notice, the events that cause it and its variables. Variables of several notices
-and the sentences of the footer are in ``templates/mail/shared.toml``. What is said in another language is in
+and the sentences of the footer are in ``templates/mail/shared.toml``. Their translations are in
 ``shared.<language>.toml`` and in a folder of that name beside each text.
 """
 

@@ -1,7 +1,7 @@
 """Consent by authorization code (RFC 6749 section 4.1) with PKCE (RFC 7636), state and nonce (RFC 9700).
 
 An attempt is a row: the state is stored hashed, bound to account, owner and log-in session, valid for ten minutes, and used
-once. A person who signs in with another account than the mailbox is told so, and nothing is saved.
+once. If a person signs in with another account than the mailbox, the page states it and nothing is saved.
 """
 
 from __future__ import annotations

@@ -214,7 +214,7 @@ def _request(grant: OAuthGrant) -> TokenRequest:
 
 
 def _refresh_request(grant: OAuthGrant) -> TokenRequest:
-    """Return the request with a refresh token. Microsoft wants a scope again (AADSTS900144), within what was granted."""
+    """Return the request with a refresh token. Microsoft requires a scope again (AADSTS900144), within what was granted."""
     way = issuers.way_of(grant)
     refresh = sealing.open_sealed(grant, grant.sealed_refresh or b"")
     if grant.sealed_secret is not None:

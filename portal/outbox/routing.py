@@ -42,7 +42,7 @@ class Route:
     is_screened: bool = False
     envelope_sender: str = ""
     headers: tuple[tuple[str, str], ...] = ()  # further ones
-    messages_per_connection: int | None = None  # None: as the tuning says
+    messages_per_connection: int | None = None  # None: the default of the tuning
 
     @cached_property
     def author(self) -> str:

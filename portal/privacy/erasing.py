@@ -1,7 +1,7 @@
 """Erasing a person: at once what opens a page or sends an email, then in a job everything else, in batches.
 
 The first transaction blanks the affiliate's row, cancels what waits, closes the pages and stores the hash. The job blanks
-the rows of other tables; each batch is one commit together with its cursor, so another worker goes on where one died.
+the rows of other tables; each batch is one commit together with its cursor, so another worker continues where one was killed.
 Amounts, dates, numbers of orders and counts stay.
 """
 

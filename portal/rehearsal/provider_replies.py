@@ -1,6 +1,6 @@
 """Refused log-ins of well-known providers, as data: the rehearsal server simulates them under the real host names.
 
-SIGNET_REHEARSAL_PLAYS directs the host names to this machine, and the server learns the requested name from
+SIGNET_REHEARSAL_PLAYS directs the host names to this machine, and the server reads the requested name from
 TLS (SNI, RFC 6066 section 3). The replies are quoted from the providers.
 """
 

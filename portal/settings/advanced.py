@@ -89,7 +89,7 @@ class Defaults:
 
 
 def defaults(card: Provider) -> Defaults:
-    """Return the defaults of this installation, and what the provider's card says instead."""
+    """Return the defaults of this installation, and what the provider's card states instead."""
     config = current_config()
     messages = card.messages_per_connection or config.tuning.connection_max_messages
     return Defaults(config.ehlo_name, messages, config.limits.deadline)

@@ -122,7 +122,7 @@ def kept_grant(version: SmtpSettings, saved: SmtpSettings) -> int | None:
 
 
 def missing_password(values: SettingsInput, saved: SmtpSettings | None) -> str:
-    """Return what to say beside an empty password, although other fields are invalid; empty if the saved one may do.
+    """Return what the page shows beside an empty password, although other fields are invalid; empty if the saved one may do.
 
     Only values that the form holds are compared: an empty port, for example, gets its default later.
     """

@@ -31,7 +31,7 @@ from .routing import version_route
 if TYPE_CHECKING:
     from flask import Flask
 
-_LEASE = timedelta(minutes=5)  # a probe whose worker died is repeated after this time
+_LEASE = timedelta(minutes=5)  # a probe whose worker was killed is repeated after this time
 _LATER = timedelta(hours=1)
 _AFTER_LOGIN = {
     Stage.RCPT,

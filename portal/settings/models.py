@@ -59,7 +59,7 @@ class SmtpSettings(Base):
     ehlo_name: Mapped[str] = mapped_column(String(253), default="")  # empty: EHLO with the portal's name
     envelope_sender: Mapped[str] = mapped_column(String(254), default="")  # empty: the sender
     headers: Mapped[list[list[str]]] = mapped_column(JSON, default=list)  # further ones, as [name, value]
-    messages_per_connection: Mapped[int | None]  # None: as the tuning says
+    messages_per_connection: Mapped[int | None]  # None: the default of the tuning
     reply_seconds: Mapped[int | None]  # for the reply to a message; None: what is left of the deadline
     credential_warnings: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON, default=list

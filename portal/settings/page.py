@@ -135,7 +135,7 @@ def build(owner: Owner, *, test: str | None, base: SmtpSettings | None) -> Setti
     """Return the page for an owner.
 
     Args:
-        test: the id of a test email, as it stands in the URL.
+        test: the id of a test email, from the URL.
         base: the version that the form was filled from.
     """
     now = utcnow()

@@ -185,8 +185,8 @@ def _recognised_provider(version: SmtpSettings) -> Provider | None:
 def platform_route(account_id: int | None) -> Route:
     """Return the route through the platform's sender: From ``programme via Signet``, Reply-To the owner. Raises NoRoute.
 
-    Until an operator has approved the account, its mail says ``Signet`` and has no Reply-To: what a visitor entered as a
-    name would otherwise stand in the inbox of strangers, and their answers would go to that visitor.
+    Until an operator has approved the account, its mail has the name ``Signet`` and no Reply-To: what a visitor entered as a
+    name would otherwise appear in the inbox of strangers, and their answers would go to that visitor.
     """
     if account_id is None:
         return _platform_route_of(None, "")

@@ -69,7 +69,7 @@ class SubmissionFailure(Exception):
     Attributes:
         ambiguous: the message was possibly delivered: the final dot was sent, its reply was not read.
         evidence: facts for page and log: addresses, certificate names, offered mechanisms.
-        is_refused_target: the guard refused it, also where ``reason`` does not say so. For logs of the operator only.
+        is_refused_target: the guard refused it, also where ``reason`` does not show it. For logs of the operator only.
     """
 
     stage: Stage

@@ -64,14 +64,14 @@ def token_failure(text: str, *, issuer: str, status: int | None = None) -> Submi
     evidence = {"issuer": issuer, **details}
     if status is not None:
         evidence["status"] = str(status)
-    said = ": ".join(filter(None, (details.get("error"), details.get("description"))))
-    if said:
-        evidence["reply"] = said
+    reply = ": ".join(filter(None, (details.get("error"), details.get("description"))))
+    if reply:
+        evidence["reply"] = reply
     is_transient = (
         details.get("error") in _TRANSIENT_ERRORS
         or details.get("number") in _TRANSIENT_NUMBERS
         or (status is not None and (status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS))
-        or (not said and "number" not in details and _is_of_a_proxy(status))
+        or (not reply and "number" not in details and _is_of_a_proxy(status))
     )
     reason = Reason.TOKEN_UNAVAILABLE if is_transient else Reason.TOKEN_REFUSED
     return SubmissionFailure(Stage.CONSENT, reason, evidence=evidence)

@@ -124,7 +124,7 @@ class Facts:
 class SendingStatus:
     """The status of one account. ``missing`` is empty if its emails leave from its own domain as promised.
 
-    ``summary`` precedes the sentence of the first finding; it is empty if that one says what happens to emails.
+    ``summary`` precedes the sentence of the first finding; it is empty if that one describes what happens to emails.
     """
 
     facts: Facts

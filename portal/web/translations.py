@@ -182,7 +182,7 @@ def current_code() -> str:
 def _select_locale() -> Locale:
     """Return the language of the programme whose page it is, else the person's, else what the page offers to strangers.
 
-    English outside of requests, and for the API, which knows no person.
+    English outside of requests, and for the API, whose requests come from programs.
     """
     locale: Locale = g.get("page_locale") or g.get("offered_locale", DEFAULT_LOCALE)
     if not hasattr(current_app, "login_manager"):  # the rehearsal's page of consent

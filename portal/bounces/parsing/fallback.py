@@ -1,4 +1,4 @@
-"""Formats that only ``flufl.bounce`` knows: its detectors find addresses, without codes or reasons."""
+"""Formats that only ``flufl.bounce`` recognises: its detectors find addresses, without codes or reasons."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def _of_status(
             reply_code,
             words,
         )
-    if entry.action == "deliverable":  # a verification (RFC 3461 knows none): nothing was sent
+    if entry.action == "deliverable":  # a verification (RFC 3461 defines none): nothing was sent
         return RecipientReport(
             BounceClass.NONE, BounceCause.NOTHING, recipient, entry.original, entry.status, reply_code, words
         )

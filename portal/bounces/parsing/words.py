@@ -1,6 +1,6 @@
 """Phrases of bounces that are no SMTP replies: those of mail systems, in several languages.
 
-``portal.smtp.diagnosis`` knows what servers reply. A report often has words of its own instead.
+``portal.smtp.diagnosis`` recognises replies. A report often has a phrase of the mail system instead.
 """
 
 from __future__ import annotations

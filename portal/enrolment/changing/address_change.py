@@ -126,7 +126,7 @@ def pending_addresses(affiliate_ids: Sequence[int], *, now: datetime) -> Mapping
 def withdraw(affiliate: Affiliate, *, now: datetime) -> None:
     """Make the links that ask to confirm a new address of this affiliate invalid. The caller commits.
 
-    An email with such a link that still waits is cancelled. The row stays, so that an erasure knows of the address.
+    An email with such a link that still waits is cancelled. The row stays, so that an erasure finds the address.
     """
     query = select(ActionToken).where(
         ActionToken.affiliate_id == affiliate.id,
@@ -190,7 +190,7 @@ def confirm(token: str, network: str, *, now: datetime) -> confirmation_links.To
 
 
 def _former_address(affiliate: Affiliate, former: str, now: datetime) -> ActionToken:
-    """Return the row by which an erasure knows the former address, whose emails may name the present one by now."""
+    """Return the row by which an erasure finds the former address, whose emails may name the present one by now."""
     row = ActionToken(affiliate_id=affiliate.id, purpose=TokenPurpose.FORMER, mailbox=former, created_at=now)
     row.token_hash, row.used_at = hash_token(new_token()), now
     return row

@@ -24,7 +24,7 @@ _CODE = re.compile(r"`[^`\n]{0,500}`")
 
 
 def find_html(markdown: str) -> list[str]:
-    """Return the HTML tags in Markdown, which is shown as it stands; tags in code are meant."""
+    """Return the HTML tags in Markdown, which recipients would see as text; tags in code are meant."""
     return find_tags(_CODE.sub("", markdown))
 
 

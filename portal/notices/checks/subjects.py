@@ -1,4 +1,4 @@
-"""HTML in a subject, which an inbox shows as it stands."""
+"""HTML in a subject, whose tags an inbox shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adaptive batch size: how many messages a drain claims at once, when it wants help, and when it yields.
+"""Adaptive batch size: how many messages a drain claims at once, when it needs another connection, and when it yields.
 
 Each batch is assessed by how long its messages took and by how busy this process was at that time.
 """

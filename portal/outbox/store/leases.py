@@ -127,7 +127,7 @@ def release(token: str) -> None:
 
 
 def defer_release(account_id: int, token: str) -> None:
-    """Remember a lease that could not be released because the database is away."""
+    """Keep a lease that could not be released because the database is away."""
     with _deferred_lock:
         _deferred.add((account_id, token))
 

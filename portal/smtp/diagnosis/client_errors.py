@@ -20,7 +20,7 @@ from .program_output import MAX_CHARS
 
 _FILE = Path(__file__).parent / "client_errors.toml"
 _MAX_DETAIL_CHARS = 120
-# What servers of other protocols say first, and the kind of server; "400" of a web server is no reply code.
+# What servers of other protocols send first, and the kind of server; "400" of a web server is no reply code.
 _OTHER_PROTOCOL = re.compile(
     r"\b(HTTP)/[12][. ]|\* OK\b[^\n]{0,60}\b(IMAP)|(?:^|[\s'\":=])\+OK\b|\b(SSH)-2\.0", re.IGNORECASE
 )
@@ -125,5 +125,5 @@ def port_in(text: str) -> int | None:
 
 
 def security_of(reason: Reason) -> Security | None:
-    """Return the encryption that the program had chosen, as far as the error tells it."""
+    """Return the encryption that the program had chosen, as far as the error shows it."""
     return Security.IMPLICIT_TLS if reason is Reason.TLS_NOT_SPOKEN else None

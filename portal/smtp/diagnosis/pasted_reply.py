@@ -1,7 +1,7 @@
 """Parses replies and stage names that people copy from logs, bounces and help pages.
 
 A bounce wraps the reply: "host mx.example.net said: 550 5.1.1 no such user (in reply to RCPT TO command)". Only the reply
-itself is kept, because the words around it say nothing about the cause, and neither do replies that followed it.
+itself is kept, because the words around it and the replies that followed it do not name the cause.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def parse_stage(name: str | Stage) -> Stage:
 
 
 def guess_stage(text: str) -> Stage:
-    """Return the stage at which a reply was probably sent, processing by its code and concepts."""
+    """Return the stage at which a reply was probably sent, by its code and concepts."""
     text = text[:MAX_CHARS]
     if wrapped := _WRAPPED_STAGE.search(text):
         return _WRAPPED_STAGES[next(filter(None, wrapped.groups())).lower()]

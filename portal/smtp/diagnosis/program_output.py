@@ -35,7 +35,7 @@ _SUMMARY = re.compile(
 NAMED_CODE = re.compile(
     r"\b(?:error|code|status|response ?code|got)\W{1,4}([45][0-7]\d)(?![\w.])", re.IGNORECASE
 )
-# What other commands were answered after the one that failed.
+# Replies to the commands that followed the failed one.
 _NEXT_REPLY = re.compile(r"\s(503|554|421)[ -](?:[45]\.\d{1,3}\.\d{1,3}|Error|Need|Valid|Bad|All|No)\b")
 # A filter that repeats the reply of the server behind it (amavisd-new).
 _NEXT_HOP = re.compile(r"[45]\d\d [^\n]{0,80}\bfrom MTA\([^()\n]{1,80}\): (?=[45]\d\d[ -])")
@@ -90,8 +90,8 @@ def reordered(text: str) -> str:
     at = text.find(_PHPMAILER_TEXT)
     if codes is None or not 0 <= at < codes.start():
         return text
-    said = text[at + len(_PHPMAILER_TEXT) : codes.start()]
-    return " ".join(part for part in (codes[1], codes[2], said.strip()) if part)
+    reply = text[at + len(_PHPMAILER_TEXT) : codes.start()].strip()
+    return " ".join(part for part in (codes[1], codes[2], reply) if part)
 
 
 def decoded(text: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..server import Limits, Server
 
-# Several addresses may fail differently; the failure that says most about the settings is reported.
+# Several addresses may fail differently; the one from which most about the settings can be concluded is reported.
 _MOST_INFORMATIVE_FIRST = (Reason.CONNECT_REFUSED, Reason.CONNECT_TIMED_OUT, Reason.UNREACHABLE)
 
 

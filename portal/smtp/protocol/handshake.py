@@ -169,7 +169,7 @@ class Handshake:
         return self.server.security is not Security.STARTTLS and self.server.username is None
 
     def _start_tls(self, connection: SmtpConnection) -> None:
-        """Upgrade with STARTTLS or fail: continuing in plaintext is what an attacker who removes STARTTLS wants."""
+        """Upgrade with STARTTLS or fail: continuing in plaintext would let an attacker who removes STARTTLS read the password."""
         with self._recorder.stage(Stage.TLS) as notes:
             connection.stage = Stage.TLS
             if "STARTTLS" not in self.features:

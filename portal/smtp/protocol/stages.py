@@ -1,6 +1,6 @@
 """Stages of an SMTP conversation: each is timed and recorded with its result, a sentence and evidence.
 
-The sentences say what happened. What a failure means and what to do about it is decided in ``diagnosis``.
+The sentences describe what happened; ``diagnosis`` decides what a failure means and how to fix it.
 """
 
 from __future__ import annotations

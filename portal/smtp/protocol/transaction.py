@@ -152,7 +152,7 @@ class MailTransaction:
     def _final_reply(self) -> Reply:
         """Read the reply to the final dot; any failure but a refusal leaves acceptance unknown.
 
-        The wait lasts up to the deadline, or as long as the settings say. RFC 5321 section 4.5.3.2.6 grants ten
+        The wait lasts up to the deadline, or as long as ``final_reply`` of the settings. RFC 5321 section 4.5.3.2.6 grants ten
         minutes, because a client that gives up early risks a second copy.
         """
         final_reply_s = self._connection.limits.final_reply

@@ -45,7 +45,7 @@ class Transcript:
     _chars_left: int = field(default=_MAX_CHARS, repr=False)
 
     def add(self, direction: str, text: str) -> None:
-        """Append one cleaned line. The entry that reaches the bound says so and is the last."""
+        """Append one cleaned line. The entry that reaches the bound states it and is the last."""
         if self._chars_left <= 0:
             return
         kept = plain_text(text, _MAX_LINE_CHARS)

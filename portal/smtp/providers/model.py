@@ -1,4 +1,4 @@
-"""Provider data: what a provider's help pages say about SMTP, as ``card_reader`` reads it from a card."""
+"""Provider data: what a provider's help pages state about SMTP, as ``card_reader`` reads it from a card."""
 
 from __future__ import annotations
 
