@@ -16,14 +16,18 @@ from sqlalchemy import (
     Select,
     Subquery,
     bindparam,
+    case,
+    cast,
     column,
     func,
     literal_column,
+    null,
     select,
     table,
     text,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import TSQUERY
 
 from ..db import db
 from ..db.prepared import PreparedStatement, bind_ids, ids_in
@@ -32,7 +36,7 @@ from ..outbox.models import Status
 from ..web.pagination import Count, capped
 from .conditions import Condition
 from .models import LogRow
-from .triggers import FOLD, NOT_BEING_SENT, SUBJECT_INDEX
+from .triggers import ACCOUNT_WORD, FOLD, INDEXED_WORDS, NOT_BEING_SENT, SUBJECT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,12 +67,14 @@ def find(plan: Plan, *, before: int | None = None, after: int | None = None, siz
         return _merge(found, up=after is not None, size=size)
     up = after is not None
     query, key = _candidates(plan)
-    query = query.where(key > max(plan.low, after or 0))
+    bounds = [key > max(plan.low, after or 0)]
     upper = [bound for bound in (plan.high, None if up else before) if bound is not None]
     if upper:
-        query = query.where(key < min(upper))
+        bounds.append(key < min(upper))
+    query = query.where(*bounds)
     if plan.words and not plan.is_windowed and _is_word_index_unordered():
-        return _search_words_nearby(query, plan.words, up=up, size=size)
+        indexed = select(LogRow.message_id).where(*bounds, *_has_indexed_words(plan))
+        return _search_words_nearby(query, indexed, plan.words, up=up, size=size)
     query = query.order_by(key.asc() if up else key.desc())
     if plan.leading and plan.days and not plan.max_leading:
         query, key = _within_days(query.offset(0).subquery(), plan)
@@ -199,7 +205,9 @@ def _with_words(plan: Plan) -> tuple[Select[Any], Any]:
     return query.where(literal_column(SUBJECT_INDEX).op("MATCH")(match)), _words.c.rowid
 
 
-def _search_words_nearby(rows: Select[Any], words: str, *, up: bool, size: int) -> Found:
+def _search_words_nearby(
+    rows: Select[Any], indexed: Select[Any], words: str, *, up: bool, size: int
+) -> Found:
     """Search words among the newest rows first, and by the index of words only if these do not fill a page (PostgreSQL).
 
     The planner would otherwise check row after row for a word that is frequent on the whole, however far back it occurs.
@@ -216,9 +224,9 @@ def _search_words_nearby(rows: Select[Any], words: str, *, up: bool, size: int) 
     enough = len(message_ids) >= min(size, _PAGE)
     if not enough:
         # OFFSET 0 is an optimisation fence: the outer ORDER BY must not choose the index of the inner query.
-        indexed = rows.where(text(NOT_BEING_SENT), _has_words(words)).offset(0).subquery()
+        in_index = indexed.where(text(NOT_BEING_SENT)).offset(0).subquery()
         being_sent = rows.where(LogRow.status == Status.SENDING, _has_words(words)).offset(0).subquery()
-        every = union_all(select(indexed.c.message_id), select(being_sent.c.message_id)).subquery()
+        every = union_all(select(in_index.c.message_id), select(being_sent.c.message_id)).subquery()
         key = every.c.message_id
         message_ids = _ids(select(key).order_by(key.asc() if up else key.desc()).limit(size))
     seen = message_ids[-1] if enough and len(message_ids) < size else None
@@ -226,8 +234,22 @@ def _search_words_nearby(rows: Select[Any], words: str, *, up: bool, size: int) 
 
 
 def _has_words(words: str) -> Any:
-    query = func.plainto_tsquery(_simple, _fold(words))
-    return func.to_tsvector(_simple, _fold(LogRow.subject)).op("@@")(query)
+    return func.to_tsvector(_simple, _fold(LogRow.subject)).op("@@")(_query_of(words))
+
+
+def _query_of(words: str) -> Any:
+    return func.plainto_tsquery(_simple, _fold(words))
+
+
+def _has_indexed_words(plan: Plan) -> list[Any]:
+    """Return the conditions that the index of words answers for one account alone; a text without words never meets them.
+
+    The account is not compared as well, or the planner would read all of its messages from another index, to intersect both.
+    """
+    query, account = _query_of(plan.words), cast(f"'{ACCOUNT_WORD}{plan.account_id}'", TSQUERY)
+    both = case((func.numnode(query) > 0, query.op("&&")(account)), else_=cast(null(), TSQUERY))
+    days = [condition.unindexed() for condition in plan.days]
+    return [literal_column(f"({INDEXED_WORDS})").op("@@")(both), *days]
 
 
 def _matching(some: Subquery, plan: Plan) -> Select[Any]:

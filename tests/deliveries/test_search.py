@@ -185,6 +185,21 @@ def test_subjects_are_found_among_old_and_new_messages(owner, enqueue, monkeypat
     assert "70 emails match." in _page(owner, "q=faded&by=subject")
 
 
+def test_words_are_found_within_one_account(owner, stranger, enqueue):
+    ours, theirs = enqueue(subject="A plain word"), enqueue("copperpot", subject="A lantern")
+    account, other = ours.account_id, theirs.account_id
+
+    def found(account_id, words):
+        return search.find(
+            query_plan.make_plan(account_id, Filters.read({"q": words, "by": "subject"})), size=9
+        ).message_ids
+
+    assert found(other, "lantern") == [theirs.id]
+    assert found(account, "plain WORD") == [ours.id]
+    for words in ("lantern", f"account {account}", str(account), "-", "!", "plain lantern"):
+        assert found(account, words) == [], words
+
+
 def test_a_range_of_days_combines_with_another_filter(owner, enqueue):
     now = utcnow().replace(hour=12)
     rows = [
