@@ -65,7 +65,8 @@ class LogRow(Base):
         _partial_index("version", text("version IS NOT NULL"), "version", "message_id"),
         _partial_index("code", text("code IS NOT NULL"), "code", "message_id"),
         _partial_index("settled", text("settled_at IS NOT NULL"), "settled_at", "status", "seconds"),
-        _partial_index("wiped", text("settled_at IS NOT NULL"), "wiped_at", "settled_at"),
+        # Of messages that still have their text, which the retention looks for; the others leave it with their text.
+        _partial_index("with_text", text("wiped_at IS NULL AND settled_at IS NOT NULL"), "settled_at"),
         *(_partial_index(name, NOT_EMPTY[name], name) for name in ("reference", "queue_id")),
         _partial_index("outcome", NOT_EMPTY["outcome"], "outcome", "message_id"),
         # Failed messages are searched together with another condition; accepted ones are not in these indexes.

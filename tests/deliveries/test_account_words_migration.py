@@ -1,4 +1,4 @@
-"""The migration of the index of words keeps every row and trigger, and subjects of before are found."""
+"""The migrations of the log's indexes keep every row and trigger, and subjects of before are found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.test_plain_names import _tables
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.empty_database]
 FOLDER = str(readiness.MIGRATIONS)
-BEFORE, AFTER = "0055", "0056"
+BEFORE, AFTER = "0055", "0057"
 
 
 @pytest.fixture(autouse=True)

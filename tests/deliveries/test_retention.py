@@ -20,6 +20,14 @@ from .conftest import account_of
 pytestmark = pytest.mark.both_databases
 
 
+def test_texts_to_be_removed_are_found_among_messages_with_one(app):
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's plan depends on the number of rows")
+    query = retention._expired(1, utcnow(), with_text_only=True).compile(db.engine)
+    plan = db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", (1, "2026-01-01"))
+    assert "ix_delivery_log_with_text (account_id=? AND settled_at<?)" in str(plan.all())
+
+
 def test_texts_are_removed_before_messages_and_waiting_messages_stay(owner, enqueue, add_attempt):
     now = utcnow()
     recent, without_text, expired = (
