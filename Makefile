@@ -48,10 +48,12 @@ storm: $(VENV)/.development
 chaos: $(VENV)/.development
 	$(BIN)/python -m tests.chaos
 
-# Compare a portal with one and with ten million messages on PostgreSQL; fails where something takes more than twice as long.
+# Compare a portal with one and with ten million messages on PostgreSQL, and measure the bloat of a million; fails where something
+# takes more than twice as long or as much. About an hour.
 size: $(VENV)/.development
 	@sh tests/postgresql.sh
 	$(BIN)/python -m benchmarks.size
+	$(BIN)/python -m benchmarks.size_bloat
 
 # Run every attack of tests/security and print what was measured; fails on any breach. About 20 minutes.
 security: $(VENV)/.development
