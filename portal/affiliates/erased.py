@@ -75,11 +75,6 @@ def keyed_hash(text: str) -> str:
     return hmac.digest(key, text.encode("utf-8", "replace"), "sha256").hex() if key else ""
 
 
-def is_hash(mailbox_key: str) -> bool:
-    """Return whether a suppressed mailbox is that of an erased person."""
-    return mailbox_key.startswith(_PREFIX) and "@" not in mailbox_key
-
-
 def blank_mailbox(affiliate_id: int) -> str:
     """Return the mailbox of a blank row, which no server accepts."""
     return f"erased-{affiliate_id}@{_DOMAIN}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from email.errors import HeaderParseError
-from email.headerregistry import Address
 from functools import lru_cache
 
 import idna
@@ -142,15 +140,3 @@ def check_header_safe(text: str, name: str = "This value") -> str:
     if not is_header_safe(text):
         raise HeaderError(f"{name} contains a line break or an invisible control character.")
     return text
-
-
-def format_address(display_name: str, mailbox: Mailbox) -> str:
-    """Return a From or Reply-To value whose address is ``mailbox``, whatever the display name contains.
-
-    The name is quoted if necessary. Raises HeaderError for a name with controls.
-    """
-    check_header_safe(display_name, "The display name")
-    try:
-        return str(Address(display_name=display_name.strip(), addr_spec=str(mailbox)))
-    except (HeaderParseError, ValueError, IndexError):
-        raise HeaderError("The display name cannot be put into a header.") from None

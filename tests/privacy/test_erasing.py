@@ -549,8 +549,7 @@ def test_the_hash_differs_by_account_and_holds_no_address(app):
     one, other = erased.hash_of(1, MAILBOX), erased.hash_of(2, MAILBOX)
     assert one != other
     assert one == erased.hash_of(1, MAILBOX.lower())
-    assert erased.is_hash(one)
-    assert not any(map(erased.is_hash, (MAILBOX, "#grace@example.org")))
+    assert "@" not in one
 
 
 def test_the_person_is_recognised_as_a_whole_word_and_hidden_from_reprs():

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from email import message_from_string, policy
-from email.headerregistry import AddressHeader
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.smtp.mailbox import (
     HeaderError,
-    Mailbox,
     MailboxError,
     check_header_safe,
-    format_address,
     is_header_safe,
     parse_mailbox,
 )
@@ -87,20 +82,6 @@ def test_controls_are_refused_in_a_header(c: str) -> None:
     assert not is_header_safe(f"a{c}b")
     with pytest.raises(HeaderError, match="The subject"):
         check_header_safe(f"a{c}b", "The subject")
-    with pytest.raises(HeaderError):
-        format_address(f"a{c}b", Mailbox("ada", "example.org"))
-
-
-@given(st.text(max_size=60))
-def test_no_display_name_changes_the_address(name: str) -> None:
-    mailbox = Mailbox("ada", "example.org")
-    try:
-        value = format_address(name, mailbox)
-    except HeaderError:
-        return
-    parsed = message_from_string(f"From: {value}\n\n", policy=policy.SMTP)["From"]
-    assert isinstance(parsed, AddressHeader)
-    assert [a.addr_spec for a in parsed.addresses] == ["ada@example.org"]
 
 
 @given(st.text(max_size=80))

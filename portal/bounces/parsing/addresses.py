@@ -12,7 +12,6 @@ ADDRESS = re.compile(
 )
 _TYPE = re.compile(r"^\s*[\w-]{1,20}\s*;\s*")
 _UNITEXT = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
-_SRS = re.compile(r"srs[01][=+-].*", re.IGNORECASE)
 _ROLE = re.compile(
     r"(?:mailer-?daemon|post_?master|abuse|support|help-?desk|admin(?:istrator)?|no-?reply|hostmaster|webmaster|root)",
     re.IGNORECASE,

@@ -49,7 +49,6 @@ class Session(Handshake):
         self.last_acceptance: Acceptance | None = None
         self.on_wait: Callable[[], None] | None = None
         self.on_body_sent: Callable[[], None] | None = None
-        self._next_message: OutgoingMessage | None = None
         self._pipelined: list[str] | None = None  # commands sent for the next message, replies not read yet
         self._pipelined_for: OutgoingMessage | None = None  # that message
         # Both true until the server shows that it cannot follow:
@@ -76,13 +75,7 @@ class Session(Handshake):
         message and for an invalid address, before a command is sent, and SubmissionFailure; the session is
         then either ready for the next message or closed (see ``is_usable``).
         """
-        following, self._next_message = self._next_message, None
-        outgoing = OutgoingMessage.build(sender, recipient, message, tuple(mail_options))
-        return self.send(outgoing, following)
-
-    def announce_next(self, following: OutgoingMessage | None) -> None:
-        """Set the message that comes after the next call of ``submit``; see ``send``."""
-        self._next_message = following
+        return self.send(OutgoingMessage.build(sender, recipient, message, tuple(mail_options)))
 
     def send(self, outgoing: OutgoingMessage, following: OutgoingMessage | None = None) -> Acceptance:
         """Submit ``outgoing``; send the envelope of ``following`` together with the end of the message.

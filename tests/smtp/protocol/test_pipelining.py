@@ -257,20 +257,6 @@ def test_cancelling_a_refused_pipelined_envelope_keeps_the_connection() -> None:
         assert bad.connections == 1
 
 
-def test_announced_messages_are_pipelined_through_sendmail() -> None:
-    with BadServer(pipelining()) as bad, Session(server_at(bad.port)) as session:
-        first, second = outgoing(0), outgoing(1)
-        session.announce_next(second)
-        session.sendmail(SENDER, "r0@example.net", first.message)
-        transcripts = str(session.transcript)
-        session.begin_message()
-        assert session.is_usable()
-        session.sendmail(SENDER, "r1@example.net", second.message)
-        assert "said together" in str(session.transcript)
-        assert "r1@" not in transcripts
-        assert (bad.connections, len(bad.messages)) == (1, 2)
-
-
 def test_an_envelope_that_the_server_cannot_accept_is_not_pipelined() -> None:
     big = OutgoingMessage.build(
         SENDER, "big@example.net", b"Subject: big\r\n\r\n" + b"x" * 78 + b"\r\n" + b"y\r\n" * 40_000
