@@ -1,4 +1,4 @@
-// The box above a list ticks every row of its form, and the number of ticked ones stands beside it.
+// The box above a list ticks every row of its form, and the number of ticked ones is shown beside it.
 import { all, one } from "./dom.js";
 
 const boxesOf = (form) => all(".tick input[type=checkbox]", form);
