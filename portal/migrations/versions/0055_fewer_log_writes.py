@@ -1,7 +1,6 @@
-"""PostgreSQL writes the log row of a message that is sent twice instead of three times, and its words once
+"""PostgreSQL writes the log row of a message that is sent twice instead of three times
 
-The trigger of a message writes the attempt that ended in the same statement, too, and messages that are being sent are not
-in the index of words, which is built anew: about ten seconds for a million messages. SQLite stays as it is.
+The trigger of a message writes the attempt that ended in the same statement, too. SQLite stays as it is.
 """
 
 from alembic import op
@@ -35,7 +34,7 @@ _ATTEMPT_IF_NEW = (
 )
 
 
-def _replace(update: str, attempt: str, where: str) -> None:
+def _replace(update: str, attempt: str) -> None:
     bind = op.get_bind()
     if bind.dialect.name != "postgresql":
         return
@@ -45,16 +44,11 @@ def _replace(update: str, attempt: str, where: str) -> None:
             f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql {option}"
             f" AS $$ BEGIN {body}; RETURN NULL; END $$"
         )
-    op.execute("DROP INDEX delivery_subjects")
-    op.execute(
-        "CREATE INDEX delivery_subjects ON delivery_log USING gin (to_tsvector('simple', delivery_fold(subject)))"
-        + where
-    )
 
 
 def upgrade() -> None:
-    _replace(_UPDATE_WITH_ATTEMPT, _ATTEMPT_IF_NEW, " WHERE status <> 'sending'")
+    _replace(_UPDATE_WITH_ATTEMPT, _ATTEMPT_IF_NEW)
 
 
 def downgrade() -> None:
-    _replace(_UPDATE, _ATTEMPT, "")
+    _replace(_UPDATE, _ATTEMPT)
