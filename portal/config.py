@@ -213,7 +213,7 @@ class Config:
             metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
             if read.text("SIGNET_METRICS_TOKEN") or read.text("SIGNET_METRICS_TOKEN_FILE")
             else "",
-            audit_days=min(int(read.number("SIGNET_AUDIT_DAYS", 400, low=30)), _MAX_AUDIT_DAYS),
+            audit_days=int(read.number("SIGNET_AUDIT_DAYS", 400, low=30, high=_MAX_AUDIT_DAYS)),
             security_log=_security_log(read),
             security_contacts=_security_contacts(read),
             security_policy=_security_policy(read),

@@ -59,7 +59,7 @@ class Reader:
             return value in _TRUE
         raise ConfigError(f"{name} is {value!r}; write 1 or 0.")
 
-    def number(self, name: str, default: float, low: float = 0) -> float:
+    def number(self, name: str, default: float, low: float = 0, high: float = _MAX_NUMBER) -> float:
         value = self.text(name)
         if not value:
             return default
@@ -67,8 +67,8 @@ class Reader:
             number = float(value)
         except ValueError:
             raise ConfigError(f"{name} is {value!r}, which is not a number.") from None
-        if not low <= number <= _MAX_NUMBER:
-            raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {_MAX_NUMBER}.")
+        if not low <= number <= high:
+            raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {high:.0f}.")
         return number
 
     def choice(self, name: str, choices: Sequence[str]) -> str:

@@ -52,6 +52,7 @@ WRONG = [
     ("SIGNET_CPU", "first"),
     ("SIGNET_TESTS_PER_HOUR", "none"),
     ("SIGNET_SESSION_IDLE_HOURS", "0"),
+    ("SIGNET_AUDIT_DAYS", "3651"),
     ("SIGNET_SESSION_IDLE_HOURS", "never"),
     ("SIGNET_SESSION_HOURS", "100"),  # less than the idle time of 336
     ("SIGNET_TRUSTED_PROXIES", "-1"),

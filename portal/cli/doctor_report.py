@@ -48,8 +48,13 @@ def run(
     if as_json:
         echo(json.dumps({"counts": counts, "findings": [one.as_dict() for one in found]}))
     else:
-        echo(f"\n{counts['error']} errors, {counts['warning']} warnings, {counts['not_tried']} not tried.")
+        errors, warnings = (_counted(counts[one], one) for one in ("error", "warning"))
+        echo(f"\n{errors}, {warnings}, {counts['not_tried']} not tried.")
     return ERRORS if counts["error"] else HEALTHY
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def _examine(

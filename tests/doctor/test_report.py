@@ -91,6 +91,13 @@ def test_each_check_is_a_line(env):
     assert lines[-1].startswith("\n0 errors")
 
 
+def test_a_single_error_is_counted_in_the_singular(env):
+    lines = []
+    wrong = env | {"SIGNET_AUDIT_DAYS": "4000"}
+    assert doctor_report.run(wrong, create_app, offline=True, as_json=False, echo=lines.append) == 1
+    assert lines[-1] == "\n1 error, 0 warnings, 1 not tried."
+
+
 @pytest.mark.parametrize(
     ("variables", "named"),
     [

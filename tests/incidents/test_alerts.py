@@ -209,6 +209,10 @@ def test_without_a_platform_server_the_page_shows_that_no_alert_was_mailed(app, 
     assert alert_emails() == []
     page = owner.get(f"/incidents/{incidents(brightleaf)[0].id}").get_data(as_text=True)
     assert "could not be mailed" in page
+    page = owner.get("/incidents/alerts").get_data(as_text=True)
+    assert "Alerts by email are not available" in page
+    assert "Alerts by email are on" not in page
+    assert "Switch off alerts by email" not in page
 
 
 def test_an_alert_contains_no_password_text_or_affiliate_address(brightleaf, clock):
