@@ -192,7 +192,7 @@ def test_many_messages_share_a_connection_to_postfix_and_arrive_unchanged(
     before = set(postfix.delivered(0))
     outcomes, transcripts = submit_all(postfix.server(port=port), MANY)
     assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [to == RECIPIENT for to in MANY]
-    assert ["said together" in transcript for transcript in transcripts] == [
+    assert ["sent together" in transcript for transcript in transcripts] == [
         port == 0 and number in {1, 2, 4, 5, 7} for number in range(len(MANY))
     ]
     assert not any("S: 220 " in transcript for transcript in transcripts[1:])
@@ -211,7 +211,7 @@ def test_a_server_that_refuses_pipelined_envelopes_loses_no_message(haraka: Hara
     assert not any("S: 220 " in transcript for transcript in transcripts[1:])
     if "pipelined after" in transcripts[1]:
         assert "each message by itself" in transcripts[1]
-        assert not any("said together" in transcript for transcript in transcripts[2:])
+        assert not any("sent together" in transcript for transcript in transcripts[2:])
     arrived = [raw for raw in haraka.delivered(len(before) + 6) if raw not in before]
     for number, raw in zip([0, 1, 3, 4, 6, 7], arrived, strict=True):
         assert_unchanged(raw, number)

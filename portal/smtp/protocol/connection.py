@@ -132,7 +132,7 @@ class SmtpConnection:
 
     def record_pipelined(self, commands: list[str]) -> None:
         """Record commands in the transcript that were sent before the transcript began."""
-        self.transcript.add("*", "said together with the end of the message before:")
+        self.transcript.add("*", "sent together with the end of the message before:")
         for line in commands:
             self.transcript.add("C", line)
 

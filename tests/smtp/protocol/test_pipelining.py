@@ -105,7 +105,7 @@ def test_the_next_envelope_arrives_with_the_end_of_a_message() -> None:
     for number, transcript in enumerate(transcripts):
         named = {other for other in range(3) if f"r{other}@" in transcript}
         assert named == {number}  # no transcript mentions another message
-        assert ("said together" in transcript) is (number > 0)
+        assert ("sent together" in transcript) is (number > 0)
         assert transcript.count("S: 250") >= 3
 
 
@@ -177,7 +177,7 @@ def test_after_an_unexpected_reply_the_message_is_sent_again_alone(name: str) ->
         assert complete == [b"Subject: %d" % number for number in range(4)]
         assert "each message by itself" in transcripts[1]
         assert ("one command at a time" in transcripts[1]) is (bad.connections == 2)
-        assert "said together" not in transcripts[2] + transcripts[3]
+        assert "sent together" not in transcripts[2] + transcripts[3]
 
 
 @pytest.mark.parametrize("accepts_data", [True, False])
@@ -198,7 +198,7 @@ def test_an_unknown_recipient_is_tried_once_and_the_other_messages_are_sent(acce
     assert isinstance(failure, SubmissionFailure)
     assert (failure.stage, failure.reason, failure.ambiguous) == (Stage.RCPT, Reason.REPLIED, False)
     assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True, False, True, True]
-    assert "said together" in transcripts[3]
+    assert "sent together" in transcripts[3]
 
 
 def test_a_message_refused_at_its_end_leaves_the_next_envelope_valid() -> None:
@@ -206,7 +206,7 @@ def test_a_message_refused_at_its_end_leaves_the_next_envelope_valid() -> None:
         outcomes, transcripts = send(bad, 4)
         assert bad.connections == 1
     assert [isinstance(outcome, Acceptance) for outcome in outcomes] == [True, False, True, True]
-    assert "said together" in transcripts[2]
+    assert "sent together" in transcripts[2]
     assert "RSET" not in "".join(transcripts)
 
 
