@@ -142,9 +142,10 @@ def test_a_code_costs_one_read_whether_it_is_known_or_not(app, set_shop, grace, 
             found.append(query)
             return super().execute(query, *args, **more)
 
-    def note(driver, *_):  # prepared statements run on the cursor of the driver
+    def note(driver, record, _proxy):  # prepared statements run on the cursor of the driver
         if isinstance(driver, psycopg.Connection):
             driver.cursor_factory = NotingCursor
+            record.info.pop("cursor", None)  # that of db/postgresql.py, so that it is made anew
         else:
             driver.set_trace_callback(found.append)
 
