@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.interop.dovecot import Dovecot, dovecot_missing
-from tests.interop.servers import Haraka, Postfix, haraka_missing, postfix_missing
+from tests.interop.postfix import Postfix, postfix_missing
+from tests.interop.servers import Haraka, haraka_missing
 
 
 def _skip(reason: str | None) -> None:

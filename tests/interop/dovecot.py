@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tests.smtp.badserver import PASSWORD, USERNAME, authority
 
-from .servers import SIZE, Postfix, Started, search_path
+from .postfix import Postfix
+from .servers import SIZE, Started, search_path
 
 IMAP, IMAPS = 2, 3  # indices into ports
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 import shutil
 import socket
@@ -27,17 +26,6 @@ SENDER, RECIPIENT = "info@example.org", "bob@example.net"
 FOREIGN = "boss@example.org"  # a sender of another account
 UNKNOWN, GREYLISTED, ELSEWHERE = "nobody@example.net", "later@example.net", "eve@elsewhere.example"
 SIZE = 50_000  # maximum message size of each server, in bytes
-_POSTFIX = ("postfix", "saslpasswd2")
-DAEMONS = next(
-    (p for p in map(Path, ("/usr/lib/postfix/sbin", "/usr/libexec/postfix")) if p.is_dir()), Path("/")
-)
-
-
-def postfix_missing() -> str | None:
-    missing = [name for name in _POSTFIX if shutil.which(name, path=search_path()) is None]
-    if missing:
-        return f"{' and '.join(missing)} not found; tests/interop.sh installs what is needed"
-    return None if os.geteuid() == 0 else "Postfix can be started by root alone"
 
 
 def haraka_missing() -> str | None:
@@ -154,53 +142,6 @@ def _answers(port: int) -> bool:
         return False
 
 
-class Postfix(Started):
-    """Ports: STARTTLS; implicit TLS; STARTTLS without SIZE and PIPELINING, with senders refused at MAIL."""
-
-    def __init__(self) -> None:
-        super().__init__(3)
-
-    def configure(self) -> None:
-        certificate = authority().issue_cert("localhost")
-        chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
-        key = self.write("tls.pem", certificate.private_key_pem.bytes() + chain, 0o600)
-        self._make_users()
-        for name in ("queue", "data", "mail"):
-            (self.home / name).mkdir()
-        owner, delivery = pwd.getpwnam("postfix"), pwd.getpwnam("nobody")
-        os.chown(self.home / "data", owner.pw_uid, owner.pw_gid)
-        os.chown(self.home / "mail", delivery.pw_uid, delivery.pw_gid)
-        self.write("etc/main.cf", _MAIN.format(home=self.home, key=key, delivery=delivery, size=SIZE))
-        self.write("etc/master.cf", _MASTER.format(*self.ports))
-        environment = {**os.environ, "PATH": search_path()}
-        subprocess.run(
-            ["postfix", "-c", self.home / "etc", "check"], check=True, capture_output=True, env=environment
-        )
-        # Not "postfix start-fg": terminating that would leave the master process and its children running.
-        self.start([DAEMONS / "master", "-c", self.home / "etc", "-d"])
-
-    def _make_users(self) -> None:
-        database = self.home / "etc" / "sasl" / "users"
-        self.write(
-            "etc/sasl/smtpd.conf",
-            f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN LOGIN CRAM-MD5\n",
-        )
-        name, _, realm = USERNAME.partition("@")
-        command = ["saslpasswd2", "-p", "-c", "-f", str(database), "-u", realm, name]
-        env = {**os.environ, "PATH": search_path()}
-        subprocess.run(command, input=PASSWORD.encode(), check=True, capture_output=True, env=env)
-        shutil.chown(database, "postfix")
-
-    def delivered(self, count: int) -> list[bytes]:
-        """Wait until Bob's mailbox holds ``count`` messages; return them unchanged."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while len(found := sorted((self.home / "mail" / "bob" / "new").glob("*"))) < count:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{len(found)} of {count} messages arrived\n{self.log()}")
-            time.sleep(0.05)
-        return [path.read_bytes() for path in found]
-
-
 class Redis(Started):
     """Redis without persistence; it can be stopped and started again on the same port."""
 
@@ -236,69 +177,6 @@ class Redis(Started):
         with socket.create_connection(("127.0.0.1", self.ports[0]), timeout=TIMEOUT_S) as sock:
             sock.sendall(" ".join(words).encode() + b"\r\n")
             return sock.recv(65536)
-
-
-_MAIN = """
-compatibility_level = 3.6
-queue_directory = {home}/queue
-data_directory = {home}/data
-maillog_file = {home}/mail.log
-maillog_file_prefixes = {home}
-myhostname = mail.example.net
-mydestination =
-mynetworks =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-alias_maps =
-alias_database =
-message_size_limit = {size}
-default_transport = discard:
-virtual_transport = virtual:
-virtual_mailbox_domains = example.net
-virtual_mailbox_maps = inline:{{ {{bob@example.net = bob/}}, {{later@example.net = bob/}} }}
-virtual_mailbox_base = {home}/mail
-virtual_uid_maps = static:{delivery.pw_uid}
-virtual_gid_maps = static:{delivery.pw_gid}
-virtual_minimum_uid = 1
-virtual_mailbox_limit = 0
-smtpd_tls_chain_files = {key}
-smtpd_tls_security_level = may
-smtpd_tls_auth_only = yes
-smtpd_sasl_auth_enable = yes
-smtpd_sasl_type = cyrus
-smtpd_sasl_path = smtpd
-smtpd_sasl_security_options = noanonymous
-cyrus_sasl_config_path = {home}/etc/sasl
-smtpd_sender_login_maps = inline:{{ {{info@example.org = ada@example.org}}, {{boss@example.org = boss@example.org}} }}
-smtpd_sender_restrictions = reject_sender_login_mismatch
-smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
-smtpd_recipient_restrictions =
- check_recipient_access inline:{{ {{later@example.net = 450 4.2.0 Greylisted, please try again later}} }}
- reject_unlisted_recipient
- permit
-"""
-
-_MASTER = """
-127.0.0.1:{0} inet n - n - - smtpd
-127.0.0.1:{1} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
-127.0.0.1:{2} inet n - n - - smtpd -o smtpd_discard_ehlo_keywords=size,pipelining -o smtpd_delay_reject=no
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
 
 
 class Haraka(Started):

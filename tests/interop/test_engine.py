@@ -19,6 +19,7 @@ from portal.smtp.protocol.session import Session
 from portal.smtp.server import Mechanism, Security, Server
 
 from .dovecot import Dovecot, dovecot_missing
+from .postfix import Postfix
 from .servers import (
     ELSEWHERE,
     FOREIGN,
@@ -28,7 +29,6 @@ from .servers import (
     SIZE,
     UNKNOWN,
     Haraka,
-    Postfix,
     Started,
 )
 
