@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import sqlalchemy
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, insert
 
 from ..db.prepared import PreparedStatement
 from ..events import dispatch
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 _LEDGER = tuple(column.key for column in LedgerEntry.__table__.c if column.key != "id")
 _INSERT_ENTRY = PreparedStatement(
-    sqlalchemy.insert(LedgerEntry).values({name: bindparam(f"v_{name}") for name in _LEDGER})
+    insert(LedgerEntry).values({name: bindparam(f"v_{name}") for name in _LEDGER})
 )
 
 
