@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from ipaddress import ip_network
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from sqlalchemy import event
 
 from portal import clock, create_app
 from portal.accounts.registration import create_owner
@@ -180,6 +181,21 @@ def watch_commits(server: BadServer) -> list[int]:
     if AUTOCOMMIT_BIND in db.engines:  # its statements commit themselves, before their connection is returned
         db.event.listen(db.engines[AUTOCOMMIT_BIND], "checkin", lambda *_: found.append(len(server.messages)))
     return found
+
+
+@contextmanager
+def count_statements() -> Iterator[list[str]]:
+    """Yield a list of the statements of transactions; those that commit themselves are not among them."""
+    found = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        found.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -34,6 +34,7 @@ _MESSAGE: Table = OutboxMessage.__table__  # type: ignore[assignment]
 _COLUMNS = ", ".join(f"m.{name}" for name in QueuedMessage._fields)
 # Instead of a number of further tries: the acceptance log shows that the server has the message.
 _DELIVERED = -1
+_ENTRIES_PER_QUERY = 500  # of an acceptance log
 _CLAIM = (
     update(_MESSAGE)
     .where(_MESSAGE.c.id == bindparam("claimed_id"))
@@ -123,11 +124,25 @@ def is_current(claim: Claim) -> bool:
     return current_connection().execute(_IS_CURRENT, values).first() is not None
 
 
-def apply_log_entry(entry: acceptance_log.Entry, now: datetime) -> bool:
-    """Record an entry of an acceptance log in the table, if the message is still claimed under the entry's token.
+def apply_log(entries: Sequence[acceptance_log.Entry], now: datetime) -> set[int]:
+    """Record those entries of an acceptance log in the table whose messages are still claimed under the entry's token.
 
-    Returns whether that settled the message, as the server had accepted it.
+    Returns the ids of the messages that were settled by that, as the server had accepted them.
+
+    Most entries of a log are of settled messages: one query per entry would delay recovery by seconds, in which the
+    leases of the ended process may end.
     """
+    claimed: set[tuple[int, str]] = set()
+    for start in range(0, len(entries), _ENTRIES_PER_QUERY):
+        ids = {one["message"] for one in entries[start : start + _ENTRIES_PER_QUERY]}
+        query = select(_MESSAGE.c.id, _MESSAGE.c.lease_token)
+        query = query.where(_MESSAGE.c.id.in_(ids), _MESSAGE.c.status == Status.SENDING)
+        claimed.update((id_, token) for id_, token in db.session.execute(query))
+    current = [one for one in entries if (one["message"], one["token"]) in claimed]
+    return {one["message"] for one in current if _apply_log_entry(one, now)}
+
+
+def _apply_log_entry(entry: acceptance_log.Entry, now: datetime) -> bool:
     claimed = (_MESSAGE.c.id == entry["message"], _MESSAGE.c.lease_token == entry["token"])
     query = select(_MESSAGE.c.attempts, _MESSAGE.c.is_sealed)
     query = query.where(*claimed, _MESSAGE.c.status == Status.SENDING)
@@ -221,7 +236,7 @@ def _end_lost_attempts(rows: Sequence[QueuedMessage], now: datetime) -> dict[int
     # Only those of the rows that are locked: the worker, if it runs, may be recording another one and wait for the queue.
     ids = {row.id for row in rows}
     entries = [entry for entry in acceptance_log.entries_for(tokens) if entry["message"] in ids]
-    delivered = {entry["message"] for entry in entries if apply_log_entry(entry, now)}
+    delivered = apply_log(entries, now)
     for row in rows:
         if row.id in delivered:
             found[row.id] = _DELIVERED

@@ -26,11 +26,13 @@ _last_seen: list[tuple[float, datetime]] = []  # monotonic time and the database
 
 
 def on_start() -> None:
-    """Schedule probes of queues that a restart may fix, and repair due times. Errors are logged. Commits.
+    """Recover orphaned logs, schedule probes that a restart may fix, and repair due times. Errors are logged. Commits.
 
-    A database error is no reason not to start: the first sweep meets it again.
+    A worker often replaces one that crashed, whose leases end soon, so the logs come first. A database error is no reason
+    not to start: the first sweep meets it again.
     """
     try:
+        recover_orphaned()
         now = db_now()
         for queue in db.session.scalars(select(Queue).where(Queue.held_at.is_not(None)).with_for_update()):
             if (queue.hold_diagnosis or {}).get("code") in _ENDED_BY_RESTART:
@@ -68,7 +70,7 @@ def recover_orphaned() -> int:
     count = 0
     for entries in acceptance_log.orphaned_entries():
         now = db_now()
-        count += sum([claims.apply_log_entry(entry, now) for entry in entries])
+        count += len(claims.apply_log(entries, now))
         for token in {entry["token"] for entry in entries}:
             lease = db.session.get(ConnectionLease, token)
             if lease is not None:
@@ -85,8 +87,7 @@ def release_drain(account_id: int, token: str) -> None:
     Its log entries are applied first: a message whose acceptance is not in the table yet must not be released.
     """
     log, now = acceptance_log.current_log(), db_now()
-    for entry in log.open_entries(token):
-        claims.apply_log_entry(entry, now)
+    claims.apply_log(log.open_entries(token), now)
     _release(account_id, token)
     db.session.commit()
     log.discard_token(token)

@@ -11,6 +11,7 @@ from portal.db import db
 from portal.outbox.models import DeliveryAttempt, Outcome, Status
 from portal.outbox.sending.drain import drain_queue
 from portal.outbox.store import acceptance_log, leases, recovery
+from portal.outbox.worker import OutboxWorker
 from portal.smtp.protocol.envelope import Acceptance
 from portal.smtp.protocol.reply import Reply
 from tests.databases import lock_against_writers
@@ -18,6 +19,7 @@ from tests.outbox.support import (
     answering,
     attempts,
     count_leases,
+    count_statements,
     enqueue_message,
     expire_leases,
     in_context,
@@ -81,6 +83,31 @@ def test_an_incomplete_line_is_ignored(app, server, account):
     path.write_text(path.read_text() + json.dumps(complete)[:20])
     assert recovery.recover_orphaned() == 1
     assert message(id_).status is Status.SENT
+
+
+def test_entries_of_settled_messages_need_no_statement_each(app, server, account):
+    id_ = enqueue_message(account, "m")
+    own = entry_for(start_drain(account))
+    settled = [{**own, "message": number} for number in range(1_000, 2_200)]
+    path = write_orphaned_log([*settled, own])
+    with count_statements() as found:
+        assert recovery.recover_orphaned() == 1
+    assert message(id_).status is Status.SENT
+    assert not path.exists()
+    assert len(found) < 20
+
+
+def test_a_worker_recovers_the_log_of_the_crashed_one_before_its_first_heartbeat(app, server, account):
+    id_ = enqueue_message(account, "m")
+    path = write_orphaned_log([entry_for(start_drain(account))])
+    worker = OutboxWorker()
+    worker.start(app, 1)
+    try:
+        assert message(id_).status is Status.SENT
+        assert not path.exists()
+        assert count_leases(account) == 0
+    finally:
+        worker.finish()
 
 
 def test_the_log_of_a_running_process_is_not_recovered(app, server, account):

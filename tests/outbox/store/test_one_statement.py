@@ -1,10 +1,8 @@
 """Settlement and the next start in one statement, on PostgreSQL."""
 
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
 from portal.clock import utcnow
 from portal.config import Record
@@ -23,6 +21,7 @@ from tests.outbox.support import (
     LIMITS,
     answering,
     attempts,
+    count_statements,
     enqueue_message,
     message,
     queue,
@@ -50,21 +49,6 @@ def record(request):
 @pytest.fixture
 def config(tmp_path, tuning, record):
     return make_config(tmp_path / "instance", lease=LEASE_S, limits=LIMITS, tuning=tuning, record=record)
-
-
-@contextmanager
-def count_statements():
-    """Yield a list of the statements of transactions; those that commit themselves are not among them."""
-    found = []
-
-    def note(_connection, _cursor, statement, *_more):
-        found.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        event.remove(db.engine, "before_cursor_execute", note)
 
 
 def end_connections():
