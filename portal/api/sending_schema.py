@@ -38,6 +38,7 @@ def sending_schemas() -> dict[str, Schema]:
                 "server": _nullable(_TEXT),
                 "version": _nullable({"type": "integer", "minimum": 1}),
                 "waiting": {"type": "integer", "minimum": 0},
+                "more_waiting": {"type": "boolean", "description": "More emails wait than `waiting` counts."},
                 "connection_proved_at": _nullable(_TIMESTAMP),
                 "test_email_received_at": _nullable(_TIMESTAMP),
                 "from_received": _nullable(_one_of(FromOutcome)),

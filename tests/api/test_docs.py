@@ -58,6 +58,19 @@ def test_every_command_gets_the_documented_response(owner, client, token, token_
             assert result.get_json() == json.loads(response.replace(BASE, "http://127.0.0.1")), command
 
 
+def test_the_sending_status_is_as_its_schema_describes(owner, client, token_of):
+    from jsonschema import Draft202012Validator  # as late as the portal imports it
+
+    doc = client.get("/api/v1/openapi.json").get_json()
+    reference = {"$ref": "#/components/schemas/Sending", "components": doc["components"]}
+    (example,) = re.findall(r"```json\n(\{\n  \"code\".*?)```", PAGE, re.DOTALL)
+    headers = {"Authorization": f"Bearer {token_of(scope=TokenScope.SENDING)}"}
+    answer = client.get("/api/v1/sending", headers=headers).get_json()
+    assert list(json.loads(example)) == list(answer)
+    for value in (json.loads(example), answer):
+        Draft202012Validator(reference).validate(value)
+
+
 def test_the_table_lists_every_event_with_its_members():
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| (.*) \|$", PAGE, re.MULTILINE))
     del rows["event"]  # the headings
