@@ -74,7 +74,7 @@ def settings_request_schemas() -> dict[str, Schema]:
         ),
         "reply_seconds": _number(REPLY_SECONDS, f"A number from {REPLY_SECONDS[0]} to {REPLY_SECONDS[1]}."),
         "based_on": _number(
-            (1, LARGEST_NUMBER), "The version whose password is kept. Without it: the live version, or the newest one."
+            (1, LARGEST_NUMBER), "The version whose password is kept. Without it: the live one, or the last that a person saved."
         ),
     }  # fmt: skip
     return {"SettingsDraft": object_of(*_FIELDS_TO_SAVE, **fields)}
