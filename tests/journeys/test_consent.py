@@ -37,7 +37,7 @@ def all_passed(page: Page) -> None:
     """Wait until the check has ended, and expect that each stage has passed."""
     page.locator("#check[data-live=off]").wait_for()
     for stage in STAGES:
-        expect(page.locator(".rung-passed .rung-label", has_text=stage)).to_have_count(1)
+        expect(page.locator(".check-step-passed .check-step-label", has_text=stage)).to_have_count(1)
 
 
 def test_a_newcomer_walks_the_whole_way_offline(portal: RunningPortal, log_in: Page) -> None:

@@ -177,8 +177,8 @@ def test_a_mistake_has_one_cause_one_fix_and_one_field(
     wait_for_check(page, number)
 
     expect(page.locator(".diagnosis")).to_have_count(1)
-    expect(page.locator(".rung-failed")).to_have_count(1)
-    expect(page.locator(".rung-failed")).to_contain_text(mistake.stage)
+    expect(page.locator(".check-step-failed")).to_have_count(1)
+    expect(page.locator(".check-step-failed")).to_contain_text(mistake.stage)
     expect(page.locator("#diagnosis .diagnosis-cause")).to_have_count(1)
     expect(page.locator("#diagnosis .diagnosis-cause")).to_contain_text(mistake.cause)
     fix = page.locator("#diagnosis .diagnosis-try + *")

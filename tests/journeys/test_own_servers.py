@@ -123,7 +123,7 @@ def test_a_greeting_after_25_seconds(portal: RunningPortal, page: Page, servers:
     page.get_by_role("button", name="Save SMTP Settings").click()
     waiting = page.locator(".check-wait")
     expect(waiting).to_contain_text("up to 400 seconds")
-    expect(page.locator("#check .rung", has_text="Greeting")).to_contain_text("In progress")
+    expect(page.locator("#check .check-step", has_text="Greeting")).to_contain_text("In progress")
     expect(page.locator("#check[data-live=off]")).to_contain_text(
         "steps passed. The server accepted the test email."
     )

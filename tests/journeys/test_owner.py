@@ -75,7 +75,7 @@ def test_verified_settings_are_used_and_affiliates_get_email_from_the_owners_dom
     fill_rehearsal(page)
     save(page)
     for stage in ("Find the server", "TLS and certificate", "Log in", "Sender accepted", "Message accepted"):
-        expect(page.locator(".rung-passed", has_text=stage)).to_have_count(1)
+        expect(page.locator(".check-step-passed", has_text=stage)).to_have_count(1)
     expect(page.locator("#sender")).to_contain_text("info@brightleaf.example")
     expect(page.locator("#sender")).to_contain_text("localhost:")
     expect(page.locator("#versions")).to_contain_text("Version 1 Live")
@@ -100,7 +100,7 @@ def test_verified_settings_are_used_and_affiliates_get_email_from_the_owners_dom
     settings(page, portal)
     fill_rehearsal(page, password="not the word")
     save(page)
-    expect(page.locator(".rung-failed", has_text="Log in")).to_have_count(1)
+    expect(page.locator(".check-step-failed", has_text="Log in")).to_have_count(1)
     expect(page.locator("#diagnosis")).to_contain_text("Who needs to act: You")
     expect(page.get_by_role("link", name="Go to SMTP Password")).to_be_visible()
     expect(page.locator("#check")).to_contain_text("This check did not change how your emails are sent")
