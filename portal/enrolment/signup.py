@@ -291,9 +291,7 @@ def _use_token(
         if found.expired:
             db.session.rollback()
             raise LinkExpired
-        # An invitation and an import are approvals.
-        approved = affiliate.state is AffiliateState.INVITED or affiliate.import_id is not None
-        approved = approved or get_rules(found.account.id).auto_approve
+        approved = is_approved_by_link(affiliate)
         affiliate.confirmed_at = found.token.used_at = now
         affiliate.confirmed_network = agreement.network
         if affiliate.consented_at is None:
@@ -303,6 +301,13 @@ def _use_token(
         record_start(found.account, affiliate, now)
     db.session.commit()
     return found
+
+
+def is_approved_by_link(affiliate: Affiliate) -> bool:
+    """Return whether an affiliate is active at once after a link is used; else the owner decides afterwards."""
+    # An invitation and an import are approvals.
+    invited = affiliate.state is AffiliateState.INVITED or affiliate.import_id is not None
+    return invited or get_rules(affiliate.account_id).auto_approve
 
 
 def agree(

@@ -321,6 +321,7 @@ def _link_page(template: str, token: str, purpose: TokenPurpose, **more: object)
         affiliate=affiliate,
         expired=is_waiting and found.expired,
         is_waiting=is_waiting,
+        needs_approval=is_waiting and not signup.is_approved_by_link(affiliate),
         token=token,
         dashboard=links.dashboard_url(affiliate, current_config()) if is_active else "",
         **more,

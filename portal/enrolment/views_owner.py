@@ -11,7 +11,7 @@ from flask_babel import lazy_gettext
 from flask_login import current_user
 
 from .. import audit
-from ..accounts.standing import is_limited
+from ..accounts.standing import is_limited, may_send
 from ..affiliates import codes, directory, same_mailbox
 from ..affiliates import suppressions as suppression_list
 from ..affiliates.links import public_url
@@ -69,6 +69,7 @@ def index() -> Any:
         join_url=f"{current_config().base_url}{url_for('.join', slug=current_user.account.slug)}",
         status_labels=STATUS_LABELS,
         not_sent=presenter.NOT_SENT_REASONS,
+        is_open=may_send(current_user.account_id),
         emails_on=recipients.is_enabled(current_user.account_id, NEW_SIGN_UP),
         paged=before is not None or after is not None,
     )

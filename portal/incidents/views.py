@@ -142,6 +142,7 @@ def flash_result(operation: Callable[[], object], done: str, *, unless: type[Exc
 def _waiting(hours: int | None, form: forms.HeldMailForm, *, refused: bool = False) -> Any:
     account_id, now = current_user.account_id, utcnow()
     live = live_version(account_id)
+    has_platform = bool(current_config().platform.server)
     return render_template(
         "incidents/waiting.html",
         form=form,
@@ -153,6 +154,7 @@ def _waiting(hours: int | None, form: forms.HeldMailForm, *, refused: bool = Fal
         incident=next(iter(incident_log.list_open(account_id)), None),
         sentence=presenter.sentence,
         failover_since=live.failover_since if live else None,
-        can_fail_over=live is not None and bool(current_config().platform.server),
+        can_fail_over=live is not None and has_platform,
+        has_platform=has_platform,
         form_errors=refused,
     )

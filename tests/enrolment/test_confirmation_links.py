@@ -9,8 +9,8 @@ import time_machine
 
 from portal.affiliates.models import AffiliateState
 from portal.clock import utcnow
-from portal.enrolment import signup
-from tests.enrolment.support import messages, newest_affiliate, path_in, sign_up
+from portal.enrolment import signup, signup_rules
+from tests.enrolment.support import account_of, messages, newest_affiliate, path_in, sign_up
 
 
 def test_an_owner_who_is_logged_in_can_try_their_own_sign_up_page(owner):
@@ -33,6 +33,15 @@ def test_a_new_affiliate_is_asked_to_confirm_and_welcomed_after_confirming(owner
     assert len(messages("new-sign-up")) == 1
     assert signup.confirm(path.rpartition("/")[2], now=utcnow()) is not None
     assert len(messages("new-sign-up")) == 1, "a second time changes nothing"
+
+
+@pytest.mark.parametrize("auto_approve", [True, False])
+def test_the_confirmation_page_tells_what_its_button_does(owner, client, auto_approve):
+    signup_rules.save_rules(account_of().id, signup_rules.Rules(auto_approve=auto_approve))
+    sign_up(client)
+    page = client.get(path_in("confirm-sign-up", "confirm-sign-up")).get_data(as_text=True)
+    assert ("Press the button to become an affiliate" in page) == auto_approve
+    assert ("Press the button to apply to" in page) == (not auto_approve)
 
 
 def test_an_expired_link_shows_a_page_and_an_unknown_one_is_not_found(owner, client):

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from portal.accounts import standing
 from portal.affiliates import page_keys
 from portal.clock import utcnow
 from portal.db import db
@@ -63,6 +64,24 @@ def test_the_public_pages_show_the_name_of_the_programme_and_no_menu(client, pro
         page = client.get(path).get_data(as_text=True)
         assert '<span class="brand-name" dir="auto">Brightleaf</span>' in page
         assert "main-nav" not in page
+
+
+@pytest.mark.parametrize("auto_approve", [True, False])
+def test_the_public_pages_tell_whether_the_programme_decides(client, programme, auto_approve):
+    signup_rules.save_rules(programme.id, signup_rules.Rules(confirm=False, auto_approve=auto_approve))
+    join = client.get("/join/brightleaf").get_data(as_text=True)
+    thanks = client.get("/join/brightleaf/thanks").get_data(as_text=True)
+    assert ("reviews each application." in join) == (not auto_approve)
+    assert ("your application has arrived" in thanks) == (not auto_approve)
+    assert ("the address of your dashboard" in thanks) == auto_approve
+
+
+def test_the_list_of_affiliates_tells_that_a_closed_sign_up_page_is_closed(owner):
+    assert "Share this link." in owner.get("/affiliates").get_data(as_text=True)
+    standing.suspend(account_of().id, reason="", now=utcnow())
+    page = owner.get("/affiliates").get_data(as_text=True)
+    assert "This page is closed" in page
+    assert "Share th" not in page
 
 
 def test_search_engines_may_index_the_sign_up_page_but_not_the_thanks_page(client, programme):

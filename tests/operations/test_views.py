@@ -62,6 +62,7 @@ def test_a_demoted_operator_loses_access_at_once(operator: LintingClient) -> Non
 def test_an_empty_outbox_is_shown(operator: LintingClient) -> None:
     page = shown(operator)
     assert "0 emails are queued" in page
+    assert "No queue is on hold or paused." in page
     assert "No worker is running, so no emails are sent." in page
 
 
@@ -95,7 +96,17 @@ def test_accounts_without_waiting_emails_are_not_listed(operator: LintingClient,
     db.session.commit()
     page = shown(operator)
     assert 'data-label="Queued"' not in page
-    assert "flask outbox status" in page
+    assert "Only accounts with waiting emails are listed. The command flask outbox status" in page
+
+
+def test_the_page_tells_that_more_accounts_wait_than_it_lists(
+    operator: LintingClient, stranger: LintingClient, a_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.operations.views._MAX_ACCOUNTS", 1)
+    enqueue_message(id_of("brightleaf"), "one")
+    assert "accounts with the longest queues are listed" not in shown(operator)
+    enqueue_message(id_of("copperpot"), "two")
+    assert "Only the 1 accounts with the longest queues are listed." in shown(operator)
 
 
 def test_a_held_queue_is_shown_with_its_cause(
