@@ -184,13 +184,13 @@ class Config:
                 read, (starttls_port, tls_port, plain_port, expired_port, imap_port) if rehearsal else ()
             ),
             dns_servers=_dns_servers(read),
-            trusted_proxies=int(read.number("SIGNET_TRUSTED_PROXIES", 0)),
+            trusted_proxies=read.whole("SIGNET_TRUSTED_PROXIES", 0),
             registration=Registration(read.choice("SIGNET_REGISTRATION", [*Registration])),
             domain_proof=read.text("SIGNET_DOMAIN_PROOF")
             and read.choice("SIGNET_DOMAIN_PROOF", ["shared", "always"]),
-            unapproved_per_account=int(read.number("SIGNET_UNAPPROVED_PER_ACCOUNT", 100)),
-            unapproved_per_recipient=int(read.number("SIGNET_UNAPPROVED_PER_RECIPIENT", 10)),
-            event_emails_per_hour=int(read.number("SIGNET_EVENT_EMAILS_PER_HOUR", 4, low=1)),
+            unapproved_per_account=read.whole("SIGNET_UNAPPROVED_PER_ACCOUNT", 100),
+            unapproved_per_recipient=read.whole("SIGNET_UNAPPROVED_PER_RECIPIENT", 10),
+            event_emails_per_hour=read.whole("SIGNET_EVENT_EMAILS_PER_HOUR", 4, low=1),
             rehearsal=rehearsal,
             rehearsal_starttls_port=starttls_port,
             rehearsal_tls_port=tls_port,
@@ -207,20 +207,20 @@ class Config:
             ),
             sweep=read.number("SIGNET_SWEEP_SECONDS", 5.0, low=0.1),
             retry_pace=read.number("SIGNET_RETRY_PACE", 1.0, low=0.001),
-            worker_threads=int(read.number("SIGNET_WORKER_THREADS", 4, low=1)),
-            connections=int(read.number("SIGNET_CONNECTIONS", 64, low=1)),
+            worker_threads=read.whole("SIGNET_WORKER_THREADS", 4, low=1),
+            connections=read.whole("SIGNET_CONNECTIONS", 64, low=1),
             cpu=_cpu(read),
             metrics_token=read.secret("SIGNET_METRICS_TOKEN", "metrics_token", at_least=16)
             if read.text("SIGNET_METRICS_TOKEN") or read.text("SIGNET_METRICS_TOKEN_FILE")
             else "",
-            audit_days=int(read.number("SIGNET_AUDIT_DAYS", 400, low=30, high=_MAX_AUDIT_DAYS)),
+            audit_days=read.whole("SIGNET_AUDIT_DAYS", 400, low=30, high=_MAX_AUDIT_DAYS),
             security_log=_security_log(read),
             security_contacts=_security_contacts(read),
             security_policy=_security_policy(read),
             session_idle=session_idle,
             session_age=session_age,
             sign_up_seconds=read.number("SIGNET_SIGN_UP_SECONDS", 2.0),
-            tests_per_hour=int(read.number("SIGNET_TESTS_PER_HOUR", 10, low=1)),
+            tests_per_hour=read.whole("SIGNET_TESTS_PER_HOUR", 10, low=1),
         )
 
 

@@ -77,7 +77,7 @@ def _prepare(port: str) -> Config:
     from . import bootstrap, demo
     from .rehearsal import certificates
 
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
         raise CannotStart(f"PORT is {port!r}; a port is a whole number from 1 to 65535.")
     instance = Path(os.environ["SIGNET_INSTANCE"])
     first_time = not (instance / "keys").exists()

@@ -46,7 +46,7 @@ def smtp_policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
     """
     ports = set(SUBMISSION_PORTS)
     for item in read.text("SIGNET_SMTP_PORTS").replace(",", " ").split():
-        if not item.isdigit() or not 0 < int(item) < 65536:
+        if not (item.isascii() and item.isdigit() and len(item) < 6 and 0 < int(item) < 65536):
             raise ConfigError(f"SIGNET_SMTP_PORTS holds {item!r}, which is not a port.")
         ports.add(int(item))
     private = [*_parsed(read, "SIGNET_SMTP_PRIVATE", parse_targets)]

@@ -71,6 +71,12 @@ class Reader:
             raise ConfigError(f"{name} is {value}; it must be a number from {low:g} to {high:.0f}.")
         return number
 
+    def whole(self, name: str, default: int, low: int = 0, high: int = _MAX_NUMBER) -> int:
+        number = self.number(name, default, low, high)
+        if number != int(number):
+            raise ConfigError(f"{name} is {number:g}; write a whole number.")
+        return int(number)
+
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """Return one of ``choices``, by default the first."""
         value = self.text(name).lower() or choices[0]
@@ -86,7 +92,7 @@ class Reader:
 
     def url(self, name: str, default: str) -> str:
         """Return the address of a web server, without a slash at its end."""
-        value = self.text(name, default).rstrip("/")
+        value = (self.text(name) or default).rstrip("/")
         try:
             parts = urlsplit(value)
         except ValueError:  # an incomplete IPv6 address

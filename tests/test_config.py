@@ -48,6 +48,7 @@ WRONG = [
     ("SIGNET_SMTP_DEADLINE", "0"),
     ("SIGNET_SWEEP_SECONDS", "-1"),
     ("SIGNET_WORKER_THREADS", "0"),
+    ("SIGNET_WORKER_THREADS", "1.9"),
     ("SIGNET_CPU", "9999"),
     ("SIGNET_CPU", "first"),
     ("SIGNET_TESTS_PER_HOUR", "none"),
@@ -56,8 +57,11 @@ WRONG = [
     ("SIGNET_SESSION_IDLE_HOURS", "never"),
     ("SIGNET_SESSION_HOURS", "100"),  # less than the idle time of 336
     ("SIGNET_TRUSTED_PROXIES", "-1"),
+    ("SIGNET_TRUSTED_PROXIES", "0.9"),
     ("SIGNET_SMTP_PORTS", "587, smtp"),
     ("SIGNET_SMTP_PORTS", "99999"),
+    ("SIGNET_SMTP_PORTS", "²"),
+    ("SIGNET_SMTP_PORTS", "5" * 5000),
     ("SIGNET_SMTP_PRIVATE", "10.0.0.5"),
     ("SIGNET_SMTP_PRIVATE", "10.0.0.5:x"),
     ("SIGNET_SMTP_PRIVATE", "10.0.0.5/32:99999"),
@@ -80,6 +84,14 @@ WRONG = [
 def test_an_invalid_value_is_rejected_with_the_name_of_its_variable(tmp_path, name, value):
     with pytest.raises(ConfigError, match=name):
         read(tmp_path, **{name: value})
+
+
+URLS = ("SIGNET_MICROSOFT_LOGIN_URL", "SIGNET_GOOGLE_TOKEN_URL", "SIGNET_GOOGLE_AUTHORIZE_URL")
+
+
+def test_an_empty_variable_has_its_default(tmp_path):
+    names = {name for name, _ in WRONG if name not in GOOD} | {*URLS}
+    assert read(tmp_path, **dict.fromkeys(names, "")) == read(tmp_path)
 
 
 def test_ssl_and_starttls_together_are_rejected(tmp_path):
