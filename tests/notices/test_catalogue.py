@@ -148,6 +148,14 @@ def test_the_default_text_is_valid_and_already_sanitised(context, notice):
 
 
 @EVERY
+def test_the_default_text_promises_no_email_that_an_owner_can_switch_off(context, notice):
+    promise = re.compile(
+        r"you get (?:an|another|one) (?:email|answer)|gets an email either way", re.IGNORECASE
+    )
+    assert promise.findall(default_text(notice).text) == []
+
+
+@EVERY
 def test_every_link_is_absolute_and_in_both_parts(context, notice):
     mail = _mail(notice)
     body = html5lib.parse(mail.html, namespaceHTMLElements=False).find("body")
