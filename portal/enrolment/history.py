@@ -33,7 +33,7 @@ SUPPRESSION_LABELS: Mapping[SuppressionReason, str] = {
     SuppressionReason.UNSUBSCRIBED: lazy_gettext("Unsubscribed from summaries and invitations"),
     SuppressionReason.BOUNCED: lazy_gettext("There is no such mailbox, or emails to it come back"),
     SuppressionReason.COMPLAINED: lazy_gettext("Reported one of your emails as spam"),
-    SuppressionReason.BY_OWNER: lazy_gettext("Blocked by you"),
+    SuppressionReason.BY_OWNER: lazy_gettext("Blocked by your team"),
     SuppressionReason.ERASED: lazy_gettext("Erased: gets no emails"),
 }
 _STATE_SENTENCES: Mapping[AffiliateState, str] = {
@@ -42,11 +42,11 @@ _STATE_SENTENCES: Mapping[AffiliateState, str] = {
             "This person has not confirmed the email address yet. Until then, they get no other emails."
         )
     ),
-    AffiliateState.PENDING: lazy_gettext("This application is waiting for your decision."),
+    AffiliateState.PENDING: lazy_gettext("This application is waiting for a decision."),
     AffiliateState.ACTIVE: lazy_gettext("This affiliate is active."),
-    AffiliateState.DECLINED: lazy_gettext("You declined this application. You can still approve it."),
+    AffiliateState.DECLINED: lazy_gettext("This application was declined."),
     AffiliateState.SUSPENDED: lazy_gettext("This affiliate gets no emails until you reactivate them."),
-    AffiliateState.INVITED: lazy_gettext("You invited this person. They have not joined yet."),
+    AffiliateState.INVITED: lazy_gettext("This person is invited and has not joined yet."),
     AffiliateState.ERASED: lazy_gettext(
         "This person was erased. The amounts of their orders are kept, without personal data."
     ),

@@ -13,6 +13,7 @@ from ..accounts.standing import AccountState, state_of
 from ..affiliates.models import Affiliate
 from ..db import db
 from ..domains.models import DomainStatus
+from ..enrolment.signup_rules import get_rules
 from ..notices import recipients
 from ..notices.branding import Branding, branding_of
 from ..notices.catalogue import NEW_SIGN_UP
@@ -120,6 +121,8 @@ def _share(account: Account) -> Step:
         text = _("Your sign-up page is closed until the operator of this portal approves your account.")
     elif state is AccountState.SUSPENDED:
         text = _("Your sign-up page is closed while your account is suspended.")
+    elif is_on and not get_rules(account.id).auto_approve:
+        text = _("Test it first: sign up as an affiliate yourself. Then approve your application.")
     elif is_on:
         text = _("Test it first: sign up as an affiliate yourself. New Sign-up is on, so you get its email.")
     else:

@@ -15,7 +15,7 @@ def test_the_owner_declines_or_approves_an_application_and_a_second_click_change
     page = f"/affiliates/{newest_affiliate().id}"
     assert stranger.get(page).status_code == 404
     assert client.get(page).status_code == 303
-    assert "This application is waiting for your decision" in owner.get(page).get_data(as_text=True)
+    assert "This application is waiting for a decision" in owner.get(page).get_data(as_text=True)
     for _ in range(2):
         assert owner.submit(f"{page}/decline", {"reason": "Too early"}, page=page).status_code == 303
     assert len(messages("declined")) == 1

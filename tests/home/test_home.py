@@ -13,6 +13,7 @@ from portal.affiliates.models import Affiliate, AffiliateState
 from portal.clock import utcnow
 from portal.db import db
 from portal.domains.models import DomainStatus
+from portal.enrolment import signup_rules
 from portal.home import checklist, figures
 from portal.incidents.models import Incident, IncidentKind
 from portal.outbox.models import OutboxMessage, Status
@@ -93,6 +94,14 @@ def test_the_sign_up_page_is_offered_while_it_answers(app, owner, client):
     db.session.commit()
     assert client.get("/join/brightleaf").status_code == 503
     assert "People use it to sign up as your affiliates." not in home(owner)
+
+
+def test_the_checklist_names_the_approval_where_the_programme_decides(app, owner):
+    assert "you get its email" in home(owner)
+    signup_rules.save_rules(account().id, signup_rules.Rules(auto_approve=False))
+    html = home(owner)
+    assert "Then approve your application." in html
+    assert "you get its email" not in html
 
 
 def test_the_checklist_links_no_sign_up_page_before_the_approval(app, owner):
