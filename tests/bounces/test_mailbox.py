@@ -118,7 +118,7 @@ def test_a_bounce_in_the_mailbox_decides_about_its_message(brightleaf, owner, se
     assert all(b"PEEK" in line for line in script.commands if b"FETCH" in line)
     assert script.fetched == [4, 5]
     page = text_of(owner)
-    assert "Signet reads the mailbox every five minutes" in page
+    assert "The last reading worked. A running worker reads the mailbox every five minutes." in page
     assert PASSWORD not in page
 
 
