@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -188,14 +188,26 @@ def best_time_s(functions: Sequence[Callable[[], float]], rounds: int = 9) -> li
 
 
 def time_s(function: Callable[[], Any]) -> float:
-    """Return the processor time of a call, which other work on the machine changes little."""
+    """Return the processor time of a call, which other work on the machine changes little.
+
+    PostgreSQL's processes that run at its beginning and end count where the system has /proc.
+    """
     db.session.rollback()
     backends = backend_files()
-    started = processor_time_s(backends)
+    started, before = time.process_time(), _backend_times_ns(backends)
     function()
-    taken = processor_time_s(backends) - started
+    taken_s, after = time.process_time() - started, _backend_times_ns(backends)
     db.session.rollback()
-    return taken
+    return taken_s + sum(after[one] - before[one] for one in before.keys() & after.keys()) / 1e9
+
+
+def _backend_times_ns(backends: Sequence[Path]) -> dict[Path, int]:
+    """Return the processor time of each process that runs, in nanoseconds."""
+    found = {}
+    for path in backends:
+        with suppress(OSError):  # it has ended, or the system has no /proc
+            found[path] = int(path.read_text().split()[0])
+    return found
 
 
 def backend_files() -> list[Path]:
@@ -206,15 +218,6 @@ def backend_files() -> list[Path]:
     found = [Path(f"/proc/{number}/schedstat") for number in numbers]
     db.session.rollback()
     return found
-
-
-def processor_time_s(backends: Sequence[Path]) -> float:
-    """Return the processor time of this process and PostgreSQL's; elapsed time where the system has no /proc."""
-    try:
-        backends_ns = sum(int(path.read_text().split()[0]) for path in backends)
-    except OSError:
-        return time.perf_counter()
-    return time.process_time() + backends_ns / 1e9
 
 
 def explain(name: str, run: Callable[[], Any]) -> None:
