@@ -67,7 +67,7 @@ def test_the_public_pages_show_the_name_of_the_programme_and_no_menu(client, pro
 
 
 @pytest.mark.parametrize("auto_approve", [True, False])
-def test_the_public_pages_tell_whether_the_programme_decides(client, programme, auto_approve):
+def test_the_public_pages_show_whether_the_programme_decides(client, programme, auto_approve):
     signup_rules.save_rules(programme.id, signup_rules.Rules(confirm=False, auto_approve=auto_approve))
     join = client.get("/join/brightleaf").get_data(as_text=True)
     thanks = client.get("/join/brightleaf/thanks").get_data(as_text=True)
@@ -76,7 +76,7 @@ def test_the_public_pages_tell_whether_the_programme_decides(client, programme, 
     assert ("the address of your dashboard" in thanks) == auto_approve
 
 
-def test_the_list_of_affiliates_tells_that_a_closed_sign_up_page_is_closed(owner):
+def test_the_list_of_affiliates_shows_that_a_closed_sign_up_page_is_closed(owner):
     assert "Share this link." in owner.get("/affiliates").get_data(as_text=True)
     standing.suspend(account_of().id, reason="", now=utcnow())
     page = owner.get("/affiliates").get_data(as_text=True)
@@ -122,10 +122,10 @@ def test_the_owner_sees_only_their_own_affiliates(owner, stranger):
     page = owner.get("/affiliates").get_data(as_text=True)
     assert _numbers(page) == [1, 0]
     assert "@copperpot.example" not in page
-    assert "2 people have signed up" in page
+    assert "Your programme lists 2 people." in page
     other = stranger.get("/affiliates").get_data(as_text=True)
     assert "@brightleaf.example" not in other.replace("ada@brightleaf.example", "")
-    assert "1 person has signed up" in other
+    assert "Your programme lists 1 person." in other
 
 
 def test_an_anonymous_visitor_is_redirected_to_log_in(client):

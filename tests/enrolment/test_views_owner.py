@@ -42,7 +42,7 @@ def test_a_search_finds_what_the_eye_sees_and_the_tabs_count_what_it_finds(owner
         assert "info@bücher.example" in page, query
         assert "other@example.org" not in page, query
         assert re.findall(r'class="tab-count">(\d+)<', page)[:2] == ["1", "1"], query
-        assert "2 people have signed up" in page
+        assert "Your programme lists 2 people." in page
     page = owner.get("/affiliates?q=a-1042").get_data(as_text=True)
     assert "other@example.org" in page
     assert "info@bücher.example" not in page
@@ -60,7 +60,7 @@ def test_counts_of_many_affiliates_are_lower_bounds(owner, monkeypatch):
 
     def tabs(query: str) -> tuple[list[str], int]:
         page = owner.get(f"/affiliates{query}").get_data(as_text=True)
-        assert "More than 2 people have signed up for your programme." in page
+        assert "Your programme lists more than 2 people." in page
         return re.findall(r'class="tab-count">([^<]+)<', page), page.count('data-label="Status"')
 
     assert tabs("") == (["2+", "2+", "1"], 4)
