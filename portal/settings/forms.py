@@ -63,7 +63,8 @@ _MAX_REGIONS_IN_LABEL = 3
 
 def port_number(_form: Form, field: Any) -> None:
     """Accept a whole number from 1 to 65535, or nothing."""
-    if field.data and not (field.data.isascii() and field.data.isdigit() and 0 < int(field.data[:6]) < 65536):
+    typed = field.data
+    if typed and not (typed.isascii() and typed.isdigit() and len(typed) < 6 and 0 < int(typed) < 65536):
         raise ValidationError(_("Enter a port number, such as 587, or leave this empty."))
 
 

@@ -311,3 +311,11 @@ def test_checks_are_limited_per_hour_and_the_input_stays(owner, form, app):
     assert answer.status_code == 429
     assert "checked these settings very often" in text_of(answer)
     assert 'value="ada@brightleaf.example"' in text_of(answer)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "065535999", "²", "58x"])
+def test_what_is_no_port_is_refused_beside_its_field(owner, form, port):
+    response = save(owner, form, host="smtp.example.com", port=port)
+    assert response.status_code == 422
+    assert "Enter a port number, such as 587, or leave this empty." in text_of(response)
+    assert versions() == []

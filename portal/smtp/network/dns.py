@@ -51,7 +51,7 @@ def _nameserver(item: str) -> Nameserver:
         address = str(ipaddress.ip_address(address))
     except ValueError:
         raise ValueError(item) from None
-    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
         raise ValueError(item)
     return Nameserver(address, int(port))
 

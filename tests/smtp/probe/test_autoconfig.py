@@ -210,7 +210,16 @@ def test_resolver_addresses_are_parsed(written: str, read: tuple[Nameserver, ...
 
 @pytest.mark.parametrize(
     "written",
-    ["dns.example", "10.0.0.53:0", "10.0.0.53:65536", "10.0.0:53", "10.0.0.53:x", "[::1", "10.0.0.53:²"],
+    [
+        "dns.example",
+        "10.0.0.53:0",
+        "10.0.0.53:65536",
+        "10.0.0:53",
+        "10.0.0.53:x",
+        "[::1",
+        "10.0.0.53:²",
+        "10.0.0.53:0005300",
+    ],
 )
 def test_an_invalid_resolver_address_is_named_in_the_error(written: str) -> None:
     with pytest.raises(ValueError, match=r".+") as raised:
