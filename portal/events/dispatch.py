@@ -63,7 +63,7 @@ class NewEvent:
     """Something that happened in a programme.
 
     ``values`` are those of the event's type; names, links and the programme are added when an email is rendered.
-    ``withheld``: why none of its emails is sent; with ``owner_is_told``, those to the owner leave all the same.
+    ``withheld``: why none of its emails is sent; with ``emails_owner``, those to the owner leave all the same.
     """
 
     account: Account
@@ -71,7 +71,7 @@ class NewEvent:
     affiliate: Affiliate | None
     values: Mapping[str, str]
     withheld: EmailDecision = EmailDecision.QUEUED
-    owner_is_told: bool = False
+    emails_owner: bool = False
 
     @property
     def chosen_language(self) -> str:
@@ -294,7 +294,7 @@ def _is_suppressed(account_id: int, notice: Notice, mailbox: str) -> bool:
 
 def _decide(new: NewEvent, notice: Notice) -> EmailDecision:
     affiliate = new.affiliate if notice.audience is Audience.AFFILIATE else None
-    if new.withheld is not EmailDecision.QUEUED and not (new.owner_is_told and affiliate is None):
+    if new.withheld is not EmailDecision.QUEUED and not (new.emails_owner and affiliate is None):
         return new.withheld
     if not recipients.is_enabled(new.account.id, notice):
         return EmailDecision.OFF

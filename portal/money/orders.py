@@ -63,14 +63,14 @@ class Reported:
 class Effect:
     """What an event changed: ``units`` of its ledger entry, and the values that its emails show.
 
-    ``withheld`` is the reason why it causes no email; with ``owner_is_told``, it is one for the affiliate's email alone. A
+    ``withheld`` is the reason why it causes no email; with ``emails_owner``, only the affiliate's email is withheld. A
     purchase of an order that was reported before is ``is_repeated``. ``order`` holds the commissions that ``save`` writes.
     """
 
     units: int = 0
     commission: Commission | None = None
     withheld: EmailDecision = EmailDecision.QUEUED
-    owner_is_told: bool = False
+    emails_owner: bool = False
     is_repeated: bool = False
     shown: dict[str, str] = field(default_factory=dict)
     order: Order | None = None
@@ -104,7 +104,9 @@ def _apply(affiliate: Affiliate, reported: Reported, order: Order, now: datetime
             return _refund(reported, counted)
         case EventType.COMMISSION_APPROVED:
             return approve(counted, now, reported.units("commission"))
-    return decline(counted, reported.values.get("reason", ""), now)
+        case EventType.COMMISSION_DECLINED:
+            return decline(counted, reported.values.get("reason", ""), now)
+    raise ValueError(f"{reported.type} changes no commission")
 
 
 def approve(rows: Sequence[Commission], now: datetime, reported_units: int = 0) -> Effect:
@@ -166,7 +168,7 @@ def _purchase(affiliate: Affiliate, reported: Reported, order: Order) -> Effect:
             other.state, other.decided_at = CommissionState.UNMATCHED, None
     effect = Effect(row.remaining - before, row)
     if row.state is not CommissionState.PENDING or row.is_refunded:  # later emails have reported it
-        effect.withheld, effect.owner_is_told = EmailDecision.NO_CHANGE, True
+        effect.withheld, effect.emails_owner = EmailDecision.NO_CHANGE, True
     return effect
 
 

@@ -76,8 +76,8 @@ def store(
     if withheld is EmailDecision.QUEUED and is_too_old:
         withheld = EmailDecision.TOO_OLD
     values = _shown_values(reported, effect)
-    owner_is_told = effect.owner_is_told and not is_too_old
-    new = NewEvent(account, reported.type, affiliate, values, withheld, owner_is_told=owner_is_told)
+    emails_owner = effect.emails_owner and not is_too_old
+    new = NewEvent(account, reported.type, affiliate, values, withheld, emails_owner=emails_owner)
     recorded = record_event(new, key=cause.key, source=cause.source, now=cause.now)
     if not effect.is_repeated:
         _INSERT_ENTRY.rowcount(
