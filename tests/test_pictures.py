@@ -132,7 +132,7 @@ def test_a_small_file_that_decodes_to_very_much_is_refused_before_it_is_decoded(
         tracemalloc.stop()
 
 
-def test_an_empty_upload_and_none_are_told_apart():
+def test_an_empty_upload_and_none_are_distinguished():
     assert pictures.read_upload(None) == b""
     assert pictures.read_upload(BytesIO(PNG)) == PNG
     with pytest.raises(pictures.InvalidPicture, match="empty"):

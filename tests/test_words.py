@@ -199,7 +199,7 @@ def test_no_function_has_a_name_that_states_nothing():
     assert not [(where, name) for where, _kind, name in _definitions() if name in empty]
 
 
-def test_no_class_name_stands_for_two_things():
+def test_no_class_name_has_two_meanings():
     places: dict[str, list[str]] = {}
     for where, kind, name in _definitions():
         if kind == "class":

@@ -257,7 +257,7 @@ def test_five_changes_a_day_are_asked_for(owner):
     assert ask(owner).status_code == 429
 
 
-def test_a_portal_without_a_mail_server_says_that_it_cannot(owner, app):
+def test_a_portal_without_a_mail_server_shows_that_it_cannot(owner, app):
     state = get_state(app)
     state.config = replace(state.config, platform=replace(state.config.platform, server=""))
     assert "cannot send emails itself" in owner.get(PAGE).get_data(as_text=True)

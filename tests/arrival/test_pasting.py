@@ -28,7 +28,7 @@ def paste(browser: LintingClient, text: str) -> Any:
 
 
 @pytest.mark.parametrize("name", list(receivers.ALL))
-def test_the_headers_of_each_receiver_say_as_promised(
+def test_the_headers_of_each_receiver_give_the_expected_results(
     owner: LintingClient, checked: TestEmail, name: str
 ) -> None:
     answer = paste(owner, receivers.received(receivers.ALL[name], checked.header_id))

@@ -96,7 +96,7 @@ def _wait_until(condition):
         time.sleep(0.02)
 
 
-def test_the_page_of_a_message_tells_its_story(brightleaf, owner, stranger):
+def test_the_page_of_a_message_shows_its_history(brightleaf, owner, stranger):
     sent = send(brightleaf)
     later = utcnow() + timedelta(minutes=5)
     report(brightleaf, sent, Meaning.DELAYED, status="4.4.1", occurred_at=utcnow())

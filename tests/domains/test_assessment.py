@@ -189,7 +189,7 @@ def test_a_provider_with_individual_selectors_is_asked_for_the_selector() -> Non
 
 
 @pytest.mark.parametrize("provider", ["ses", "postmark", "other"])
-def test_a_domain_without_any_key_is_told_so_also_where_selectors_are_individual(provider: str) -> None:
+def test_a_domain_without_any_key_is_reported_also_where_selectors_are_individual(provider: str) -> None:
     with Zones(good(dkim="")) as server:
         report = assess_domain(server, provider=provider)
     finding = finding_for(report, "dkim")
@@ -294,7 +294,7 @@ def test_without_any_key_the_records_to_publish_are_shown() -> None:
 
 @pytest.mark.parametrize("provider", ["mailgun", "gmail", "postmark", "brevo", "ses", "other"])
 @pytest.mark.parametrize("zone", [good(), without(good(dkim="", dmarc="", spf="v=spf1 -all"), "MX", "A"), {}])
-def test_each_finding_names_who_says_so(provider: str, zone: dict) -> None:
+def test_each_finding_names_its_source(provider: str, zone: dict) -> None:
     with Zones(zone) as server:
         report = assess_domain(server, provider=provider)
     assert [one.subject for one in report.findings if not one.source] == []

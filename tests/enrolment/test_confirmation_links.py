@@ -36,7 +36,7 @@ def test_a_new_affiliate_is_asked_to_confirm_and_welcomed_after_confirming(owner
 
 
 @pytest.mark.parametrize("auto_approve", [True, False])
-def test_the_confirmation_page_tells_what_its_button_does(owner, client, auto_approve):
+def test_the_confirmation_page_names_what_its_button_does(owner, client, auto_approve):
     signup_rules.save_rules(account_of().id, signup_rules.Rules(auto_approve=auto_approve))
     sign_up(client)
     page = client.get(path_in("confirm-sign-up", "confirm-sign-up")).get_data(as_text=True)

@@ -143,7 +143,7 @@ def test_the_platform_carries_no_words_of_a_stranger_to_strangers(app, spammer, 
     }
 
 
-def test_the_question_to_confirm_says_nothing_of_a_stranger(app, spammer, servers):
+def test_the_question_to_confirm_contains_nothing_from_a_stranger(app, spammer, servers):
     visitor = app.test_client()
     join(visitor, "s@victim.example")
     drain()
@@ -315,7 +315,7 @@ def test_own_settings_have_no_such_limits_and_giving_them_up_brings_them_back(ap
     ]
 
 
-def test_the_platform_does_not_stand_in_for_the_server_of_an_unapproved_account(spammer, servers):
+def test_the_platform_does_not_replace_the_server_of_an_unapproved_account(spammer, servers):
     live_settings(account().id, servers.one.port)
     with pytest.raises(failover.FailoverUnavailable, match="not approved"):
         failover.start(account().id, now=utcnow())

@@ -252,7 +252,7 @@ def test_workers_at_the_same_time_send_one_digest(app, buy, account, clock):
     assert len(mails_to()) == len(mails_to(ADA)) == 5
 
 
-def test_the_pages_say_that_an_email_waits_and_lead_to_the_digest(owner, buy, affiliate, clock):
+def test_the_pages_show_that_an_email_waits_and_link_to_the_digest(owner, buy, affiliate, clock):
     buy(6)
     sentence = "This is sent together with others in one email"
     for page in ("/events", f"/affiliates/{affiliate.id}", "/events?mail=no-email"):

@@ -226,7 +226,7 @@ def test_settings_that_are_activated_again_are_used_without_failover(brightleaf,
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_the_page_of_waiting_emails_tells_whether_attempts_are_automatic(stopped, account_on_hold, owner):
+def test_the_page_of_waiting_emails_shows_whether_attempts_are_automatic(stopped, account_on_hold, owner):
     queue = db.session.get(Queue, account_on_hold)
     queue.next_probe_at = None if stopped else utcnow() + timedelta(minutes=5)
     db.session.commit()
@@ -235,7 +235,7 @@ def test_the_page_of_waiting_emails_tells_whether_attempts_are_automatic(stopped
     assert ("Signet tries again automatically." in page) == (not stopped)
 
 
-def test_the_alerts_page_tells_that_no_alert_is_on(brightleaf, owner):
+def test_the_alerts_page_shows_that_no_alert_is_on(brightleaf, owner):
     assert "We alert you once" in text_of(owner, "/incidents/alerts")
     owner.submit("/incidents/alerts/mail/off", {}, page="/incidents/alerts")
     page = text_of(owner, "/incidents/alerts")

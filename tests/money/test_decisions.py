@@ -45,7 +45,7 @@ def page(browser, path=PATH):
     return answer.get_data(as_text=True)
 
 
-def test_without_commissions_the_page_says_so(owner):
+def test_the_page_shows_that_there_are_no_commissions(owner):
     text = page(owner)
     assert "No commissions yet" in text
     assert downloaded(owner, f"{PATH}/export.csv").get_data(as_text=True).count("\n") == 1

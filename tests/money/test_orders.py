@@ -45,7 +45,7 @@ def amounts(*texts):
     return tuple(Decimal(text) for text in texts)
 
 
-def test_a_refund_in_part_takes_back_a_part_and_the_email_says_what_is_left(record, affiliate):
+def test_a_partial_refund_takes_back_a_part_and_the_email_shows_what_is_left(record, affiliate):
     record()
     assert balance(affiliate) == amounts("12", "0", "0")
     assert record(REFUND, commission="4.00") == {"commission-declined": QUEUED}
@@ -119,7 +119,7 @@ def test_events_may_arrive_before_their_purchase(record, affiliate, first):
     assert (balance(affiliate), mails["new-purchase"]) == expected[first]
 
 
-def test_an_order_under_two_keys_counts_once_until_the_owner_says_that_it_is_another(
+def test_an_order_under_two_keys_counts_once_until_the_owner_counts_it_as_another(
     record, account, affiliate, owner
 ):
     record()
@@ -144,7 +144,7 @@ def test_an_order_under_two_keys_counts_once_until_the_owner_says_that_it_is_ano
     assert "reported an order twice" not in owner.get("/deliveries").get_data(as_text=True)
 
 
-def test_the_same_order_of_another_affiliate_is_told_to_the_owner_too(record, account):
+def test_the_owner_gets_an_email_about_the_same_order_of_another_affiliate(record, account):
     other = new_affiliate(account, "Katherine", "katherine@example.org")
     record()
     assert record(about=other)["new-purchase"] is EmailDecision.SAME_ORDER
@@ -187,7 +187,7 @@ def test_an_order_that_was_approved_for_one_affiliate_counts_once_when_another_b
     assert (total(affiliate), total(other)) == (12, 12)
 
 
-def test_an_approval_that_was_declined_stands_in_no_purchases_way(record, affiliate, other):
+def test_an_approval_that_was_declined_does_not_prevent_a_purchase(record, affiliate, other):
     record(APPROVED)
     record(DECLINED)
     assert record(about=other)["new-purchase"] is QUEUED
@@ -204,7 +204,7 @@ def test_an_approval_that_was_declined_stands_in_no_purchases_way(record, affili
         (EventType.PAYOUT, "currency", "paid: 4.00 USD"),
     ],
 )
-def test_what_does_not_fit_the_purchase_that_follows_is_told_to_the_owner(
+def test_the_owner_gets_an_email_about_what_does_not_fit_the_purchase_that_follows(
     record, account, affiliate, other, owner, first, what, shown
 ):
     """It changes no commission, on any page; events that come later are refused as after any purchase."""

@@ -264,7 +264,7 @@ def test_history_that_is_reported_later_is_in_no_summary(account, buy):
     assert messages("new-purchase") == []
 
 
-def test_a_skipped_week_is_told_and_can_be_sent_after_all(account, owner, buy):
+def test_a_skipped_week_is_shown_and_can_be_sent_later(account, owner, buy):
     buy("A-1")
     told = "The weekly summaries of 19 October to 25 October were not sent"
     tuesday = datetime(2026, 10, 27, 10, 30, tzinfo=UTC)

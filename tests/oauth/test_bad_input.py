@@ -58,7 +58,7 @@ def test_an_issuer_that_is_down_when_the_code_comes_loses_no_entry(
     assert not versions() or versions()[0].grant_id
 
 
-def test_an_issuer_that_is_down_during_the_check_is_told_apart_from_a_refusal(
+def test_an_issuer_that_is_down_during_the_check_is_distinguished_from_a_refusal(
     owner: LintingClient, provider: Provider, _not_at_the_end_of_an_hour
 ) -> None:
     provider.issuer.script = lambda _form: (503, "")
@@ -98,7 +98,7 @@ def test_an_issuer_that_is_down_does_not_keep_a_connection_from_being_ended(
         ("Invalid email or User ID", "service-account-mailbox"),
     ],
 )
-def test_a_key_that_ended_and_a_wrong_clock_are_told_apart(
+def test_a_key_that_ended_and_a_wrong_clock_are_distinguished(
     owner: LintingClient, provider: Provider, description: str, code: str
 ) -> None:
     provider.issuer.script = lambda _form: (400, {"error": "invalid_grant", "error_description": description})

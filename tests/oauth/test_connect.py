@@ -164,7 +164,7 @@ def test_a_refused_consent_stops_the_check_before_the_server(
     assert SECRET not in page
 
 
-def test_a_mailbox_without_the_right_is_told_apart_from_the_consent(
+def test_a_mailbox_without_the_right_is_distinguished_from_the_consent(
     owner: LintingClient, provider: Provider
 ) -> None:
     refusal = b"535 5.7.3 Authentication unsuccessful [AM0PR01CA0101.example]\r\n"

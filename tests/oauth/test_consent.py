@@ -343,7 +343,7 @@ def test_another_spelling_is_the_same_mailbox_and_a_shared_one_may_differ(
         ("mailbox", "nobody", "email address"),
     ],
 )
-def test_a_wrong_entry_is_told_before_leaving(
+def test_a_wrong_entry_is_shown_before_leaving(
     owner: LintingClient, field_name: str, value: str, sentence: str
 ) -> None:
     response = owner.submit(URL.format("microsoft"), FORM | {field_name: value})
@@ -375,7 +375,7 @@ def test_the_day_on_which_an_owners_secret_expires_is_kept(owner: LintingClient,
     )
     assert grants()[0].secret_expires_on.isoformat() == "2027-03-01"
     work()
-    assert "2027-03-01" in text_of(owner.get(PAGE))
+    assert "1 Mar 2027" in text_of(owner.get(PAGE))
     response = owner.submit(URL.format("microsoft"), FORM | {"secret_expires_on": "2026-01-01"})
     assert response.status_code == 422
     assert "This date has passed" in text_of(response)

@@ -227,7 +227,7 @@ def test_a_secret_that_the_issuer_echoes_is_in_no_evidence(source: GrantTokens, 
     assert "canary" not in json.dumps(grants()[0].trouble)
 
 
-def test_a_secret_under_a_lost_key_is_told(app: Flask, source: GrantTokens) -> None:
+def test_a_secret_under_a_lost_key_is_reported(app: Flask, source: GrantTokens) -> None:
     db.session.execute(update(OAuthGrant).values(client_id="another"))  # no longer what it was sealed for
     db.session.commit()
     assert failure_of(source).evidence["error"] == "secret_not_openable"

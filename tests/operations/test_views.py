@@ -99,7 +99,7 @@ def test_accounts_without_waiting_emails_are_not_listed(operator: LintingClient,
     assert "Only accounts with waiting emails are listed. The command flask outbox status" in page
 
 
-def test_the_page_tells_that_more_accounts_wait_than_it_lists(
+def test_the_page_shows_that_more_accounts_wait_than_it_lists(
     operator: LintingClient, stranger: LintingClient, a_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("portal.operations.views._MAX_ACCOUNTS", 1)

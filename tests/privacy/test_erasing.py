@@ -352,7 +352,7 @@ def test_an_address_of_before_is_erased_although_its_emails_followed_the_new_one
     assert suppressions.find_suppression(account.id, old).reason is SuppressionReason.ERASED
 
 
-def test_an_owner_who_erases_the_trial_affiliate_is_still_told(owner, client):
+def test_an_owner_who_erases_the_trial_affiliate_still_gets_the_email(owner, client):
     account = account_of()
     signup_rules.save_rules(account.id, signup_rules.Rules(confirm=False))
     [(mailbox, *_)] = recipients.recipients_of(account)
@@ -364,7 +364,7 @@ def test_an_owner_who_erases_the_trial_affiliate_is_still_told(owner, client):
     assert (mailbox, EmailDecision.QUEUED) in [tuple(row) for row in told]
 
 
-def test_the_other_events_of_a_cancelled_digest_are_told_later(owner, client):
+def test_the_other_events_of_a_cancelled_digest_are_emailed_later(owner, client):
     account_id = account_of().id
     signup_rules.save_rules(account_id, signup_rules.Rules(confirm=False))
     for name in ("Ann", "Ben", "Cleo", "Grace Hopper"):  # the first two leave at once

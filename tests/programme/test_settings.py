@@ -75,7 +75,7 @@ def test_the_owner_saves_the_settings(owner):
         ("sign_ups_at_once", "many", "whole number from 5 to 100000"),
     ],
 )
-def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(owner, field, typed, sentence):
+def test_errors_are_beside_their_field_and_nothing_typed_is_lost(owner, field, typed, sentence):
     answer = owner.submit("/programme", FIELDS | {"commission": "a tenth", field: typed})
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
@@ -95,7 +95,7 @@ def test_forms_that_begin_with_the_shops_address_need_one(owner):
     assert "Write {code} where" in answer.get_data(as_text=True)
 
 
-def test_without_a_shop_address_the_pages_say_what_to_set(owner, grace, client):
+def test_without_a_shop_address_the_pages_name_what_to_set(owner, grace, client):
     page = owner.get("/affiliates").get_data(as_text=True)
     assert "Your shop’s address is missing" in page
     assert "no shop address" in page
@@ -262,7 +262,7 @@ def test_the_tag_follows_the_form_of_the_links(owner, set_shop):
     assert "There is no script for your pattern" in owner.get("/programme").get_data(as_text=True)
 
 
-def test_the_unapproved_account_is_told_what_waits(owner):
+def test_an_unapproved_account_is_shown_what_waits(owner):
     account_of().approved_at = None
     db.session.commit()
     page = owner.get("/programme").get_data(as_text=True)
@@ -307,7 +307,7 @@ def test_public_pages_carry_the_programmes_logo_colour_and_links(owner, set_shop
     assert re.search(r"<title>Become an affiliate of Brightleaf\s*</title>", page)
 
 
-def test_a_picture_for_link_previews_stands_in_the_place_of_the_logo(owner, client):
+def test_a_picture_for_link_previews_replaces_the_logo(owner, client):
     assert 'content="summary"' in client.get("/join/brightleaf").get_data(as_text=True)
     picture = {"picture": (io.BytesIO(png(1200, 630)), "garden.png")}
     assert owner.submit("/programme", FIELDS | picture, content_type="multipart/form-data").status_code == 303

@@ -29,7 +29,7 @@ def test_a_visit_is_redirected_with_the_code_and_counted(set_shop, grace, visit,
     assert counted(grace.id) == (1, 1, 0)
 
 
-def test_what_stands_after_a_link_in_a_sentence_is_no_part_of_it(app, set_shop, grace, visit):
+def test_punctuation_after_a_link_in_a_sentence_is_no_part_of_it(app, set_shop, grace, visit):
     set_shop()
     for end in ("/", ".", "),", "?!"):
         assert visit(f"/r/{grace.code}{end}").location.endswith(f"?ref={grace.code}"), end

@@ -100,7 +100,7 @@ def test_a_provider_s_card_presets_the_messages_of_a_connection(app, owner, form
     save(owner, form, **known, username="apikey", password="", messages_per_connection="7")
     routes = [version_route(db.session.merge(version)) for version in versions()]
     assert [route.messages_per_connection for route in routes] == [5000, 7]
-    assert "opens a new connection. If empty: 5000." in text_of(owner.get(PAGE))
+    assert "opens a new connection. If empty: 5,000." in text_of(owner.get(PAGE))
 
 
 def test_an_ehlo_name_belongs_to_the_server(owner, form):

@@ -110,7 +110,7 @@ def test_without_the_fields_of_the_form_the_saved_values_are_shown(waiting, stra
         ({DOMAIN: ""}, "", "There is no TXT record at"),
     ],
 )
-def test_a_record_that_is_not_found_is_told_apart(waiting, stranger, zones, records, fault, sentence):
+def test_a_record_that_is_not_found_is_distinguished(waiting, stranger, zones, records, fault, sentence):
     value = value_on(text_of(stranger.get(PAGE)))
     for name, text in records.items():
         zones.put(name, "TXT", text or value)

@@ -57,7 +57,7 @@ def test_a_discarded_draft_has_no_password_and_keeps_its_number(owner, live, for
     assert [version.number for version in versions()] == [1, 2, 3]
 
 
-def test_discarding_tells_what_fills_the_form_afterwards(owner, form, servers):
+def test_discarding_shows_what_fills_the_form_afterwards(owner, form, servers):
     fail_a_draft(owner, form, servers)
     assert "You start with an empty form." in text_of(owner.get(PAGE))
     owner.submit(f"{PAGE}/versions/1/activate", {}, page=PAGE)

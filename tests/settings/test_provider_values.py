@@ -40,7 +40,7 @@ def button_of(html):
     return unescape(re.search(r'name="use_values"\s+value="([^"]*)"', html)[1])
 
 
-def test_another_provider_offers_its_values_and_says_what_does_not_fit(app):
+def test_another_provider_offers_its_values_and_shows_what_does_not_fit(app):
     with app.test_request_context():
         found = offer(provider="gmail")
     assert found.values["host"] == "smtp.gmail.com"

@@ -40,7 +40,7 @@ def test_another_from_domain_is_saved_and_checked_with_a_warning(owner, form, ho
     assert (warning["code"], warning["blocking"]) == ("other-domain", False)
 
 
-def test_the_provider_s_rule_about_the_sender_stands_beside_the_sender(owner, form):
+def test_the_provider_s_rule_about_the_sender_is_shown_beside_the_sender(owner, form):
     page = text_of(owner.get(f"{PAGE}?provider=mailgun"))
     line = page[page.index("Emails will be sent as") :]
     assert "Send from the domain of the SMTP username" in line[: line.index("Save SMTP Settings")]

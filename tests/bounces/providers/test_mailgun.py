@@ -51,7 +51,7 @@ def test_each_event_has_its_meaning(app, brightleaf, hook, make, meaning, reason
     assert suppressed(brightleaf) == ({GRACE: reason} if reason else {})
 
 
-def test_mailguns_own_list_is_told_apart(app, brightleaf, hook):
+def test_mailguns_own_list_is_distinguished(app, brightleaf, hook):
     sent = send(brightleaf)
     post(app, hook, call(failed(sent, reason="suppress-bounce")))
     run_worker()

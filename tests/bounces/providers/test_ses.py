@@ -193,7 +193,7 @@ def test_the_id_of_the_submission_identifies_a_message_without_headers(app, brig
     assert outcome(sent.id).meaning is Meaning.DELIVERED
 
 
-def test_several_recipients_in_one_event_are_told_apart(app, brightleaf, hook):
+def test_several_recipients_in_one_event_are_distinguished(app, brightleaf, hook):
     first, second = (
         send(brightleaf, "a@receiver.example", queue_id="same"),
         send(brightleaf, "b@receiver.example", queue_id="same"),

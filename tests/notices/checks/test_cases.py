@@ -282,7 +282,7 @@ def test_what_mail_programs_show_is_kept(context, kept):
         ),
     ],
 )
-def test_what_is_removed_is_told_with_its_reason(context, html, saved, told):
+def test_what_is_removed_is_listed_with_its_reason(context, html, saved, told):
     valid = _validate(html)
     assert valid.text.html == saved
     assert told in "\n".join(valid.removed)
@@ -364,7 +364,7 @@ def test_styles_are_kept_whatever_their_spelling(context):
     assert valid.questions == ()
 
 
-def test_what_was_removed_is_told_where_nothing_is_left(context):
+def test_what_was_removed_is_listed_where_nothing_is_left(context):
     assert "the picture “data:image/png;base64,AAAA”" in _errors('<img src="data:image/png;base64,AAAA">')
 
 

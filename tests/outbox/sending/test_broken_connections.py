@@ -94,7 +94,9 @@ def test_the_limit_is_learnt_so_that_only_one_message_is_refused(app, serve_scri
     assert len(server.messages) == 9, "the third message was transmitted twice, the others once"
 
 
-def test_a_limit_told_to_the_first_message_of_a_connection_pauses_the_queue(app, serve_script, account):
+def test_a_limit_in_the_reply_to_the_first_message_of_a_connection_pauses_the_queue(
+    app, serve_script, account
+):
     serve_script(answering(RCPT=b"452 4.5.3 Too many messages in this session\r\n"))
     enqueue_message(account, "m")
     drain_queue(account)

@@ -409,7 +409,7 @@ def test_the_reason_of_a_bounce_agrees_with_a_reference_parser() -> None:
     assert not [one for one in compared if one.wrongly_permanent]
 
 
-def test_no_kind_stands_for_every_reason() -> None:
+def test_no_kind_covers_every_reason() -> None:
     for kind in DiagnosisKind:
         assert sum(kind in kinds for kinds in KINDS.values()) < len(KINDS) * 2 / 3, kind
     assert max(map(len, KINDS.values())) <= 5

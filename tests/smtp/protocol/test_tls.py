@@ -128,7 +128,7 @@ def assert_trouble(failure: SubmissionFailure, trouble: str) -> None:
     assert advice in diagnosis.cause + diagnosis.fix
 
 
-def test_a_server_with_old_protocols_only_is_told_apart(tmp_path: Path) -> None:
+def test_a_server_with_old_protocols_only_is_distinguished(tmp_path: Path) -> None:
     context = issue(tmp_path, "localhost", LOCALHOST)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
     failure = refusal(context)
@@ -136,14 +136,14 @@ def test_a_server_with_old_protocols_only_is_told_apart(tmp_path: Path) -> None:
     assert_trouble(failure, "old-protocol")
 
 
-def test_a_certificate_with_a_short_key_is_told_apart(tmp_path: Path) -> None:
+def test_a_certificate_with_a_short_key_is_distinguished(tmp_path: Path) -> None:
     key = rsa.generate_private_key(65537, 1024)
     failure = refusal(issue(tmp_path, "localhost", LOCALHOST, key=key))
     assert failure.reason is Reason.TLS_FAILED
     assert_trouble(failure, "weak-key")
 
 
-def test_a_short_diffie_hellman_key_is_told_apart(tmp_path: Path) -> None:
+def test_a_short_diffie_hellman_key_is_distinguished(tmp_path: Path) -> None:
     group = dh.DHParameterNumbers(OAKLEY_GROUP_2, 2).parameters()
     path = tmp_path / "dh.pem"
     path.write_bytes(group.parameter_bytes(serialization.Encoding.PEM, serialization.ParameterFormat.PKCS3))
@@ -156,7 +156,7 @@ def test_a_short_diffie_hellman_key_is_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.IMPLICIT_TLS])
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_server_that_demands_a_client_certificate_is_told_apart(
+def test_a_server_that_demands_a_client_certificate_is_distinguished(
     tmp_path: Path, version: ssl.TLSVersion, security: Security
 ) -> None:
     context = issue(tmp_path, "localhost", LOCALHOST)
@@ -208,7 +208,7 @@ def test_a_server_that_only_asks_for_a_client_certificate_is_used(tmp_path: Path
         ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "client-certificate"),
     ],
 )
-def test_openssl_s_reasons_are_told_apart(reason: str, trouble: str) -> None:
+def test_openssl_s_reasons_are_distinguished(reason: str, trouble: str) -> None:
     error = ssl.SSLError(1, reason)
     error.reason = reason
     assert_trouble(tls._failure(error, tls._CertificateObserver()), trouble)

@@ -153,7 +153,7 @@ def test_every_kind_of_provider_occurs() -> None:
     assert kinds == set(ProviderKind)
 
 
-def test_published_rate_limits_stand_in_the_cards() -> None:
+def test_the_cards_contain_published_rate_limits() -> None:
     cards = {one.id: one.rate_limits for one in load_catalogue()}
     assert cards["brevo"] == RateLimits(per_day=300)
     assert cards["microsoft365"] == RateLimits(per_hour=1_800, per_day=10_000)
@@ -161,7 +161,7 @@ def test_published_rate_limits_stand_in_the_cards() -> None:
     assert sum(limits is not None for limits in cards.values()) == 7
 
 
-def test_every_card_says_when_it_was_checked_and_from_where() -> None:
+def test_every_card_has_its_source_and_the_date_of_its_check() -> None:
     for card in load_catalogue():
         assert card.checked, card.id
         assert card.sources, card.id
