@@ -76,8 +76,9 @@ def _set_defaults(port: str) -> None:
 def _prepare(port: str) -> Config:
     from . import bootstrap, demo
     from .rehearsal import certificates
+    from .smtp.network.targets import is_port
 
-    if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+    if not is_port(port):
         raise CannotStart(f"PORT is {port!r}; a port is a whole number from 1 to 65535.")
     instance = Path(os.environ["SIGNET_INSTANCE"])
     first_time = not (instance / "keys").exists()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .env import ConfigError, Reader
 from .smtp.network.dial import provider_host_overrides
 from .smtp.network.guard import SUBMISSION_PORTS, EgressPolicy, HostOverride, PrivateTarget
-from .smtp.network.targets import parse_hosts, parse_targets
+from .smtp.network.targets import is_port, parse_hosts, parse_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def smtp_policy(read: Reader, rehearsal_ports: tuple[int, ...]) -> EgressPolicy:
     """
     ports = set(SUBMISSION_PORTS)
     for item in read.text("SIGNET_SMTP_PORTS").replace(",", " ").split():
-        if not (item.isascii() and item.isdigit() and len(item) < 6 and 0 < int(item) < 65536):
+        if not is_port(item):
             raise ConfigError(f"SIGNET_SMTP_PORTS holds {item!r}, which is not a port.")
         ports.add(int(item))
     private = [*_parsed(read, "SIGNET_SMTP_PRIVATE", parse_targets)]

@@ -12,6 +12,7 @@ from wtforms.validators import Optional, StopValidation, ValidationError
 
 from ..smtp.network.dial import takes_mail_without_login
 from ..smtp.network.pasted_host import take_apart
+from ..smtp.network.targets import is_port
 from ..smtp.providers.model import ProviderKind
 from ..smtp.server import Mechanism, Security
 from ..state import current_config
@@ -63,8 +64,7 @@ _MAX_REGIONS_IN_LABEL = 3
 
 def port_number(_form: Form, field: Any) -> None:
     """Accept a whole number from 1 to 65535, or nothing."""
-    typed = field.data
-    if typed and not (typed.isascii() and typed.isdigit() and len(typed) < 6 and 0 < int(typed) < 65536):
+    if field.data and not is_port(field.data):
         raise ValidationError(_("Enter a port number, such as 587, or leave this empty."))
 
 

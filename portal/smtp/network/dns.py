@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .targets import is_port
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -51,7 +53,7 @@ def _nameserver(item: str) -> Nameserver:
         address = str(ipaddress.ip_address(address))
     except ValueError:
         raise ValueError(item) from None
-    if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+    if not is_port(port):
         raise ValueError(item)
     return Nameserver(address, int(port))
 

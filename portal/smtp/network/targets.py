@@ -33,6 +33,11 @@ def parse_hosts(text: str) -> frozenset[str]:
     return frozenset(hosts)
 
 
+def is_port(text: str) -> bool:
+    """Return whether a text is a port, a whole number from 1 to 65535. It may be of any length."""
+    return text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536
+
+
 def _target(item: str) -> PrivateTarget:
     try:
         network, port, options = _split(item)
