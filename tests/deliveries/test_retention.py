@@ -14,6 +14,7 @@ from portal.deliveries.models import LogRow
 from portal.outbox import cancellations
 from portal.outbox.cancellations import MessageCancellation
 from portal.outbox.models import DeliveryAttempt, OutboxMessage, Status
+from tests.outbox.support import count_statements
 
 from .conftest import account_of
 
@@ -101,26 +102,18 @@ def test_the_reason_of_a_cancellation_is_removed_with_its_message(owner, enqueue
     assert db.session.scalars(db.select(MessageCancellation.message_id)).all() == [recent]
 
 
-def count_statements():
+def count_statements_of_maintenance():
     """Return how many statements the hourly rollup and a look for expired messages take."""
-    found = []
-
-    def note(*details):
-        found.append(details[2])
-
-    db.event.listen(db.engine, "before_cursor_execute", note)
-    try:
+    with count_statements() as found:
         assert retention.prune(utcnow()) == 0
         rollup._roll_hours(utcnow() - timedelta(days=1), utcnow())
-    finally:
-        db.event.remove(db.engine, "before_cursor_execute", note)
     db.session.commit()
     return len(found)
 
 
 def test_quiet_accounts_cost_no_statement_of_their_own(app, owner, enqueue):
     enqueue(status=Status.SENT, settled_at=utcnow() - timedelta(days=80))
-    of_one = count_statements()
+    of_one = count_statements_of_maintenance()
     for number in range(5):
         account = Account(slug=f"quiet-{number}", name=f"Quiet {number}", created_at=utcnow())
         db.session.add(account)
@@ -128,4 +121,4 @@ def test_quiet_accounts_cost_no_statement_of_their_own(app, owner, enqueue):
         if number < 2:
             retention.save(account.id, retention.Retention(7, 30))
     db.session.commit()
-    assert count_statements() <= of_one + 1, "one more for the accounts that chose otherwise"
+    assert count_statements_of_maintenance() <= of_one + 1, "one more for the accounts that chose otherwise"

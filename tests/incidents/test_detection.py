@@ -18,6 +18,7 @@ from tests.incidents.conftest import (
     process_attempt,
     run_worker_jobs,
 )
+from tests.outbox.support import count_statements
 
 pytestmark = pytest.mark.both_databases
 
@@ -57,19 +58,11 @@ def test_an_acceptance_costs_no_lock_while_an_incident_is_open_that_it_cannot_en
     failure = Failure(brightleaf, IncidentKind.DOMAIN, diagnosis, "brightleaf.example")
     lifecycle.record_failure(failure, now=utcnow())
     db.session.commit()
-    found = []
-
-    def note(*details):
-        found.append(details[2])
-
-    db.event.listen(db.engine, "before_cursor_execute", note)
-    try:
+    with count_statements() as found:
         process_attempt(brightleaf, Outcome.ACCEPTED)
-        assert not [one for one in found if "outbox_queue" in one]
-        process_attempt(brightleaf, diagnosis=REFUSED)
-        process_attempt(brightleaf, Outcome.ACCEPTED)
-    finally:
-        db.event.remove(db.engine, "before_cursor_execute", note)
+    assert not [one for one in found if "outbox_queue" in one]
+    process_attempt(brightleaf, diagnosis=REFUSED)
+    process_attempt(brightleaf, Outcome.ACCEPTED)
     assert [(one.kind, one.is_open) for one in incidents(brightleaf)] == [
         (IncidentKind.DOMAIN, True),
         (IncidentKind.SENDING, False),

@@ -1,11 +1,9 @@
 """What a sweep of an idle worker costs: its statements are counted, those of a usual and of a full one."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
 from portal.clock import utcnow
 from portal.db import db
@@ -14,6 +12,7 @@ from portal.jobs.backend import QUEUES, parts_of
 from portal.jobs.models import WorkerHeartbeat
 from portal.jobs.registry import add_work_source
 from tests.conftest import make_config
+from tests.outbox.support import count_statements
 
 pytestmark = pytest.mark.both_databases
 STARTED = utcnow()
@@ -23,25 +22,9 @@ SWEEP_S = 5.0  # the default of SIGNET_SWEEP_SECONDS
 WANTED = 5.0  # statements a second, at most
 
 
-@contextmanager
-def count_statements():
-    found = []
-
-    def note(_connection, _cursor, statement, *_more):
-        found.append(statement)
-
-    for engine in db.engines.values():
-        event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        for engine in db.engines.values():
-            event.remove(engine, "before_cursor_execute", note)
-
-
 def sweep(app, *, is_full):
     """Sweep once; return the statements, without those of the job queues."""
-    with count_statements() as found:
+    with count_statements(*db.engines.values()) as found:
         worker.sweep(app, started_at=STARTED, threads=4, queues=parts_of(QUEUES), is_full=is_full)
     return found
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from portal import clock, create_app
 from portal.accounts.registration import create_owner
@@ -184,18 +184,21 @@ def watch_commits(server: BadServer) -> list[int]:
 
 
 @contextmanager
-def count_statements() -> Iterator[list[str]]:
-    """Yield a list of the statements of transactions; those that commit themselves are not among them."""
-    found = []
+def count_statements(*engines: Engine) -> Iterator[list[str]]:
+    """Yield a list of the statements on these engines, by default those of transactions, not those that commit themselves."""
+    found: list[str] = []
+    watched = engines or (db.engine,)
 
     def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
         found.append(statement)
 
-    event.listen(db.engine, "before_cursor_execute", note)
+    for engine in watched:
+        event.listen(engine, "before_cursor_execute", note)
     try:
         yield found
     finally:
-        event.remove(db.engine, "before_cursor_execute", note)
+        for engine in watched:
+            event.remove(engine, "before_cursor_execute", note)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
