@@ -38,8 +38,8 @@ from portal.outbox.store import attempts
 from portal.outbox.store.leases import new_token
 from portal.outbox.store.sql import get_store
 
-MAX_RATIO = 2.5  # of the size after VACUUM FULL
-MAX_INDEX_RATIO = 2.5
+MAX_RATIO = 2.0  # of the size after VACUUM FULL
+MAX_INDEX_RATIO = 2.5  # of the same
 MAX_GROWTH = 1.5
 MAX_DEAD = 0.25  # autovacuum comes at a fifth of the rows, and needs some time
 MAX_SLOWER = 2.0
