@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from flask_login import current_user
 
+from ..accounts.standing import may_send
 from ..clock import utcnow
 from ..deliveries.action_labels import duration
 from ..languages import write_short_day
@@ -156,5 +157,6 @@ def _waiting(hours: int | None, form: forms.HeldMailForm, *, refused: bool = Fal
         failover_since=live.failover_since if live else None,
         can_fail_over=live is not None and has_platform,
         has_platform=has_platform,
+        is_sending=may_send(account_id),
         form_errors=refused,
     )

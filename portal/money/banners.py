@@ -29,7 +29,7 @@ def _waiting(account_id: int) -> list[Banner]:
         title = ngettext(
             "Your shop reported an order twice", "Your shop reported %(num)s orders twice", count
         )
-        text = _("Each counts once until you count it as a second purchase.")
+        text = _("Each counts once unless you decide that it is a second purchase.")
         url = url_for("money.index", state="repeated")
         found.append(Banner("warning", title, text, _("Decide"), url))
     if count := counts.get(CommissionState.UNMATCHED):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
+from portal.accounts.models import Account
 from portal.clock import utcnow
 from portal.db import db
 from portal.incidents.models import IncidentPolicy, OnFailure
@@ -233,6 +234,14 @@ def test_the_page_of_waiting_emails_shows_whether_attempts_are_automatic(stopped
     page = text_of(owner, "/incidents/waiting")
     assert ("Signet makes no automatic attempts." in page) == stopped
     assert ("Signet tries again automatically." in page) == (not stopped)
+
+
+def test_the_page_of_waiting_emails_promises_no_attempts_to_a_suspended_account(account_on_hold, owner):
+    db.session.get(Account, account_on_hold).suspended_at = utcnow()
+    db.session.commit()
+    page = text_of(owner, "/incidents/waiting")
+    assert "Signet sends none of these emails while your account is suspended" in page
+    assert "Signet tries again automatically." not in page
 
 
 def test_the_alerts_page_shows_that_no_alert_is_on(brightleaf, owner):
